@@ -1,0 +1,61 @@
+//! Every ceiling, with its unit and its reason. A peer that needs more is refused (PROTOCOL.md §9).
+
+/// Bytes of an entry's signed part. A header with the most roll heads allowed takes about 1,100.
+pub const SIGNED_BYTES_MAX: usize = 2_048;
+
+/// Bytes of an entry's body: a long report with its history fits 100 times; media travel as chunks beside entries.
+pub const BODY_BYTES_MAX: usize = 256 * 1_024;
+
+/// Bytes of a decompressed plaintext: bounds what a compressed bomb can occupy.
+pub const PLAINTEXT_BYTES_MAX: usize = 1_024 * 1_024;
+
+/// Roll heads an entry may cite. More would mean 16 coordinators who never heard of each other.
+pub const ROLL_HEADS_MAX: usize = 16;
+
+/// Operations of one Automerge change: a whole form is under 100.
+pub const CHANGE_OPERATIONS_MAX: usize = 50_000;
+
+/// Rows of roles or of compartments in a template.
+pub const TEMPLATE_ROWS_MAX: usize = 32;
+
+/// Bytes of a name in a template.
+pub const TEMPLATE_NAME_BYTES_MAX: usize = 64;
+
+/// Keys sealed by one roll operation: 6 compartments for each of 500 devices, and room.
+pub const GRANTS_MAX: usize = 4_096;
+
+/// Certificates carried by one admission.
+pub const CERTIFICATES_MAX: usize = 16;
+
+/// Bytes of one frame on the wire: one largest entry always fits.
+pub const FRAME_BYTES_MAX: usize = 512 * 1_024;
+
+/// Bytes of entries a sender puts into one frame before it starts the next.
+pub const FRAME_ENTRIES_BYTES: usize = 192 * 1_024;
+
+/// Entries in one frame: bounds the work of one durable write.
+pub const FRAME_ENTRIES_MAX: usize = 512;
+
+/// Pushed frames under way before the first is acknowledged: keeps the wire busy over a slow round trip.
+pub const PUSH_FRAMES_IN_FLIGHT_MAX: usize = 4;
+
+/// Entries a phone keeps that wait for a predecessor or a roll operation. An honest relay causes a handful.
+pub const WAITING_ENTRIES_MAX: usize = 1_024;
+
+/// Logs named in one frame: 500 devices in 6 compartments, and room.
+pub const LOG_HEADS_MAX: usize = 8_192;
+
+/// Hashes of a consistency proof: two per level of a tree of 2^40 arrivals.
+pub const PROOF_HASHES_MAX: usize = 80;
+
+/// Characters of a reason in a frame.
+pub const REASON_CHARS_MAX: usize = 400;
+
+/// Milliseconds a device's claimed time may lie ahead before a relay refuses the entry: one day, for time zones set wrong.
+pub const CLOCK_AHEAD_MS_MAX: u64 = 24 * 3_600 * 1_000;
+
+// Relations the protocol leans on: a broken one does not compile.
+const _: () = assert!(SIGNED_BYTES_MAX + BODY_BYTES_MAX + 64 < FRAME_BYTES_MAX);
+const _: () = assert!(FRAME_ENTRIES_BYTES + SIGNED_BYTES_MAX + BODY_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(ROLL_HEADS_MAX * 34 + 400 < SIGNED_BYTES_MAX);
+const _: () = assert!(BODY_BYTES_MAX < PLAINTEXT_BYTES_MAX);

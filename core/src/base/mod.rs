@@ -1,0 +1,16 @@
+//! Floor 0: the vocabulary every other room speaks. Imports nothing of Lamppost.
+//!
+//! Identities, canonical CBOR, signatures, limits, and the shape of a group. No IO, no clock, no randomness.
+
+pub mod cbor;
+pub mod cose;
+pub mod hash;
+pub mod ids;
+pub mod limits;
+pub mod template;
+
+pub use ids::{
+    CompartmentId, DeviceId, DocumentId, EntryHash, EpochId, GroupId, Hash, Incarnation, MemberId, RelayId,
+    RoleId,
+};
+pub use template::{CompartmentRow, RoleRow, Template};

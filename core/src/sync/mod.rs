@@ -1,0 +1,13 @@
+//! Floor 3: how entries travel, as pure code: (input, now) → effects (PROTOCOL.md §5).
+//!
+//! Imports `base`, `entry` without its device half, and `roll`. Sees neither keys nor plaintext; does no IO.
+
+pub mod checkpoint;
+pub mod frame;
+pub mod inbox;
+pub mod receipt;
+#[cfg(feature = "device")]
+pub mod session;
+
+pub use frame::{Frame, Refusal};
+pub use receipt::{Receipt, SignedReceipt};

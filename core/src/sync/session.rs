@@ -1,0 +1,567 @@
+//! The phone's side of a session, as a machine without IO: (input, now) → effects (PROTOCOL.md §5.2).
+//!
+//! The shell that owns disk, network, clock and keys feeds it and carries out what it answers, in order.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use minicbor::bytes::ByteVec;
+
+use super::checkpoint;
+use super::frame::{
+    Ack, AskConsistency, BadFrame, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome, Proof, Pull,
+    Push, Refusal, Refused, SESSION_VERSION, Standing, Welcome,
+};
+use super::receipt::SignedReceipt;
+use crate::base::{CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, RelayId, cbor, limits};
+use crate::entry::{Checkpoint, LogHead, Wire};
+
+/// What a session needs to know before it begins.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The group.
+    pub group: GroupId,
+    /// This device.
+    pub device: DeviceId,
+    /// The relay it expects; none if any will do.
+    pub relay: Option<RelayId>,
+    /// The life of the relay's store that cursors and receipts belong to; none before the first session.
+    pub incarnation: Option<Incarnation>,
+    /// The last checkpoint of that life that was proven to continue the ones before.
+    pub checkpoint: Option<Checkpoint>,
+    /// The checkpoint of the last receipt of that life, which still has to be proven.
+    pub receipted: Option<Checkpoint>,
+    /// Compartments to read, ascending, with the last position had.
+    pub cursors: BTreeMap<CompartmentId, u64>,
+    /// How far this device's own logs go.
+    pub own: BTreeMap<CompartmentId, LogHead>,
+    /// Whether to stay after catching up.
+    pub live: bool,
+    /// When to stop, and after how many bytes.
+    pub budget: Budget,
+}
+
+/// How much a session may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Milliseconds from the first input; none for no limit.
+    pub span_ms: Option<u64>,
+    /// Bytes in both directions; none for no limit.
+    pub bytes: Option<u64>,
+}
+
+impl Budget {
+    /// As long as it takes.
+    pub const UNLIMITED: Self = Self { span_ms: None, bytes: None };
+}
+
+/// What the shell tells the machine.
+#[derive(Debug)]
+pub enum Input {
+    /// A message came in.
+    Message(Vec<u8>),
+    /// The proof was signed: COSE_Sign1 of [`Effect::Sign`]'s payload.
+    Signed(Vec<u8>),
+    /// What the outbox holds behind the key last asked for: in order, with each entry's key and hash.
+    Outbox(Vec<Outgoing>),
+    /// The outbox has grown.
+    OutboxGrew,
+    /// Time has passed.
+    Tick,
+    /// The app wants the session to end.
+    Stop,
+}
+
+/// One entry that the relay does not have yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its place in the outbox.
+    pub key: u64,
+    /// Its hash.
+    pub hash: EntryHash,
+    /// The entry.
+    pub wire: Wire,
+}
+
+/// What the shell is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a message.
+    Send(Vec<u8>),
+    /// Sign this with the device's key, for [`Purpose::Session`](crate::base::cose::Purpose::Session).
+    Sign(Vec<u8>),
+    /// The relay's store has begun a new life: forget cursors, receipts of the old one and the checkpoint.
+    NewLife(RelayId, Incarnation),
+    /// Keep the relay's newest checkpoint.
+    Checkpoint(Checkpoint),
+    /// Put into the outbox whatever is here and not there, roll first.
+    Offer(Vec<LogHeight>),
+    /// Answer with [`Input::Outbox`]: what the outbox holds behind this key.
+    LoadOutbox {
+        /// The last key had.
+        after: u64,
+    },
+    /// Judge and store these entries, and the cursor with them.
+    Receive(Entries),
+    /// Mark these as kept by the relay, with its receipt.
+    Kept {
+        /// Places in the outbox.
+        keys: Vec<u64>,
+        /// The relay's word.
+        receipt: SignedReceipt,
+    },
+    /// The relay refused one for good: take it out of the outbox and show the reason.
+    Refused {
+        /// Its place in the outbox.
+        key: u64,
+        /// Why.
+        why: Refused,
+    },
+    /// The relay refused one for now: it stays in the outbox. Show the reason if it lasts.
+    Postponed {
+        /// Its place in the outbox.
+        key: u64,
+        /// Why.
+        why: Refused,
+    },
+    /// Everything there was has been fetched, and everything to send was answered.
+    CaughtUp,
+    /// The session is over. Close the connection.
+    End(End),
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All done.
+    Done,
+    /// The budget is used up; the rest comes next time.
+    Budget,
+    /// The app wanted it.
+    Stopped,
+    /// The relay said nothing for too long.
+    Silence,
+    /// The relay ended it.
+    Relay(Refused),
+    /// The relay broke the protocol. Nothing it said since is trusted.
+    Misbehaved(Misbehaviour),
+    /// This device's store is older than what the relay has seen of it: going on would fork its log.
+    RolledBack {
+        /// The compartment.
+        compartment: CompartmentId,
+        /// The newest number the relay has.
+        relay_seq: u64,
+    },
+}
+
+/// What a relay did that no honest relay does.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misbehaviour {
+    /// It signs with another key than the one this group knows.
+    #[error("it is not the relay this group knows (expected {expected:?}, found {found:?})")]
+    AnotherRelay {
+        /// Known.
+        expected: RelayId,
+        /// Found.
+        found: RelayId,
+    },
+    /// It sent something that is not a frame.
+    #[error("it sent something unreadable: {0}")]
+    Garbage(#[from] BadFrame),
+    /// It sent a frame that has no place there.
+    #[error("it sent {0} out of turn")]
+    OutOfTurn(&'static str),
+    /// It spoke of a compartment that was not asked for, or went backwards.
+    #[error("it sent entries that were not asked for")]
+    NotAsked,
+    /// Its receipt is worth nothing.
+    #[error("{0}")]
+    Receipt(#[from] super::receipt::BadReceipt),
+    /// Its receipt does not name what it says it kept.
+    #[error("its receipt does not name the entries it says it kept")]
+    ReceiptMismatch,
+    /// Its history shrank, or another history stands in its place.
+    #[error("it shows another history than the one it signed before")]
+    TwoHistories,
+}
+
+/// Milliseconds of silence after which a session is given up. Relays ping every 20 s.
+const SILENCE_MS_MAX: u64 = 60_000;
+
+/// A session on the phone.
+#[derive(Debug)]
+pub struct Session {
+    plan: Plan,
+    phase: Phase,
+    begun_ms: Option<u64>,
+    heard_ms: u64,
+    bytes: u64,
+    relay: Option<(RelayId, Incarnation)>,
+    standing: Standing,
+    pulled: bool,
+    caught_up: bool,
+    announced: bool,
+    /// Questions of consistency that are open: the older checkpoints they are about, in the order asked.
+    proofs_open: VecDeque<Checkpoint>,
+    asked_heads: bool,
+    heads_open: bool,
+    /// The outbox behind this key has not been read.
+    outbox_after: u64,
+    outbox_loading: bool,
+    outbox_grew: bool,
+    queue: Vec<Outgoing>,
+    in_flight: BTreeMap<u32, Vec<(u64, EntryHash)>>,
+    next_push: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Challenge,
+    Signature,
+    Welcome,
+    Open,
+    Over,
+}
+
+impl Session {
+    /// Prepares a session; the relay speaks first.
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            phase: Phase::Challenge,
+            begun_ms: None,
+            heard_ms: 0,
+            bytes: 0,
+            relay: None,
+            standing: Standing::Belongs,
+            pulled: false,
+            caught_up: false,
+            announced: false,
+            proofs_open: VecDeque::new(),
+            asked_heads: false,
+            heads_open: false,
+            outbox_after: 0,
+            outbox_loading: false,
+            outbox_grew: false,
+            queue: Vec::new(),
+            in_flight: BTreeMap::new(),
+            next_push: 0,
+        }
+    }
+
+    /// Takes one input at the time `now_ms` (any clock that goes forward) and answers with what to do, in order.
+    pub fn handle(&mut self, input: Input, now_ms: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.phase == Phase::Over {
+            return effects;
+        }
+        let begun_ms = *self.begun_ms.get_or_insert(now_ms);
+        if begun_ms == now_ms && self.heard_ms == 0 {
+            self.heard_ms = now_ms;
+        }
+        if let Err(end) = self.step(input, now_ms, &mut effects) {
+            self.end(end, &mut effects);
+            return effects;
+        }
+        let over = |limit: Option<u64>, used: u64| limit.is_some_and(|limit| used >= limit);
+        if over(self.plan.budget.span_ms, now_ms.saturating_sub(begun_ms))
+            || over(self.plan.budget.bytes, self.bytes)
+        {
+            self.end(End::Budget, &mut effects);
+        }
+        effects
+    }
+
+    /// Bytes carried so far, in both directions.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn step(&mut self, input: Input, now_ms: u64, effects: &mut Vec<Effect>) -> Result<(), End> {
+        match input {
+            Input::Message(bytes) => {
+                self.heard_ms = now_ms;
+                self.bytes += bytes.len() as u64;
+                let frame = Frame::from_bytes(&bytes).map_err(Misbehaviour::from)?;
+                self.frame(frame, effects)?;
+            }
+            Input::Signed(proof) if self.phase == Phase::Signature => {
+                self.phase = Phase::Welcome;
+                self.send(&Frame::Hello(Hello { proof: ByteVec::from(proof) }), effects);
+            }
+            Input::Outbox(entries) if self.phase == Phase::Open => {
+                self.outbox_loading = false;
+                if let Some(last) = entries.last() {
+                    self.outbox_after = last.key;
+                    self.queue.extend(entries);
+                }
+            }
+            Input::OutboxGrew => self.outbox_grew = true,
+            Input::Tick if now_ms.saturating_sub(self.heard_ms) > SILENCE_MS_MAX => return Err(End::Silence),
+            Input::Stop => return Err(End::Stopped),
+            Input::Signed(_) | Input::Outbox(_) | Input::Tick => {}
+        }
+        if self.phase == Phase::Open {
+            self.push(effects);
+            self.pull(effects);
+            self.finish(effects)?;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: Frame, effects: &mut Vec<Effect>) -> Result<(), End> {
+        match (self.phase, frame) {
+            (_, Frame::Goodbye(why)) => Err(End::Relay(why)),
+            (Phase::Challenge, Frame::Challenge(challenge)) => {
+                if challenge.version != SESSION_VERSION {
+                    let reason = format!(
+                        "the relay speaks session version {}, this app {SESSION_VERSION}: update the older one",
+                        challenge.version
+                    );
+                    return Err(End::Relay(Refused::new(Refusal::VERSION, reason)));
+                }
+                if let Some(expected) = self.plan.relay.filter(|expected| *expected != challenge.relay) {
+                    return Err(Misbehaviour::AnotherRelay { expected, found: challenge.relay }.into());
+                }
+                self.relay = Some((challenge.relay, challenge.incarnation));
+                self.phase = Phase::Signature;
+                effects.push(Effect::Sign(cbor::encode(&Proof {
+                    version: SESSION_VERSION,
+                    nonce: challenge.nonce,
+                    relay: challenge.relay,
+                    group: self.plan.group,
+                    device: self.plan.device,
+                })));
+                Ok(())
+            }
+            (Phase::Welcome, Frame::Welcome(welcome)) => self.welcome(&welcome, effects),
+            (Phase::Open, Frame::Entries(entries)) => {
+                let cursor = self.plan.cursors.get_mut(&entries.compartment).filter(|_| self.pulled);
+                let cursor = cursor.ok_or(Misbehaviour::NotAsked)?;
+                if entries.upto <= *cursor {
+                    return Err(Misbehaviour::NotAsked.into());
+                }
+                *cursor = entries.upto;
+                effects.push(Effect::Receive(entries));
+                Ok(())
+            }
+            (Phase::Open, Frame::CaughtUp) if self.pulled && !self.caught_up => {
+                self.caught_up = true;
+                Ok(())
+            }
+            (Phase::Open, Frame::Ack(ack)) => self.ack(ack, effects),
+            (Phase::Open, Frame::Heads(Heads { logs })) if self.heads_open => {
+                self.heads_open = false;
+                self.outbox_grew = true;
+                effects.push(Effect::Offer(logs));
+                Ok(())
+            }
+            (Phase::Open, Frame::Consistency(proof)) => {
+                let Some(old) = self.proofs_open.pop_front().filter(|old| old.size == proof.from) else {
+                    return Err(Misbehaviour::OutOfTurn("a proof").into());
+                };
+                let signed = self.verified(&proof.checkpoint)?;
+                let new = signed.receipt().checkpoint;
+                if !checkpoint::continues(&old, &new, &proof.hashes) {
+                    return Err(Misbehaviour::TwoHistories.into());
+                }
+                if self.proofs_open.is_empty() {
+                    self.keep_checkpoint(new, effects);
+                }
+                Ok(())
+            }
+            (_, frame) => Err(Misbehaviour::OutOfTurn(name(&frame)).into()),
+        }
+    }
+
+    fn welcome(&mut self, welcome: &Welcome, effects: &mut Vec<Effect>) -> Result<(), End> {
+        let (relay, incarnation) = self.relay.ok_or(Misbehaviour::OutOfTurn("a welcome"))?;
+        for theirs in &welcome.own {
+            let ours = self.plan.own.get(&theirs.compartment);
+            let behind = ours.is_none_or(|ours| {
+                ours.seq < theirs.head.seq || (ours.seq == theirs.head.seq && ours.hash != theirs.head.hash)
+            });
+            if behind {
+                return Err(End::RolledBack { compartment: theirs.compartment, relay_seq: theirs.head.seq });
+            }
+        }
+        self.phase = Phase::Open;
+        self.standing = welcome.standing;
+        let new_life = self.plan.incarnation != Some(incarnation);
+        if new_life {
+            self.plan.checkpoint = None;
+            self.plan.receipted = None;
+            self.plan.cursors.values_mut().for_each(|after| *after = 0);
+            effects.push(Effect::NewLife(relay, incarnation));
+        }
+        let newest = match &welcome.checkpoint {
+            Some(bytes) => Some(self.verified(bytes)?.receipt().checkpoint),
+            None => None,
+        };
+        let signed_before = [self.plan.checkpoint, self.plan.receipted];
+        for old in signed_before.into_iter().flatten() {
+            match newest {
+                Some(new) if new.size > old.size => {
+                    self.proofs_open.push_back(old);
+                    self.send(&Frame::AskConsistency(AskConsistency { from: old.size }), effects);
+                }
+                new if new == Some(old) => {}
+                Some(_) | None => return Err(Misbehaviour::TwoHistories.into()),
+            }
+        }
+        if let Some(new) = newest.filter(|_| self.proofs_open.is_empty()) {
+            self.keep_checkpoint(new, effects);
+        }
+        if new_life || welcome.standing != Standing::Belongs {
+            self.ask_heads(effects);
+        }
+        Ok(())
+    }
+
+    /// Sends what the outbox holds, a few frames ahead of their acknowledgements.
+    fn push(&mut self, effects: &mut Vec<Effect>) {
+        while !self.queue.is_empty() && self.in_flight.len() < limits::PUSH_FRAMES_IN_FLIGHT_MAX {
+            let mut bytes = 0;
+            let mut count = 0;
+            for outgoing in self.queue.iter().take(limits::FRAME_ENTRIES_MAX) {
+                bytes += outgoing.wire.signed.len() + outgoing.wire.body.as_ref().map_or(0, |b| b.len());
+                count += 1;
+                if bytes > limits::FRAME_ENTRIES_BYTES {
+                    break;
+                }
+            }
+            let batch: Vec<Outgoing> = self.queue.drain(..count).collect();
+            let number = self.next_push;
+            self.next_push = self.next_push.wrapping_add(1);
+            self.in_flight.insert(number, batch.iter().map(|o| (o.key, o.hash)).collect());
+            let entries = batch.into_iter().map(|o| o.wire).collect();
+            self.send(&Frame::Push(Push { number, entries }), effects);
+        }
+        // New rows may have keys before the last one read, if they were offered again.
+        if self.outbox_grew && self.queue.is_empty() && self.in_flight.is_empty() {
+            self.outbox_grew = false;
+            self.outbox_after = 0;
+            self.outbox_loading = false;
+        }
+        if !self.outbox_loading && self.queue.is_empty() && self.outbox_after != u64::MAX {
+            self.outbox_loading = true;
+            effects.push(Effect::LoadOutbox { after: self.outbox_after });
+        }
+    }
+
+    /// Asks for entries once the relay knows whom it talks to.
+    fn pull(&mut self, effects: &mut Vec<Effect>) {
+        if self.pulled
+            || (self.standing != Standing::Belongs && (self.heads_open || !self.in_flight.is_empty()))
+        {
+            return;
+        }
+        self.pulled = true;
+        let cursors = self.plan.cursors.iter();
+        let cursors =
+            cursors.map(|(compartment, after)| Cursor { compartment: *compartment, after: *after }).collect();
+        self.send(&Frame::Pull(Pull { cursors, live: self.plan.live }), effects);
+    }
+
+    fn finish(&mut self, effects: &mut Vec<Effect>) -> Result<(), End> {
+        let idle =
+            self.queue.is_empty() && self.in_flight.is_empty() && !self.outbox_loading && !self.outbox_grew;
+        if self.caught_up && idle && !self.heads_open && self.proofs_open.is_empty() && !self.announced {
+            self.announced = true;
+            effects.push(Effect::CaughtUp);
+            if !self.plan.live {
+                return Err(End::Done);
+            }
+        }
+        Ok(())
+    }
+
+    fn ack(&mut self, ack: Ack, effects: &mut Vec<Effect>) -> Result<(), End> {
+        let sent = self.in_flight.remove(&ack.number).ok_or(Misbehaviour::OutOfTurn("an acknowledgement"))?;
+        if sent.len() != ack.outcomes.len() {
+            return Err(Misbehaviour::ReceiptMismatch.into());
+        }
+        let mut kept = Vec::new();
+        let mut lacks_causes = false;
+        for ((key, hash), outcome) in sent.into_iter().zip(ack.outcomes) {
+            match outcome {
+                Outcome::Kept => kept.push((key, hash)),
+                Outcome::Refused(why) if why.refusal.is_passing() => {
+                    lacks_causes |= why.refusal.lacks_causes();
+                    effects.push(Effect::Postponed { key, why });
+                }
+                Outcome::Refused(why) => effects.push(Effect::Refused { key, why }),
+            }
+        }
+        if !kept.is_empty() {
+            let receipt = self.verified(ack.receipt.as_deref().ok_or(Misbehaviour::ReceiptMismatch)?)?;
+            let named = &receipt.receipt().entries;
+            if !kept.iter().map(|(_, hash)| hash).eq(named) {
+                return Err(Misbehaviour::ReceiptMismatch.into());
+            }
+            let checkpoint = receipt.receipt().checkpoint;
+            effects.push(Effect::Kept { keys: kept.into_iter().map(|(key, _)| key).collect(), receipt });
+            if self.proofs_open.is_empty()
+                && self.plan.checkpoint.is_none_or(|old| old.size < checkpoint.size)
+            {
+                // The next session's proof of consistency will cover the way from here.
+                self.keep_checkpoint(checkpoint, effects);
+            }
+        }
+        if lacks_causes && !self.asked_heads {
+            self.ask_heads(effects);
+        }
+        Ok(())
+    }
+
+    fn ask_heads(&mut self, effects: &mut Vec<Effect>) {
+        self.asked_heads = true;
+        self.heads_open = true;
+        self.send(&Frame::AskHeads, effects);
+    }
+
+    fn keep_checkpoint(&mut self, checkpoint: Checkpoint, effects: &mut Vec<Effect>) {
+        self.plan.checkpoint = Some(checkpoint);
+        effects.push(Effect::Checkpoint(checkpoint));
+    }
+
+    fn verified(&self, bytes: &[u8]) -> Result<SignedReceipt, End> {
+        let (relay, incarnation) = self.relay.ok_or(Misbehaviour::OutOfTurn("a receipt"))?;
+        let receipt = SignedReceipt::verify(bytes, relay, incarnation, self.plan.group);
+        Ok(receipt.map_err(Misbehaviour::from)?)
+    }
+
+    fn send(&mut self, frame: &Frame, effects: &mut Vec<Effect>) {
+        let bytes = frame.to_bytes();
+        self.bytes += bytes.len() as u64;
+        effects.push(Effect::Send(bytes));
+    }
+
+    fn end(&mut self, end: End, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Over;
+        effects.push(Effect::End(end));
+    }
+}
+
+impl From<Misbehaviour> for End {
+    fn from(what: Misbehaviour) -> Self {
+        Self::Misbehaved(what)
+    }
+}
+
+fn name(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Challenge(_) => "a challenge",
+        Frame::Hello(_) => "a hello",
+        Frame::Welcome(_) => "a welcome",
+        Frame::Pull(_) => "a pull",
+        Frame::Entries(_) => "entries",
+        Frame::CaughtUp => "'caught up'",
+        Frame::Push(_) => "a push",
+        Frame::Ack(_) => "an acknowledgement",
+        Frame::AskHeads => "a question for heads",
+        Frame::Heads(_) => "heads",
+        Frame::AskConsistency(_) => "a question for consistency",
+        Frame::Consistency(_) => "a proof",
+        Frame::Goodbye(_) => "a goodbye",
+    }
+}
