@@ -204,9 +204,10 @@ pub struct Session {
     proofs_open: VecDeque<Checkpoint>,
     asked_heads: bool,
     heads_open: bool,
-    /// The outbox behind this key has not been read.
+    outbox: Outbox,
+    /// The last key read from the outbox.
     outbox_after: u64,
-    outbox_loading: bool,
+    /// Rows were added since it was last asked for.
     outbox_grew: bool,
     queue: Vec<Outgoing>,
     in_flight: BTreeMap<u32, Vec<(u64, EntryHash)>>,
@@ -220,6 +221,16 @@ enum Phase {
     Welcome,
     Open,
     Over,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outbox {
+    /// There may be more behind the last key.
+    Unread,
+    /// The shell was asked for it.
+    Loading,
+    /// There is none.
+    Drained,
 }
 
 impl Session {
@@ -239,8 +250,8 @@ impl Session {
             proofs_open: VecDeque::new(),
             asked_heads: false,
             heads_open: false,
+            outbox: Outbox::Unread,
             outbox_after: 0,
-            outbox_loading: false,
             outbox_grew: false,
             queue: Vec::new(),
             in_flight: BTreeMap::new(),
@@ -289,8 +300,9 @@ impl Session {
                 self.send(&Frame::Hello(Hello { proof: ByteVec::from(proof) }), effects);
             }
             Input::Outbox(entries) if self.phase == Phase::Open => {
-                self.outbox_loading = false;
+                self.outbox = Outbox::Drained;
                 if let Some(last) = entries.last() {
+                    self.outbox = Outbox::Unread;
                     self.outbox_after = last.key;
                     self.queue.extend(entries);
                 }
@@ -351,7 +363,10 @@ impl Session {
             (Phase::Open, Frame::Ack(ack)) => self.ack(ack, effects),
             (Phase::Open, Frame::Heads(Heads { logs })) if self.heads_open => {
                 self.heads_open = false;
-                self.outbox_grew = true;
+                self.outbox = Outbox::Unread;
+                // What is offered again gets new places, and what was postponed another try.
+                self.outbox_after = 0;
+                self.queue.clear();
                 effects.push(Effect::Offer(logs));
                 Ok(())
             }
@@ -419,6 +434,9 @@ impl Session {
 
     /// Sends what the outbox holds, a few frames ahead of their acknowledgements.
     fn push(&mut self, effects: &mut Vec<Effect>) {
+        if self.heads_open {
+            return;
+        }
         while !self.queue.is_empty() && self.in_flight.len() < limits::PUSH_FRAMES_IN_FLIGHT_MAX {
             let mut bytes = 0;
             let mut count = 0;
@@ -436,14 +454,12 @@ impl Session {
             let entries = batch.into_iter().map(|o| o.wire).collect();
             self.send(&Frame::Push(Push { number, entries }), effects);
         }
-        // New rows may have keys before the last one read, if they were offered again.
-        if self.outbox_grew && self.queue.is_empty() && self.in_flight.is_empty() {
+        if self.outbox_grew && self.outbox == Outbox::Drained {
+            self.outbox = Outbox::Unread;
             self.outbox_grew = false;
-            self.outbox_after = 0;
-            self.outbox_loading = false;
         }
-        if !self.outbox_loading && self.queue.is_empty() && self.outbox_after != u64::MAX {
-            self.outbox_loading = true;
+        if self.outbox == Outbox::Unread && self.queue.is_empty() {
+            self.outbox = Outbox::Loading;
             effects.push(Effect::LoadOutbox { after: self.outbox_after });
         }
     }
@@ -451,7 +467,8 @@ impl Session {
     /// Asks for entries once the relay knows whom it talks to.
     fn pull(&mut self, effects: &mut Vec<Effect>) {
         if self.pulled
-            || (self.standing != Standing::Belongs && (self.heads_open || !self.in_flight.is_empty()))
+            || (self.standing != Standing::Belongs
+                && (self.heads_open || self.outbox != Outbox::Drained || !self.in_flight.is_empty()))
         {
             return;
         }
@@ -463,8 +480,8 @@ impl Session {
     }
 
     fn finish(&mut self, effects: &mut Vec<Effect>) -> Result<(), End> {
-        let idle =
-            self.queue.is_empty() && self.in_flight.is_empty() && !self.outbox_loading && !self.outbox_grew;
+        let sent = self.queue.is_empty() && self.in_flight.is_empty();
+        let idle = sent && self.outbox == Outbox::Drained && !self.outbox_grew;
         if self.caught_up && idle && !self.heads_open && self.proofs_open.is_empty() && !self.announced {
             self.announced = true;
             effects.push(Effect::CaughtUp);

@@ -1,0 +1,329 @@
+//! [`Replica`]: the engine for apps. Every call that touches the disk is async and runs off the caller's thread.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use super::clock::SystemClock;
+use super::driver::{self, LinkState, SyncReport};
+use super::engine::{Engine, Environment};
+use super::error::Error;
+use super::feed::{Feed, Feeds};
+use super::membership::{Admission, GroupInfo, JoinRequest, RosterRow};
+use super::record::{CaseLink, ObservationDraft};
+use super::release::{EvidenceItem, ReleasePlan, Response};
+use super::transport::{Transport, WebSocketTransport};
+use super::vault::Vault;
+use super::view::{Delivery, Detail, Filter, Row, SetAside};
+use crate::base::{DocumentId, RoleId};
+use crate::entry::evidence::Proven;
+use crate::storage::{Options, SledStore, StoreKind};
+use crate::sync::session::Budget;
+use crate::watch::ReleasedItem;
+
+/// One device of one member, as an app holds it. Clones share the device.
+#[derive(Clone)]
+pub struct Replica {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    engine: Mutex<Engine>,
+    feeds: Feeds,
+    transport: Arc<dyn Transport>,
+    /// Wakes the live link when there is something to send.
+    pub(super) outbox_grew: Notify,
+    /// One session at a time: two would send the same entries twice.
+    pub(super) link: tokio::sync::Mutex<()>,
+}
+
+impl Replica {
+    /// Opens the device in `directory`, or makes a new one there. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the directory cannot be used, [`Error::WrongVault`] if it belongs to another keychain.
+    pub async fn open(directory: &Path, vault: Arc<dyn Vault>) -> Result<Self, Error> {
+        let directory = directory.to_owned();
+        let opened = tokio::task::spawn_blocking(move || {
+            let store = SledStore::open(&directory, Options::new(StoreKind::Phone))?;
+            Engine::open(Environment {
+                store: Arc::new(store),
+                vault,
+                clock: Arc::new(SystemClock),
+                entropy: Box::new(rand_core::UnwrapErr(getrandom::SysRng)),
+            })
+        });
+        let engine = opened.await.map_err(|_| Error::Closed)??;
+        Ok(Self::with(engine, Arc::new(WebSocketTransport)))
+    }
+
+    /// Wraps an engine with an environment of one's own: another store, clock, randomness or network.
+    pub fn with(engine: Engine, transport: Arc<dyn Transport>) -> Self {
+        let (engine, feeds) = (Mutex::new(engine), Feeds::default());
+        let (outbox_grew, link) = (Notify::new(), tokio::sync::Mutex::new(()));
+        Self { inner: Arc::new(Inner { engine, feeds, transport, outbox_grew, link }) }
+    }
+
+    /// Founds a group with this device's member as its first coordinator.
+    ///
+    /// # Errors
+    /// [`Error::HasGroup`]; errors of the store.
+    pub async fn found(&self) -> Result<GroupInfo, Error> {
+        self.run(Engine::found).await
+    }
+
+    /// What a newcomer hands to a coordinator.
+    ///
+    /// # Errors
+    /// [`Error::HasGroup`].
+    pub async fn request(&self) -> Result<JoinRequest, Error> {
+        self.run(|engine| engine.request()).await
+    }
+
+    /// Admits whoever asks.
+    ///
+    /// # Errors
+    /// As [`Engine::admit`].
+    pub async fn admit(&self, request: JoinRequest, role: RoleId) -> Result<Admission, Error> {
+        self.run(move |engine| engine.admit(&request, role)).await
+    }
+
+    /// Joins a group.
+    ///
+    /// # Errors
+    /// As [`Engine::join`].
+    pub async fn join(&self, admission: Admission) -> Result<GroupInfo, Error> {
+        self.run(move |engine| engine.join(&admission)).await
+    }
+
+    /// Who this device is.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`].
+    pub async fn info(&self) -> Result<GroupInfo, Error> {
+        self.run(|engine| engine.info()).await
+    }
+
+    /// Everybody who belongs.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`].
+    pub async fn roster(&self) -> Result<Vec<RosterRow>, Error> {
+        self.run(|engine| engine.roster()).await
+    }
+
+    /// Files an observation. It is on disk when this returns, and leaves the phone at the next sync.
+    ///
+    /// # Errors
+    /// As [`Engine::record`].
+    pub async fn record(&self, draft: ObservationDraft) -> Result<DocumentId, Error> {
+        self.run(move |engine| engine.record(draft)).await
+    }
+
+    /// Changes an observation of one's own.
+    ///
+    /// # Errors
+    /// As [`Engine::amend`].
+    pub async fn amend(&self, id: DocumentId, draft: ObservationDraft) -> Result<(), Error> {
+        self.run(move |engine| engine.amend(id, draft)).await
+    }
+
+    /// Remarks on a document. `status` is a key of `codes/annotation_status.json`, or empty.
+    ///
+    /// # Errors
+    /// As [`Engine::annotate`].
+    pub async fn annotate(
+        &self,
+        target: DocumentId,
+        text: String,
+        status: String,
+    ) -> Result<DocumentId, Error> {
+        self.run(move |engine| engine.annotate(target, &text, &status)).await
+    }
+
+    /// Links observations into a case.
+    ///
+    /// # Errors
+    /// As [`Engine::link`].
+    pub async fn link(
+        &self,
+        case: Option<DocumentId>,
+        title: String,
+        links: Vec<CaseLink>,
+    ) -> Result<DocumentId, Error> {
+        self.run(move |engine| engine.link(case, &title, &links)).await
+    }
+
+    /// What a release would hand over.
+    ///
+    /// # Errors
+    /// As [`Engine::preview`].
+    pub async fn preview(&self, plan: ReleasePlan) -> Result<Vec<ReleasedItem>, Error> {
+        self.run(move |engine| engine.preview(&plan)).await
+    }
+
+    /// Hands a redacted copy to the liaison.
+    ///
+    /// # Errors
+    /// As [`Engine::release`].
+    pub async fn release(&self, plan: ReleasePlan) -> Result<DocumentId, Error> {
+        self.run(move |engine| engine.release(&plan)).await
+    }
+
+    /// The liaison answers.
+    ///
+    /// # Errors
+    /// As [`Engine::respond`].
+    pub async fn respond(&self, release: DocumentId, answer: Response) -> Result<DocumentId, Error> {
+        self.run(move |engine| engine.respond(release, &answer)).await
+    }
+
+    /// Proof of a release's sources.
+    ///
+    /// # Errors
+    /// As [`Engine::evidence`].
+    pub async fn evidence(&self, release: DocumentId) -> Result<Vec<EvidenceItem>, Error> {
+        self.run(move |engine| engine.evidence(release)).await
+    }
+
+    /// Checks proof of a source.
+    ///
+    /// # Errors
+    /// As [`Engine::check_evidence`].
+    pub async fn check_evidence(&self, release: DocumentId, bytes: Vec<u8>) -> Result<Proven, Error> {
+        self.run(move |engine| engine.check_evidence(release, &bytes)).await
+    }
+
+    /// Lists documents, latest change first, without loading any.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn list(&self, filter: Filter) -> Result<Vec<(Row, Delivery)>, Error> {
+        self.run(move |engine| engine.list(&filter)).await
+    }
+
+    /// One document in full, and what became of it.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub async fn get(&self, id: DocumentId) -> Result<Detail, Error> {
+        self.run(move |engine| engine.get(id)).await
+    }
+
+    /// An observation as a draft to amend.
+    ///
+    /// # Errors
+    /// As [`Engine::draft_of`].
+    pub async fn draft_of(&self, id: DocumentId) -> Result<ObservationDraft, Error> {
+        self.run(move |engine| engine.draft_of(id)).await
+    }
+
+    /// Entries without effect, and why.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn set_aside(&self) -> Result<Vec<SetAside>, Error> {
+        self.run(|engine| engine.set_aside()).await
+    }
+
+    /// How many entries the relay has not acknowledged.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn outbox_len(&self) -> Result<usize, Error> {
+        self.run(|engine| engine.outbox_len()).await
+    }
+
+    pub(super) async fn rows(&self, ids: Vec<DocumentId>) -> Result<Vec<(Row, Delivery)>, Error> {
+        self.run(move |engine| {
+            let mut rows = Vec::new();
+            for id in ids {
+                if let Some(row) = engine.row(id)? {
+                    let unsent = engine.group()?.unsent.contains_key(&id);
+                    rows.push((row, if unsent { Delivery::OnPhone } else { Delivery::AtRelay }));
+                }
+            }
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// Changes of the list, to be pulled.
+    pub fn feed(&self) -> Feed {
+        Feed::new(self.clone(), self.inner.feeds.subscribe())
+    }
+
+    /// Sends what there is and fetches what there is, within a budget. Resumes where the last one stopped.
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::RelayRefused`], [`Error::RelayMisbehaved`], [`Error::RolledBack`]. Whatever was
+    /// acknowledged or stored before stays so.
+    pub async fn sync_once(&self, url: &str, budget: Budget) -> Result<SyncReport, Error> {
+        driver::sync_once(self, url, budget).await
+    }
+
+    /// Stays connected until the returned handle is dropped; connects again by itself, ever more patiently.
+    pub fn go_live(&self, url: &str) -> Live {
+        let (state, states) = watch::channel(LinkState::Connecting);
+        let task = tokio::spawn(driver::stay_live(self.clone(), url.to_owned(), state));
+        Live { states, task }
+    }
+
+    /// Runs `work` on the engine, off the caller's thread.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::task::spawn_blocking(move || {
+            let mut engine = inner.engine.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = engine.outbox_mark();
+            let outcome = work(&mut engine);
+            let changed = engine.take_changed();
+            if engine.outbox_mark() != before {
+                inner.outbox_grew.notify_one();
+            }
+            drop(engine);
+            inner.feeds.publish(&changed);
+            outcome
+        });
+        done.await.map_err(|_| Error::Closed)?
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    pub(super) fn transport(&self) -> Arc<dyn Transport> {
+        Arc::clone(&self.inner.transport)
+    }
+}
+
+/// A live link. Dropping it ends it.
+pub struct Live {
+    states: watch::Receiver<LinkState>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Live {
+    /// How the link is now, in words for a status line.
+    pub fn state(&self) -> LinkState {
+        self.states.borrow().clone()
+    }
+
+    /// Waits until the link's state is another than the one last seen here, and returns it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the link has ended for good.
+    pub async fn changed(&mut self) -> Result<LinkState, Error> {
+        self.states.changed().await.map_err(|_| Error::Closed)?;
+        Ok(self.states.borrow_and_update().clone())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,530 @@
+//! One device in one group: its keys, its store, and what it knows. Synchronous; deterministic given its environment.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use minicbor::{Decode, Encode};
+use rand_core::CryptoRng;
+
+use super::clock::Clock;
+use super::disk::{self, DiskCipher, META, OUTBOX, OutboxRow};
+use super::error::Error;
+use super::vault::Vault;
+use crate::base::{
+    CompartmentId, DeviceId, DocumentId, EpochId, GroupId, Incarnation, MemberId, RelayId, RoleId, cbor,
+};
+use crate::entry::keys::{Agreement, SALT_BYTES, SealPurpose, Secret, seal};
+use crate::entry::plaintext::Content;
+use crate::entry::seal::{CannotSeal, Slot, write_clear, write_sealed};
+use crate::entry::{Certificate, Checkpoint, Kind, LogHead, LogId, Verified};
+use crate::roll::{Operation, Roll, State};
+use crate::storage::{Batch, Store, Table};
+
+/// Everything that an engine takes from outside.
+pub struct Environment {
+    /// The disk.
+    pub store: Arc<dyn Store>,
+    /// The keychain.
+    pub vault: Arc<dyn Vault>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness. In simulation a seeded generator; elsewhere the system's.
+    pub entropy: Box<dyn CryptoRng + Send>,
+}
+
+/// One device in at most one group.
+///
+/// Every method that changes something returns only after it is on disk.
+pub struct Engine {
+    pub(super) store: Arc<dyn Store>,
+    vault: Arc<dyn Vault>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) rng: Box<dyn CryptoRng + Send>,
+    pub(super) cipher: DiskCipher,
+    pub(super) identity: Identity,
+    pub(super) group: Option<Group>,
+    /// Documents that changed since the feed last asked.
+    pub(super) changed: BTreeSet<DocumentId>,
+    /// A write failed: what is in memory may be ahead of the disk.
+    stale: bool,
+}
+
+/// The device's secrets.
+pub(super) struct Identity {
+    pub member: SigningKey,
+    pub device: SigningKey,
+    pub agreement: Agreement,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct StoredIdentity {
+    #[n(0)]
+    member: Secret,
+    #[n(1)]
+    device: Secret,
+    #[n(2)]
+    agreement: Secret,
+}
+
+/// What the device knows of its group.
+pub(super) struct Group {
+    pub roll: Arc<Roll>,
+    pub own: BTreeMap<CompartmentId, LogHead>,
+    pub epoch_keys: BTreeMap<(CompartmentId, EpochId), Agreement>,
+    pub own_senders: BTreeMap<(CompartmentId, EpochId), Secret>,
+    pub senders: HashMap<(LogId, EpochId), Secret>,
+    pub relay: RelayMemory,
+    /// Entries in the outbox by document.
+    pub unsent: HashMap<DocumentId, u32>,
+    pub next_outbox: u64,
+    pub next_receipt: u64,
+    pub next_roll: u64,
+}
+
+/// What a device remembers of its relay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RelayMemory {
+    /// Its key, once seen.
+    #[n(0)]
+    pub relay: Option<RelayId>,
+    /// The life of its store that cursors belong to.
+    #[n(1)]
+    pub incarnation: Option<Incarnation>,
+    /// Its last proven checkpoint.
+    #[n(2)]
+    pub checkpoint: Option<Checkpoint>,
+    /// The checkpoint of its last receipt.
+    #[n(3)]
+    pub receipted: Option<Checkpoint>,
+    /// The address that an admission named.
+    #[n(4)]
+    pub url: Option<String>,
+}
+
+/// number → entry key: roll entries, causes first.
+pub(super) const ROLL: Table = Table(13);
+/// log ‖ epoch → seq of the entry that holds the sender key.
+pub(super) const SENDERS: Table = Table(14);
+
+const IDENTITY: &[u8] = b"identity";
+const GROUP: &[u8] = b"group";
+const RELAY: &[u8] = b"relay";
+const SENDER_PREFIX: &[u8] = b"sender/";
+const CURSOR_PREFIX: &[u8] = b"cursor/";
+
+impl Engine {
+    /// Opens the device that lives in the store, or makes a new one in an empty store.
+    ///
+    /// # Errors
+    /// [`Error::WrongVault`] if the vault's secret is another than the one the store was made with; errors of store
+    /// and vault.
+    pub fn open(environment: Environment) -> Result<Self, Error> {
+        let Environment { store, vault, clock, mut entropy } = environment;
+        let cipher = DiskCipher::new(&Secret(vault.secret()?));
+        let identity = match store.get(META, IDENTITY)? {
+            Some(sealed) => {
+                let plain = cipher.open(META, IDENTITY, &sealed).ok_or(Error::WrongVault)?;
+                disk::decode(&plain)?
+            }
+            None => {
+                let drawn = StoredIdentity {
+                    member: Secret::draw(&mut entropy),
+                    device: Secret::draw(&mut entropy),
+                    agreement: Secret::draw(&mut entropy),
+                };
+                let mut batch = Batch::default();
+                let plain = zeroize::Zeroizing::new(cbor::encode(&drawn));
+                batch.put(META, IDENTITY, cipher.seal(&mut entropy, META, IDENTITY, &plain));
+                store.apply(batch)?;
+                drawn
+            }
+        };
+        let identity = Identity {
+            member: SigningKey::from_bytes(&identity.member.0),
+            device: SigningKey::from_bytes(&identity.device.0),
+            agreement: Agreement::from_secret(identity.agreement.clone()),
+        };
+        let mut engine = Self {
+            store,
+            vault,
+            clock,
+            rng: entropy,
+            cipher,
+            identity,
+            group: None,
+            changed: BTreeSet::new(),
+            stale: false,
+        };
+        engine.load_group()?;
+        Ok(engine)
+    }
+
+    fn load_group(&mut self) -> Result<(), Error> {
+        self.group = None;
+        if self.store.get(META, GROUP)?.is_none() {
+            return Ok(());
+        }
+        let mut roll: Option<Roll> = None;
+        let mut after = None;
+        loop {
+            let rows = self.store.scan(ROLL, &[], after.as_deref(), 1_000)?;
+            let Some((last, _)) = rows.last() else { break };
+            after = Some(last.clone());
+            for (_, key) in rows {
+                let entry = self.store.get(disk::ENTRIES, &key)?;
+                let entry =
+                    disk::decode_entry(&entry.ok_or_else(|| Error::store_damaged(&"a roll entry is gone"))?)?;
+                let placed = match &mut roll {
+                    None => Roll::found(&entry).map(|new| roll = Some(new)),
+                    Some(roll) => roll.insert(&entry).map(|_| ()),
+                };
+                placed.map_err(|e| Error::store_damaged(&e))?;
+            }
+        }
+        let roll = roll.ok_or_else(|| Error::store_damaged(&"the roll is gone"))?;
+        let mut group = self.new_group(Arc::new(roll))?;
+        for (key, sealed) in self.store.scan(META, SENDER_PREFIX, None, usize::MAX)? {
+            let plain = self.cipher.open(META, &key, &sealed).ok_or(Error::WrongVault)?;
+            let (compartment, epoch, secret): (CompartmentId, EpochId, Secret) = disk::decode(&plain)?;
+            group.own_senders.insert((compartment, epoch), secret);
+        }
+        for row in &group.roll.state().template().compartments {
+            let log = LogId { compartment: row.id, device: self.device_id() };
+            if let Some((key, bytes)) = self.store.last(disk::ENTRIES, &disk::log_prefix(log))?
+                && let Some((_, seq)) = disk::parse_entry_key(&key)
+            {
+                group.own.insert(row.id, LogHead { seq, hash: disk::decode_entry(&bytes)?.hash() });
+            }
+        }
+        for (_, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
+            if let Some(document) = disk::decode::<OutboxRow>(&row)?.document {
+                *group.unsent.entry(document).or_default() += 1;
+            }
+        }
+        if let Some(bytes) = self.store.get(META, RELAY)? {
+            group.relay = disk::decode(&bytes)?;
+        }
+        self.group = Some(group);
+        self.absorb_keys();
+        Ok(())
+    }
+
+    pub(super) fn new_group(&self, roll: Arc<Roll>) -> Result<Group, Error> {
+        Ok(Group {
+            roll,
+            own: BTreeMap::new(),
+            epoch_keys: BTreeMap::new(),
+            own_senders: BTreeMap::new(),
+            senders: HashMap::new(),
+            relay: RelayMemory::default(),
+            unsent: HashMap::new(),
+            next_outbox: disk::next_number(&*self.store, OUTBOX)?,
+            next_receipt: disk::next_number(&*self.store, disk::RECEIPTS)?,
+            next_roll: disk::next_number(&*self.store, ROLL)?,
+        })
+    }
+
+    /// This device.
+    pub fn device_id(&self) -> DeviceId {
+        DeviceId(self.identity.device.verifying_key().to_bytes())
+    }
+
+    /// Whose device it is.
+    pub fn member_id(&self) -> MemberId {
+        MemberId(self.identity.member.verifying_key().to_bytes())
+    }
+
+    /// The group, if it belongs to one.
+    pub fn group_id(&self) -> Option<GroupId> {
+        self.group.as_ref().map(|group| group.roll.group())
+    }
+
+    /// The role of this device's member.
+    pub fn role(&self) -> Option<RoleId> {
+        self.group.as_ref()?.roll.state().member(self.member_id()).map(|member| member.role)
+    }
+
+    /// What is known of the relay.
+    pub fn relay_memory(&self) -> RelayMemory {
+        self.group.as_ref().map(|group| group.relay.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn certificate(&self) -> Certificate {
+        Certificate::issue(&self.identity.member, &self.identity.device, *self.identity.agreement.public())
+    }
+
+    /// The group, after making sure that memory agrees with the disk.
+    pub(super) fn fresh(&mut self) -> Result<&mut Group, Error> {
+        if self.stale {
+            self.load_group()?;
+            self.stale = false;
+        }
+        self.group.as_mut().ok_or(Error::NoGroup)
+    }
+
+    pub(super) fn group(&self) -> Result<&Group, Error> {
+        self.group.as_ref().ok_or(Error::NoGroup)
+    }
+
+    pub(super) fn state(&self) -> Result<&Arc<State>, Error> {
+        Ok(self.group()?.roll.state())
+    }
+
+    /// Writes a batch. If that fails, memory is read again from the disk before anything else happens.
+    pub(super) fn apply(&mut self, batch: Batch) -> Result<(), Error> {
+        self.store.apply(batch).map_err(|why| {
+            self.stale = true;
+            self.changed.clear();
+            Error::Store(why)
+        })
+    }
+
+    /// Forgets what a failed operation has put into memory and not onto the disk.
+    pub(super) fn abandon<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
+        if outcome.is_err() {
+            self.stale = true;
+        }
+        outcome
+    }
+
+    pub(super) fn put_group(batch: &mut Batch, group: GroupId) {
+        batch.put(META, GROUP, group.as_bytes());
+    }
+
+    pub(super) fn put_relay(&self, batch: &mut Batch) -> Result<(), Error> {
+        batch.put(META, RELAY, cbor::encode(&self.group()?.relay));
+        Ok(())
+    }
+
+    pub(super) fn cursor(&self, compartment: CompartmentId) -> Result<u64, Error> {
+        Ok(self.store.get(META, &cursor_key(compartment))?.map_or(0, |bytes| disk::parse_number(&bytes)))
+    }
+
+    pub(super) fn put_cursor(batch: &mut Batch, compartment: CompartmentId, after: u64) {
+        batch.put(META, cursor_key(compartment), after.to_be_bytes());
+    }
+
+    fn slot(&self, compartment: CompartmentId) -> Result<Slot, Error> {
+        let group = self.group()?;
+        Ok(Slot {
+            group: Some(group.roll.group()),
+            compartment,
+            head: group.own.get(&compartment).copied(),
+            claimed_ms: self.clock.now_ms(),
+            expiry_day: None,
+            roll_heads: group.roll.heads(),
+            checkpoint: group.relay.checkpoint,
+        })
+    }
+
+    /// Appends a roll operation to this device's own log and to the roll.
+    pub(super) fn append_operation(&mut self, batch: &mut Batch, operation: &Operation) -> Result<(), Error> {
+        operation.check().map_err(|why| Error::Admission(why.to_owned()))?;
+        self.begin_log(batch, CompartmentId::ROLL)?;
+        let slot = self.slot(CompartmentId::ROLL)?;
+        let entry = write_clear(&self.identity.device, &slot, Kind::OPERATION, None, cbor::encode(operation));
+        self.keep_own(batch, &entry.map_err(too_large)?, None)
+    }
+
+    /// Appends a document's content to this device's own log.
+    pub(super) fn append_content(
+        &mut self,
+        batch: &mut Batch,
+        compartment: CompartmentId,
+        content: &Content,
+    ) -> Result<Verified, Error> {
+        self.begin_log(batch, compartment)?;
+        let (epoch, sender) = self.sender_key(batch, compartment)?;
+        let slot = self.slot(compartment)?;
+        let mut salt = [0; SALT_BYTES];
+        self.rng.fill_bytes(&mut salt);
+        let group = self.group()?.roll.group();
+        let entry = write_sealed(&self.identity.device, &slot, group, epoch, &sender, salt, content);
+        let entry = entry.map_err(too_large)?;
+        self.keep_own(batch, &entry, Some(content.document))?;
+        Ok(entry)
+    }
+
+    /// Every log begins with the device's certificate.
+    fn begin_log(&mut self, batch: &mut Batch, compartment: CompartmentId) -> Result<(), Error> {
+        if self.group()?.own.contains_key(&compartment) {
+            return Ok(());
+        }
+        let slot = self.slot(compartment)?;
+        let body = self.certificate().as_bytes().to_vec();
+        let entry = write_clear(&self.identity.device, &slot, Kind::CERTIFICATE, None, body);
+        self.keep_own(batch, &entry.map_err(too_large)?, None)
+    }
+
+    /// The sender key for the newest epoch. A new epoch gets a new key, sealed to it by an entry of its own.
+    fn sender_key(
+        &mut self,
+        batch: &mut Batch,
+        compartment: CompartmentId,
+    ) -> Result<(EpochId, Secret), Error> {
+        let nobody =
+            || Error::Kind("nobody could read this yet: admit somebody with that role first".to_owned());
+        let state = Arc::clone(self.state()?);
+        let (epoch, row) = state.newest_epoch(compartment).ok_or_else(nobody)?;
+        if let Some(secret) = self.group()?.own_senders.get(&(compartment, epoch)) {
+            return Ok((epoch, secret.clone()));
+        }
+        let secret = Secret::draw(&mut self.rng);
+        let group = self.group()?.roll.group();
+        let purpose = SealPurpose::SenderKey(group, compartment, self.device_id(), epoch);
+        let sealed = seal(&mut self.rng, &row.public, &purpose, &secret).map_err(|_| {
+            Error::Kind("the group's newest key is unusable: ask a coordinator to rotate it".to_owned())
+        })?;
+        let slot = self.slot(compartment)?;
+        let entry =
+            write_clear(&self.identity.device, &slot, Kind::SENDER_KEY, Some(epoch), cbor::encode(&sealed));
+        self.keep_own(batch, &entry.map_err(too_large)?, None)?;
+        let key = [SENDER_PREFIX, &[compartment.0], &epoch.to_bytes()].concat();
+        let plain = zeroize::Zeroizing::new(cbor::encode(&(compartment, epoch, secret.clone())));
+        let stored = self.cipher.seal(&mut self.rng, META, &key, &plain);
+        batch.put(META, key, stored);
+        self.fresh()?.own_senders.insert((compartment, epoch), secret.clone());
+        Ok((epoch, secret))
+    }
+
+    /// Stores an entry of this device's own and queues it for the relay.
+    pub(super) fn keep_own(
+        &mut self,
+        batch: &mut Batch,
+        entry: &Verified,
+        document: Option<DocumentId>,
+    ) -> Result<(), Error> {
+        let log = LogId::of(entry);
+        let seq = entry.header().seq;
+        if log.compartment == CompartmentId::ROLL {
+            let group = self.fresh()?;
+            Arc::make_mut(&mut group.roll).insert(entry).map_err(|e| Error::store_damaged(&e))?;
+            self.put_roll_row(batch, entry)?;
+        }
+        batch.put(disk::ENTRIES, disk::entry_key(log, seq), entry.to_bytes());
+        self.enqueue(batch, OutboxRow { log, seq, document })?;
+        self.fresh()?.own.insert(log.compartment, LogHead { seq, hash: entry.hash() });
+        Ok(())
+    }
+
+    pub(super) fn put_roll_row(&mut self, batch: &mut Batch, entry: &Verified) -> Result<(), Error> {
+        let key = disk::entry_key(LogId::of(entry), entry.header().seq);
+        let group = self.fresh()?;
+        batch.put(ROLL, disk::number_key(group.next_roll), key);
+        group.next_roll += 1;
+        Ok(())
+    }
+
+    pub(super) fn enqueue(&mut self, batch: &mut Batch, row: OutboxRow) -> Result<(), Error> {
+        let group = self.fresh()?;
+        batch.put(OUTBOX, disk::number_key(group.next_outbox), cbor::encode(&row));
+        group.next_outbox += 1;
+        if let Some(document) = row.document {
+            *group.unsent.entry(document).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Opens every epoch key that the roll hands to this device, and through the chains the ones before.
+    pub(super) fn absorb_keys(&mut self) {
+        let device = self.device_id();
+        let agreement = self.identity.agreement.clone();
+        let Some(group) = self.group.as_mut() else { return };
+        let state = Arc::clone(group.roll.state());
+        for row in &state.template().compartments {
+            for (id, epoch) in state.epochs(row.id).rev() {
+                if let Entry::Vacant(vacant) = group.epoch_keys.entry((row.id, id)) {
+                    let purpose = SealPurpose::EpochKey(row.id, id);
+                    let mut granted = epoch.grants.iter().filter(|grant| grant.device == device);
+                    let opened = granted.find_map(|grant| agreement.open(&purpose, &grant.sealed).ok());
+                    // A key that does not fit its epoch was granted in error or in malice.
+                    let fits = opened.map(Agreement::from_secret).filter(|key| *key.public() == epoch.public);
+                    fits.map(|key| vacant.insert(key));
+                }
+                let (Some(key), Some(previous)) = (group.epoch_keys.get(&(row.id, id)), &epoch.previous)
+                else {
+                    continue;
+                };
+                let old = previous.epoch;
+                if group.epoch_keys.contains_key(&(row.id, old)) {
+                    continue;
+                }
+                let purpose = SealPurpose::EpochChain { compartment: row.id, old, new: id };
+                if let Ok(secret) = key.open(&purpose, &previous.sealed) {
+                    group.epoch_keys.insert((row.id, old), Agreement::from_secret(secret));
+                }
+            }
+        }
+    }
+
+    /// The sender key under which `log` wrote in `epoch`; none if this device was not given the means to open it.
+    pub(super) fn sender_of(&mut self, log: LogId, epoch: EpochId) -> Result<Option<Secret>, Error> {
+        let own = log.device == self.device_id();
+        let group = self.group()?;
+        if own {
+            return Ok(group.own_senders.get(&(log.compartment, epoch)).cloned());
+        }
+        if let Some(secret) = group.senders.get(&(log, epoch)) {
+            return Ok(Some(secret.clone()));
+        }
+        let Some(seq) = self.store.get(SENDERS, &sender_row(log, epoch))? else {
+            return Ok(None);
+        };
+        let entry = disk::read_entry(&*self.store, log, disk::parse_number(&seq))?;
+        Ok(entry.and_then(|entry| self.absorb_sender(&entry)))
+    }
+
+    /// Opens a sender-key entry, if this device may.
+    pub(super) fn absorb_sender(&mut self, entry: &Verified) -> Option<Secret> {
+        let log = LogId::of(entry);
+        let epoch = entry.header().epoch?;
+        let group = self.group.as_mut()?;
+        let key = group.epoch_keys.get(&(log.compartment, epoch))?;
+        let sealed = cbor::decode(entry.body()?).ok()?;
+        let purpose = SealPurpose::SenderKey(group.roll.group(), log.compartment, log.device, epoch);
+        let secret = key.open(&purpose, &sealed).ok()?;
+        group.senders.insert((log, epoch), secret.clone());
+        Some(secret)
+    }
+
+    /// Signs the answer to a relay's challenge.
+    pub fn sign_session(&self, payload: Vec<u8>) -> Vec<u8> {
+        crate::base::cose::sign(&self.identity.device, crate::base::cose::Purpose::Session, payload)
+    }
+
+    /// Whether the vault still hands out the key: an app asks before it shows anything.
+    ///
+    /// # Errors
+    /// [`Error::Vault`] if the phone is locked.
+    pub fn check_vault(&self) -> Result<(), Error> {
+        self.vault.secret()?;
+        Ok(())
+    }
+
+    /// Grows with every entry that is queued for the relay.
+    pub(super) fn outbox_mark(&self) -> u64 {
+        self.group.as_ref().map_or(0, |group| group.next_outbox)
+    }
+
+    /// Documents that changed since this was last called.
+    pub fn take_changed(&mut self) -> BTreeSet<DocumentId> {
+        std::mem::take(&mut self.changed)
+    }
+}
+
+/// The row that names a log's sender-key entry for an epoch.
+pub(super) fn sender_row(log: LogId, epoch: EpochId) -> Vec<u8> {
+    [disk::log_prefix(log).as_slice(), &epoch.to_bytes()].concat()
+}
+
+fn cursor_key(compartment: CompartmentId) -> Vec<u8> {
+    [CURSOR_PREFIX, &[compartment.0]].concat()
+}
+
+fn too_large(why: CannotSeal) -> Error {
+    Error::Kind(why.to_string())
+}

@@ -1,0 +1,126 @@
+//! What can go wrong for an app, who is at fault, and what to do.
+
+use crate::base::DocumentId;
+use crate::storage::StoreError;
+use crate::sync::session::{End, Misbehaviour};
+use crate::watch::check::Invalid;
+
+/// Who has to do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The person: what they entered, or what their role may do.
+    Input,
+    /// This device: its disk, its keychain, its clock.
+    Device,
+    /// The network.
+    Network,
+    /// The relay.
+    Relay,
+    /// Another member's device.
+    Peer,
+}
+
+/// What an app is told. Nothing that was acknowledged before is lost by any of these.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was entered cannot be filed.
+    #[error("{0}")]
+    Invalid(#[from] Invalid),
+    /// The device does not belong to a group yet.
+    #[error(
+        "this device does not belong to a group yet: found one, or join with an admission from a coordinator"
+    )]
+    NoGroup,
+    /// It belongs to one already.
+    #[error("this store belongs to a group already: use another directory for another group")]
+    HasGroup,
+    /// The role does not allow it.
+    #[error("the role of this device's member may not {0}: ask a coordinator")]
+    Role(&'static str),
+    /// There is no such document here.
+    #[error(
+        "there is no document {0:?} on this device: it may not have arrived, or not be meant for this role"
+    )]
+    NotHere(DocumentId),
+    /// A join request or admission that cannot be used.
+    #[error("this cannot be used to join: {0}")]
+    Admission(String),
+    /// The document is not of the kind it should be.
+    #[error("{0}")]
+    Kind(String),
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The store's content.
+    #[error(
+        "the store on this device is damaged ({0}): keep the directory, open a new one and join again as a new device"
+    )]
+    StoreDamaged(String),
+    /// The vault.
+    #[error("{0}")]
+    Vault(#[from] super::vault::VaultError),
+    /// The vault's key does not fit the store.
+    #[error(
+        "the keychain's key does not open this store: it belongs to another installation; do not delete it"
+    )]
+    WrongVault,
+    /// The relay cannot be reached.
+    #[error("the relay cannot be reached ({0}): everything stays on this device and is sent later")]
+    Network(String),
+    /// The relay refuses.
+    #[error("the relay ended the session: {0}")]
+    RelayRefused(String),
+    /// The relay breaks the protocol.
+    #[error("the relay cannot be trusted: {0}; nothing was lost, tell the coordinators")]
+    RelayMisbehaved(Misbehaviour),
+    /// The store is older than what the relay has seen.
+    #[error(
+        "this store is older than what the relay has seen of it (a restored backup?): join again as a new device, \
+         so that its log does not fork"
+    )]
+    RolledBack,
+    /// Evidence that proves nothing.
+    #[error("the evidence proves nothing: {0}")]
+    Evidence(String),
+    /// The app dropped the replica while it was at work.
+    #[error("the replica was closed")]
+    Closed,
+}
+
+impl Error {
+    /// Who has to do something about it.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Invalid(_)
+            | Self::NoGroup
+            | Self::HasGroup
+            | Self::Role(_)
+            | Self::NotHere(_)
+            | Self::Kind(_) => Fault::Input,
+            Self::Store(_)
+            | Self::StoreDamaged(_)
+            | Self::Vault(_)
+            | Self::WrongVault
+            | Self::RolledBack
+            | Self::Closed => Fault::Device,
+            Self::Network(_) => Fault::Network,
+            Self::RelayRefused(_) | Self::RelayMisbehaved(_) => Fault::Relay,
+            Self::Admission(_) | Self::Evidence(_) => Fault::Peer,
+        }
+    }
+
+    pub(super) fn store_damaged(why: &dyn std::fmt::Display) -> Self {
+        Self::StoreDamaged(why.to_string())
+    }
+
+    /// What the end of a session means for the app; none if it was meant to end.
+    pub(super) fn of_end(end: End) -> Option<Self> {
+        match end {
+            End::Done | End::Budget | End::Stopped => None,
+            End::Silence => Some(Self::Network("it says nothing any more".to_owned())),
+            End::Relay(why) => Some(Self::RelayRefused(why.reason)),
+            End::Misbehaved(what) => Some(Self::RelayMisbehaved(what)),
+            End::RolledBack { .. } => Some(Self::RolledBack),
+        }
+    }
+}

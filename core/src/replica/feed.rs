@@ -1,0 +1,111 @@
+//! Changes, pulled: first the whole list, then coalesced differences.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::Notify;
+
+use super::app::Replica;
+use super::error::Error;
+use super::view::{Delivery, Filter, Row};
+use crate::base::DocumentId;
+
+/// Documents that a feed remembers as changed; past that it starts over with the whole list.
+const CHANGED_MAX: usize = 1_024;
+
+/// What happened to the list since the last call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedEvent {
+    /// The whole list, latest change first. Comes first, and again if too much happened at once.
+    Reset(Vec<(Row, Delivery)>),
+    /// Rows that are new or changed; each once, however often it changed.
+    Changed(Vec<(Row, Delivery)>),
+}
+
+/// A subscription to the list.
+pub struct Feed {
+    replica: Replica,
+    state: Arc<FeedState>,
+}
+
+#[derive(Default)]
+pub(super) struct FeedState {
+    pending: Mutex<Pending>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Pending {
+    reset: bool,
+    changed: BTreeSet<DocumentId>,
+}
+
+impl Feed {
+    pub(super) fn new(replica: Replica, state: Arc<FeedState>) -> Self {
+        Self { replica, state }
+    }
+
+    /// Waits until something happened and says what. May be dropped and called again without losing anything.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn next(&self) -> Result<FeedEvent, Error> {
+        loop {
+            let pending = std::mem::take(&mut *self.state.lock());
+            if pending.reset {
+                return match self.replica.list(Filter::default()).await {
+                    Ok(rows) => Ok(FeedEvent::Reset(rows)),
+                    Err(why) => {
+                        self.state.lock().reset = true;
+                        Err(why)
+                    }
+                };
+            }
+            if !pending.changed.is_empty() {
+                let rows = self.replica.rows(pending.changed.iter().copied().collect()).await?;
+                if !rows.is_empty() {
+                    return Ok(FeedEvent::Changed(rows));
+                }
+                continue;
+            }
+            self.state.wake.notified().await;
+        }
+    }
+}
+
+impl FeedState {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every feed of one replica.
+#[derive(Default)]
+pub(super) struct Feeds(Mutex<Vec<Weak<FeedState>>>);
+
+impl Feeds {
+    pub(super) fn subscribe(&self) -> Arc<FeedState> {
+        let state = Arc::new(FeedState::default());
+        state.lock().reset = true;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&state));
+        state
+    }
+
+    pub(super) fn publish(&self, changed: &BTreeSet<DocumentId>) {
+        if changed.is_empty() {
+            return;
+        }
+        let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        feeds.retain(|feed| feed.strong_count() > 0);
+        for feed in feeds.iter().filter_map(Weak::upgrade) {
+            let mut pending = feed.lock();
+            pending.changed.extend(changed);
+            if pending.changed.len() > CHANGED_MAX {
+                pending.changed.clear();
+                pending.reset = true;
+            }
+            drop(pending);
+            feed.wake.notify_one();
+        }
+    }
+}

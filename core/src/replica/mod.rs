@@ -1,0 +1,37 @@
+//! Floor 4, device: what an app holds. The only room with a clock, randomness and a network.
+//!
+//! [`record`] is the way out: watch → document → entry → storage → outbox. [`receive`] is the way in:
+//! entry → sync → storage → document → view. Both run inside [`Engine`], which is synchronous and deterministic given
+//! its [`Environment`]; [`Replica`] wraps it for apps. May import every room below, and nothing may import it.
+
+mod app;
+mod clock;
+mod disk;
+mod driver;
+mod engine;
+mod error;
+mod feed;
+mod membership;
+mod receive;
+mod record;
+mod release;
+mod transport;
+mod vault;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use app::{Live, Replica};
+pub use clock::{Clock, SystemClock};
+pub use driver::{LinkState, SyncReport};
+pub use engine::{Engine, Environment, RelayMemory};
+pub use error::{Error, Fault};
+pub use feed::{Feed, FeedEvent};
+pub use membership::{Admission, GroupInfo, JoinRequest, RosterRow};
+pub use receive::{Received as ReceiveReport, Warning};
+pub use record::{CaseLink, ObservationDraft};
+pub use release::{EvidenceItem, ReleasePlan, Response as LiaisonAnswer};
+pub use transport::{Connection, Transport, TransportError, WebSocketTransport};
+pub use vault::{FixedVault, Vault, VaultError};
+pub use view::{Content, Delivery, Detail, Filter, HistoryRow, Row, SetAside, Step};

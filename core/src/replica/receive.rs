@@ -1,0 +1,575 @@
+//! The way in: entries from a relay or a peer are judged, stored, opened, and become rows, in one durable write.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::disk::{
+    self, DOCUMENTS, ENTRIES, FORKS, OUTBOX, OutboxRow, QUARANTINE, RECEIPTS, RECEIVED, ReceivedRow,
+    SetAsideRow, UNOPENED, WAITING,
+};
+use super::engine::{Engine, SENDERS, sender_row};
+use super::error::Error;
+use super::view::{Part, project};
+use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, Incarnation, RelayId, cbor, limits};
+use crate::document::{AuthoredChange, Document, is_created_by};
+use crate::entry::plaintext::{Content, Form};
+use crate::entry::{
+    Checkpoint, Kind as EntryKind, LogHead, LogId, Received as ReceivedEntry, Verified, Wire, seal,
+};
+use crate::roll::State;
+use crate::storage::{Batch, Store};
+use crate::sync::SignedReceipt;
+use crate::sync::frame::{LogHeight, Refused};
+use crate::sync::inbox::{Logs, Verdict, judge};
+use crate::sync::session::{Budget, Outgoing, Plan};
+use crate::watch::Kind;
+use crate::watch::kinds::rule;
+
+/// What became of entries that came in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Stored and in effect.
+    pub kept: usize,
+    /// Here before.
+    pub known: usize,
+    /// Stored until what they follow arrives.
+    pub waiting: usize,
+    /// Stored without effect.
+    pub set_aside: usize,
+    /// What somebody did wrong.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that no honest party does. Nothing else is disturbed by it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// The sender passed on what is no entry, or none of this group, or altered.
+    #[error("the relay passed on something that is not genuine: {0}")]
+    NotGenuine(String),
+    /// A device signed two entries for one place. Both are kept as proof.
+    #[error("device {device:?} wrote two different entries {seq}: its store was restored or copied")]
+    Fork {
+        /// The device.
+        device: DeviceId,
+        /// The number of both.
+        seq: u64,
+    },
+    /// Entries that everything behind them follows do not come.
+    #[error("{entries} entries wait for others that the relay does not hand out")]
+    Withheld {
+        /// How many wait.
+        entries: usize,
+    },
+}
+
+impl Received {
+    /// Adds what became of more entries.
+    pub fn add(&mut self, more: Self) {
+        self.kept += more.kept;
+        self.known += more.known;
+        self.waiting += more.waiting;
+        self.set_aside += more.set_aside;
+        self.warnings.extend(more.warnings);
+    }
+}
+
+struct StoreLogs<'a>(&'a dyn Store);
+
+impl Logs for StoreLogs<'_> {
+    type Error = Error;
+
+    fn head(&self, log: LogId) -> Result<Option<LogHead>, Error> {
+        let Some((key, bytes)) = self.0.last(ENTRIES, &disk::log_prefix(log))? else { return Ok(None) };
+        let (_, seq) = disk::parse_entry_key(&key).ok_or_else(|| Error::store_damaged(&"a log key"))?;
+        Ok(Some(LogHead { seq, hash: disk::decode_entry(&bytes)?.hash() }))
+    }
+
+    fn hash_at(&self, log: LogId, seq: u64) -> Result<Option<EntryHash>, Error> {
+        Ok(disk::read_entry(self.0, log, seq)?.map(|entry| entry.hash()))
+    }
+}
+
+/// A part of a document that came in.
+struct NewPart {
+    log: LogId,
+    seq: u64,
+    part: Part,
+    change: AuthoredChange,
+}
+
+#[derive(Default)]
+struct Arrivals {
+    parts: BTreeMap<DocumentId, (Kind, Vec<NewPart>)>,
+    pasts: HashMap<Vec<EntryHash>, Option<Arc<State>>>,
+    new_keys: bool,
+}
+
+impl Engine {
+    /// Takes in entries of a compartment and remembers that everything up to `upto` has been had.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`] if others hold words of this device that it does not know; errors of the store. What
+    /// others did wrong is no error: it is in the report.
+    pub fn receive(
+        &mut self,
+        wires: Vec<Wire>,
+        cursor: Option<(CompartmentId, u64)>,
+    ) -> Result<Received, Error> {
+        self.fresh()?;
+        let mut batch = Batch::default();
+        let outcome = self.take_in(&mut batch, wires).and_then(|report| {
+            if let Some((compartment, upto)) = cursor {
+                Self::put_cursor(&mut batch, compartment, upto);
+            }
+            self.apply(batch)?;
+            Ok(report)
+        });
+        self.abandon(outcome)
+    }
+
+    fn take_in(&mut self, batch: &mut Batch, wires: Vec<Wire>) -> Result<Received, Error> {
+        let mut report = Received::default();
+        let mut entries = Vec::with_capacity(wires.len());
+        for wire in wires {
+            match ReceivedEntry::parse(wire) {
+                Ok(entry) => entries.push(entry),
+                Err(why) => report.warnings.push(Warning::NotGenuine(why.to_string())),
+            }
+        }
+        let waiting = self.store.scan(WAITING, &[], None, limits::WAITING_ENTRIES_MAX)?;
+        let fresh = entries.len();
+        for (_, bytes) in &waiting {
+            entries.push(disk::decode_entry(bytes)?.into_received());
+        }
+        let mut roll = Arc::clone(&self.group()?.roll);
+        let verdicts = judge(&mut roll, &StoreLogs(&*self.store), entries)?;
+        let roll_grew = !Arc::ptr_eq(&roll, &self.group()?.roll);
+        self.fresh()?.roll = roll;
+        let mut arrivals = Arrivals::default();
+        if roll_grew {
+            self.absorb_keys();
+            arrivals.new_keys = true;
+        }
+        let mut waiting_now = waiting.len();
+        for (at, verdict) in verdicts {
+            if let Some((key, _)) = at.checked_sub(fresh).and_then(|at| waiting.get(at))
+                && !matches!(verdict, Verdict::Wait(..))
+            {
+                batch.delete(WAITING, key.clone());
+                waiting_now -= 1;
+            }
+            match verdict {
+                Verdict::Keep(entry) => {
+                    self.keep(batch, &entry)?;
+                    report.kept += 1;
+                    if let Some(reason) = self.take_effect(batch, &entry, &mut arrivals)? {
+                        set_aside(batch, &entry, &reason);
+                        report.set_aside += 1;
+                    }
+                }
+                Verdict::Quarantine(entry, why) => {
+                    self.keep(batch, &entry)?;
+                    set_aside(batch, &entry, &why.to_string());
+                    report.set_aside += 1;
+                }
+                Verdict::Known => report.known += 1,
+                Verdict::Wait(entry, _) => {
+                    if at < fresh {
+                        waiting_now += 1;
+                        if waiting_now > limits::WAITING_ENTRIES_MAX {
+                            return Err(Error::RelayRefused(
+                                "it hands out entries whose causes it keeps back; try again later".to_owned(),
+                            ));
+                        }
+                        batch.put(WAITING, disk::hash_key(entry.hash()), entry.to_bytes());
+                    }
+                    report.waiting += 1;
+                }
+                Verdict::Fork(entry, _) => {
+                    let (device, seq) = (entry.header().device, entry.header().seq);
+                    if device == self.device_id() {
+                        return Err(Error::RolledBack);
+                    }
+                    batch.put(FORKS, disk::hash_key(entry.hash()), entry.to_bytes());
+                    report.warnings.push(Warning::Fork { device, seq });
+                }
+                Verdict::Refuse(_, why) => report.warnings.push(Warning::NotGenuine(why.to_string())),
+            }
+        }
+        if arrivals.new_keys {
+            self.retry_unopened(batch, &mut arrivals, &mut report)?;
+        }
+        self.update_rows(batch, arrivals.parts, &mut report)?;
+        Ok(report)
+    }
+
+    fn keep(&mut self, batch: &mut Batch, entry: &Verified) -> Result<(), Error> {
+        let log = LogId::of(entry);
+        if log.device == self.device_id() {
+            return Err(Error::RolledBack);
+        }
+        batch.put(ENTRIES, disk::entry_key(log, entry.header().seq), entry.to_bytes());
+        if log.compartment == CompartmentId::ROLL {
+            self.put_roll_row(batch, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a stored entry take effect, or says why it has none.
+    fn take_effect(
+        &mut self,
+        batch: &mut Batch,
+        entry: &Verified,
+        arrivals: &mut Arrivals,
+    ) -> Result<Option<String>, Error> {
+        let log = LogId::of(entry);
+        let header = entry.header();
+        match (header.kind, header.epoch) {
+            (EntryKind::SENDER_KEY, Some(epoch)) => {
+                batch.put(SENDERS, sender_row(log, epoch), header.seq.to_be_bytes());
+                self.absorb_sender(entry);
+                arrivals.new_keys = true;
+                Ok(None)
+            }
+            (EntryKind::SEALED, Some(epoch)) => {
+                let Some(sender) = self.sender_of(log, epoch)? else {
+                    batch.put(UNOPENED, disk::entry_key(log, header.seq), Vec::new());
+                    return Ok(None);
+                };
+                let group = self.group()?.roll.group();
+                let opened = seal::entry_key(group, entry, &sender).and_then(|key| seal::open(entry, &key));
+                match opened {
+                    Ok(content) => self.take_content(entry, &content, arrivals),
+                    Err(why) => Ok(Some(why.to_string())),
+                }
+            }
+            (_, _) => Ok(None),
+        }
+    }
+
+    /// Checks a content against the rules of its kind (PROTOCOL.md §6.3) and queues it for its document.
+    fn take_content(
+        &mut self,
+        entry: &Verified,
+        content: &Content,
+        arrivals: &mut Arrivals,
+    ) -> Result<Option<String>, Error> {
+        let header = entry.header();
+        let kind = Kind(content.kind);
+        let heads = &header.roll_heads;
+        if !arrivals.pasts.contains_key(heads) {
+            arrivals.pasts.insert(heads.clone(), self.group()?.roll.state_at(heads));
+        }
+        let past = arrivals.pasts.get(heads).and_then(Option::as_ref);
+        let Some((device, role)) = past.and_then(|past| past.device(header.device)) else {
+            return Ok(Some("its device did not belong to the group".to_owned()));
+        };
+        let Some(rule) = rule(kind).filter(|_| content.form == Form::CHANGE) else {
+            // Of a later version: kept, and shown by a later version.
+            return Ok(None);
+        };
+        let id = content.document;
+        let already = arrivals.parts.contains_key(&id) || (rule.frozen && !self.parts(id)?.is_empty());
+        let broken = if rule.compartment != header.compartment.0 {
+            Some("its kind belongs into another compartment")
+        } else if !rule.writers.contains(&role.0) {
+            Some("the role of its author may not write this kind of document")
+        } else if (rule.author_only || rule.frozen) && !is_created_by(id, device.member, kind.0) {
+            Some("only its author may change this document")
+        } else if rule.frozen && already {
+            Some("this document is frozen: it cannot be changed")
+        } else if arrivals.parts.get(&id).is_some_and(|(other, _)| *other != kind) {
+            Some("the document is of another kind")
+        } else {
+            None
+        };
+        if let Some(reason) = broken {
+            return Ok(Some(reason.to_owned()));
+        }
+        let change = match AuthoredChange::parse(&content.bytes, header.device) {
+            Ok(change) => change,
+            Err(why) => return Ok(Some(why.to_string())),
+        };
+        let part = Part { author: device.member, claimed_ms: header.claimed_ms };
+        let new = NewPart { log: LogId::of(entry), seq: header.seq, part, change };
+        arrivals.parts.entry(id).or_insert_with(|| (kind, Vec::new())).1.push(new);
+        Ok(None)
+    }
+
+    fn retry_unopened(
+        &mut self,
+        batch: &mut Batch,
+        arrivals: &mut Arrivals,
+        report: &mut Received,
+    ) -> Result<(), Error> {
+        for (key, _) in self.store.scan(UNOPENED, &[], None, usize::MAX)? {
+            let Some((log, seq)) = disk::parse_entry_key(&key) else { continue };
+            let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+            let Some(epoch) = entry.header().epoch else { continue };
+            if self.sender_of(log, epoch)?.is_none() {
+                continue;
+            }
+            batch.delete(UNOPENED, key);
+            if let Some(reason) = self.take_effect(batch, &entry, arrivals)? {
+                set_aside(batch, &entry, &reason);
+                report.set_aside += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies new parts to their documents. One that does not fit fails alone.
+    fn update_rows(
+        &mut self,
+        batch: &mut Batch,
+        documents: BTreeMap<DocumentId, (Kind, Vec<NewPart>)>,
+        report: &mut Received,
+    ) -> Result<(), Error> {
+        for (id, (kind, parts)) in documents {
+            let mut changes = Vec::new();
+            for (log, seq) in self.parts(id)? {
+                if let Some(entry) = disk::read_entry(&*self.store, log, seq)? {
+                    changes.extend(self.change_of(&entry)?);
+                }
+            }
+            changes.extend(parts.iter().map(|new| new.change.clone()));
+            let projection = Document::load(self.device_id(), changes).and_then(|d| project(kind, &d));
+            match projection {
+                Ok(projection) => {
+                    for new in &parts {
+                        batch.put(DOCUMENTS, disk::part_key(id, new.log, new.seq), Vec::new());
+                    }
+                    let authors: Vec<Part> = parts.iter().map(|new| new.part).collect();
+                    if let Some(projection) = projection {
+                        self.put_row(batch, id, kind, &authors, projection)?;
+                    }
+                }
+                Err(why) => {
+                    for new in &parts {
+                        let row = SetAsideRow { reason: why.to_string(), by_relay: false };
+                        batch.put(QUARANTINE, disk::entry_key(new.log, new.seq), cbor::encode(&row));
+                        report.set_aside += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a session with the relay begins from.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`]; errors of the store.
+    pub fn plan(&mut self, live: bool, budget: Budget) -> Result<Plan, Error> {
+        self.fresh()?;
+        let group = self.group()?;
+        let state = Arc::clone(group.roll.state());
+        let (device, mut cursors) = (self.device_id(), BTreeMap::new());
+        for row in state
+            .template()
+            .compartments
+            .iter()
+            .filter(|row| row.id == CompartmentId::ROLL || state.may_read(device, row.id))
+        {
+            cursors.insert(row.id, self.cursor(row.id)?);
+        }
+        Ok(Plan {
+            group: group.roll.group(),
+            device,
+            relay: group.relay.relay,
+            incarnation: group.relay.incarnation,
+            checkpoint: group.relay.checkpoint,
+            receipted: group.relay.receipted,
+            cursors,
+            own: group.own.clone(),
+            live,
+            budget,
+        })
+    }
+
+    /// The relay's store has begun a new life: nothing it acknowledged before counts any more.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn new_relay_life(&mut self, relay: RelayId, incarnation: Incarnation) -> Result<(), Error> {
+        let group = self.fresh()?;
+        group.relay.relay = Some(relay);
+        group.relay.incarnation = Some(incarnation);
+        group.relay.checkpoint = None;
+        group.relay.receipted = None;
+        let compartments: Vec<_> =
+            group.roll.state().template().compartments.iter().map(|row| row.id).collect();
+        let mut batch = Batch::default();
+        for compartment in compartments {
+            Self::put_cursor(&mut batch, compartment, 0);
+        }
+        self.put_relay(&mut batch)?;
+        self.apply(batch)
+    }
+
+    /// Keeps a checkpoint that was proven to continue the ones before.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn keep_checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
+        self.fresh()?.relay.checkpoint = Some(checkpoint);
+        let mut batch = Batch::default();
+        self.put_relay(&mut batch)?;
+        self.apply(batch)
+    }
+
+    /// What the outbox holds behind `after`: a few frames of it.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn outbox(&mut self, after: u64) -> Result<Vec<Outgoing>, Error> {
+        self.fresh()?;
+        let after = disk::number_key(after);
+        let mut outgoing = Vec::new();
+        let mut bytes = 0;
+        for (key, row) in self.store.scan(OUTBOX, &[], Some(&after), limits::FRAME_ENTRIES_MAX)? {
+            let row: OutboxRow = disk::decode(&row)?;
+            let Some(entry) = disk::read_entry(&*self.store, row.log, row.seq)? else { continue };
+            bytes += entry.bytes();
+            outgoing.push(Outgoing {
+                key: disk::parse_number(&key),
+                hash: entry.hash(),
+                wire: entry.wire().clone(),
+            });
+            if bytes > limits::FRAME_ENTRIES_BYTES * limits::PUSH_FRAMES_IN_FLIGHT_MAX {
+                break;
+            }
+        }
+        Ok(outgoing)
+    }
+
+    /// Puts into the outbox whatever is here and not at the relay: the roll first, causes before effects.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn offer(&mut self, theirs: &[LogHeight]) -> Result<(), Error> {
+        self.fresh()?;
+        let theirs: BTreeMap<LogId, LogHead> =
+            theirs.iter().map(|height| (height.log, height.head)).collect();
+        let lacks = |log: LogId, seq: u64| theirs.get(&log).is_none_or(|head| head.seq < seq);
+        let mut batch = Batch::default();
+        let mut queued = BTreeMap::new();
+        for (key, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
+            let row: OutboxRow = disk::decode(&row)?;
+            batch.delete(OUTBOX, key);
+            queued.insert((row.log, row.seq), row);
+        }
+        self.fresh()?.unsent.clear();
+        let mut order: Vec<(LogId, u64)> = Vec::new();
+        for entry in self.roll_entries()? {
+            let place = (LogId::of(&entry), entry.header().seq);
+            if lacks(place.0, place.1) {
+                order.push(place);
+            }
+        }
+        let state = Arc::clone(self.state()?);
+        let logs = state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL).flat_map(
+            |row| {
+                state
+                    .devices()
+                    .map(|(device, _, _)| LogId { compartment: row.id, device })
+                    .collect::<Vec<_>>()
+            },
+        );
+        let logs_here = StoreLogs(&*self.store);
+        for log in logs {
+            let Some(head) = logs_here.head(log)? else { continue };
+            let first = theirs.get(&log).map_or(0, |theirs| theirs.seq + 1);
+            order.extend((first..=head.seq).map(|seq| (log, seq)));
+        }
+        let mut placed = BTreeSet::new();
+        // What was queued and is not missing there was sent, and its receipt lost: it is asked for once more.
+        let rest = queued.keys().copied().collect::<Vec<_>>();
+        for (log, seq) in order.into_iter().chain(rest) {
+            if placed.insert((log, seq)) {
+                let document = queued.get(&(log, seq)).and_then(|row| row.document);
+                self.enqueue(&mut batch, OutboxRow { log, seq, document })?;
+            }
+        }
+        self.apply(batch)
+    }
+
+    /// Marks entries as kept by the relay.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn mark_kept(&mut self, keys: &[u64], receipt: &SignedReceipt) -> Result<(), Error> {
+        let group = self.fresh()?;
+        let number = group.next_receipt;
+        group.next_receipt += 1;
+        let mut batch = Batch::default();
+        batch.put(RECEIPTS, disk::number_key(number), receipt.as_bytes());
+        let received = ReceivedRow { received_ms: receipt.receipt().received_ms, receipt: number };
+        for key in keys {
+            if let Some(row) = self.leave_outbox(&mut batch, *key)? {
+                batch.put(RECEIVED, disk::entry_key(row.log, row.seq), cbor::encode(&received));
+            }
+        }
+        let checkpoint = receipt.receipt().checkpoint;
+        let group = self.fresh()?;
+        if group.relay.receipted.is_none_or(|old| old.size < checkpoint.size) {
+            group.relay.receipted = Some(checkpoint);
+        }
+        self.put_relay(&mut batch)?;
+        self.apply(batch)
+    }
+
+    /// Takes an entry out of the outbox that the relay refuses for good. The entry itself stays.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn mark_refused(&mut self, key: u64, why: &Refused) -> Result<(), Error> {
+        self.fresh()?;
+        let mut batch = Batch::default();
+        if let Some(row) = self.leave_outbox(&mut batch, key)? {
+            let aside = SetAsideRow { reason: why.reason.clone(), by_relay: true };
+            batch.put(QUARANTINE, disk::entry_key(row.log, row.seq), cbor::encode(&aside));
+        }
+        self.apply(batch)
+    }
+
+    fn leave_outbox(&mut self, batch: &mut Batch, key: u64) -> Result<Option<OutboxRow>, Error> {
+        let Some(bytes) = self.store.get(OUTBOX, &disk::number_key(key))? else { return Ok(None) };
+        let row: OutboxRow = disk::decode(&bytes)?;
+        batch.delete(OUTBOX, disk::number_key(key));
+        if let Some(document) = row.document {
+            let group = self.fresh()?;
+            let left = group.unsent.get(&document).copied().unwrap_or(1) - 1;
+            if left == 0 {
+                group.unsent.remove(&document);
+            } else {
+                group.unsent.insert(document, left);
+            }
+            self.changed.insert(document);
+        }
+        Ok(Some(row))
+    }
+
+    /// Entries that the relay has not acknowledged yet.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn outbox_len(&self) -> Result<usize, Error> {
+        Ok(self.store.scan(OUTBOX, &[], None, usize::MAX)?.len())
+    }
+
+    /// Entries that wait for others, which a relay should have handed out before.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn withheld(&self) -> Result<Option<Warning>, Error> {
+        let entries = self.store.scan(WAITING, &[], None, limits::WAITING_ENTRIES_MAX)?.len();
+        Ok((entries > 0).then_some(Warning::Withheld { entries }))
+    }
+}
+
+fn set_aside(batch: &mut Batch, entry: &Verified, reason: &str) {
+    let row = SetAsideRow { reason: reason.to_owned(), by_relay: false };
+    let key = disk::entry_key(LogId::of(entry), entry.header().seq);
+    batch.put(QUARANTINE, key, cbor::encode(&row));
+}

@@ -1,0 +1,247 @@
+//! Handing over: redacted releases, the liaison's answers, and proof of a source.
+
+use super::disk;
+use super::engine::Engine;
+use super::error::Error;
+use super::record::ObservationDraft;
+use super::view::Content;
+use crate::base::{DocumentId, EntryHash, Hash, MemberId, cbor};
+use crate::entry::evidence::{self, Evidence, Proven};
+use crate::entry::keys::Secret;
+use crate::entry::seal;
+use crate::entry::{Kind as EntryKind, LogId, chain};
+use crate::storage::Batch;
+use crate::watch::{
+    Disclosure, Kind, Outcome, Provenance, Redaction, Release, ReleasedItem, Source, redact, roles,
+};
+
+/// What a coordinator is about to hand over.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReleasePlan {
+    /// One line that says what it is about.
+    pub title: String,
+    /// Why it is handed over.
+    pub purpose: String,
+    /// The member who receives it.
+    pub recipient: Option<MemberId>,
+    /// When it is no longer to be used, in milliseconds since the Unix epoch.
+    pub expires_ms: Option<i64>,
+    /// The observations, each with what is to be left out.
+    pub observations: Vec<(DocumentId, Redaction)>,
+}
+
+/// What the liaison answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Response {
+    /// A key of `codes/response_status.json`.
+    pub status: String,
+    /// A key of `codes/outcome.json`; empty while open.
+    pub outcome: String,
+    /// The reason, for the coordinators.
+    pub reason: String,
+}
+
+/// A source of a release that can be handed over as proof.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EvidenceItem {
+    /// The entry.
+    pub entry: EntryHash,
+    /// The observation that it is part of.
+    pub observation: String,
+    /// [`Evidence`] as canonical CBOR: opens this one entry and no other.
+    pub bytes: Vec<u8>,
+}
+
+impl Engine {
+    /// What would leave, to be looked at before it does.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`]; [`Error::Invalid`] if consent is missing or a span is wrong.
+    pub fn preview(&mut self, plan: &ReleasePlan) -> Result<Vec<ReleasedItem>, Error> {
+        self.fresh()?;
+        let mut items = Vec::new();
+        for (id, redaction) in &plan.observations {
+            items.push(redact(&self.draft_of(*id)?.observation, redaction)?);
+        }
+        Ok(items)
+    }
+
+    /// Hands a redacted, frozen copy to the liaison, with its disclosure record, in one durable write.
+    ///
+    /// # Errors
+    /// [`Error::Role`] unless this member is a coordinator; [`Error::Invalid`], [`Error::NotHere`].
+    pub fn release(&mut self, plan: &ReleasePlan) -> Result<DocumentId, Error> {
+        let items = self.preview(plan)?;
+        let recipient = plan.recipient.ok_or_else(|| {
+            crate::watch::Invalid::new(
+                "recipient",
+                "is missing",
+                "choose the liaison officer who receives it",
+            )
+        })?;
+        let role = self.state()?.member(recipient).map(|member| member.role.0);
+        let role = role.filter(|role| *role == roles::ROLE_LIAISON).ok_or_else(|| {
+            crate::watch::Invalid::new(
+                "recipient",
+                "is not a liaison of this group",
+                "choose one from the roster",
+            )
+        })?;
+        let id = self.new_id(Kind::RELEASE);
+        let now_ms = i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX);
+        let mut sources = Vec::new();
+        for (observation, _) in &plan.observations {
+            for (log, seq) in self.parts(*observation)? {
+                let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+                let salt = Secret::draw(&mut self.rng);
+                sources.push(Source {
+                    entry: entry.hash().to_string(),
+                    commitment: evidence::commitment(&salt, entry.hash()).to_string(),
+                    salt: Hash(salt.0).to_string(),
+                    observation: observation.to_string(),
+                });
+            }
+        }
+        // Sorted, so that their order does not tell which sources belong together.
+        let mut commitments: Vec<String> = sources.iter().map(|source| source.commitment.clone()).collect();
+        commitments.sort_unstable();
+        let release = Release {
+            title: plan.title.clone(),
+            purpose: plan.purpose.clone(),
+            recipient: recipient.to_string(),
+            created_ms: now_ms,
+            expires_ms: plan.expires_ms,
+            revision: 1,
+            sources_count: u32::try_from(plan.observations.len()).unwrap_or(u32::MAX),
+            items,
+            commitments,
+        };
+        release.validate()?;
+        let disclosure = Disclosure {
+            release: id.to_string(),
+            observations: plan.observations.iter().map(|(id, _)| id.to_string()).collect(),
+            recipient: release.recipient.clone(),
+            recipient_role: role,
+            purpose: plan.purpose.clone(),
+            at_ms: now_ms,
+            what: release.fields(),
+        };
+        disclosure.validate()?;
+        let provenance = Provenance { release: id.to_string(), sources };
+        provenance.validate()?;
+        let (disclosure_id, provenance_id) = (self.new_id(Kind::DISCLOSURE), self.new_id(Kind::PROVENANCE));
+        let mut batch = Batch::default();
+        let outcome = self
+            .write(&mut batch, Kind::RELEASE, id, &release)
+            .and_then(|()| self.write(&mut batch, Kind::DISCLOSURE, disclosure_id, &disclosure))
+            .and_then(|()| self.write(&mut batch, Kind::PROVENANCE, provenance_id, &provenance))
+            .and_then(|()| self.apply(batch));
+        self.abandon(outcome)?;
+        Ok(id)
+    }
+
+    /// The liaison answers a release: in full to the coordinators, status and outcome to every member.
+    ///
+    /// # Errors
+    /// [`Error::Role`] unless this member is a liaison; [`Error::NotHere`]; [`Error::Invalid`].
+    pub fn respond(&mut self, release: DocumentId, answer: &Response) -> Result<DocumentId, Error> {
+        self.fresh()?;
+        let row = self.row(release)?.filter(|row| row.kind == Kind::RELEASE.0);
+        row.ok_or(Error::NotHere(release))?;
+        let response = crate::watch::Response {
+            release: release.to_string(),
+            status: answer.status.clone(),
+            outcome: answer.outcome.clone(),
+            reason: answer.reason.clone(),
+            at_ms: i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX),
+        };
+        response.validate()?;
+        let outcome = Outcome::from(&response);
+        outcome.validate()?;
+        let (response_id, outcome_id) = (self.new_id(Kind::RESPONSE), self.new_id(Kind::OUTCOME));
+        let mut batch = Batch::default();
+        let written = self
+            .write(&mut batch, Kind::RESPONSE, response_id, &response)
+            .and_then(|()| self.write(&mut batch, Kind::OUTCOME, outcome_id, &outcome))
+            .and_then(|()| self.apply(batch));
+        self.abandon(written)?;
+        Ok(response_id)
+    }
+
+    /// Everything that proves the sources of a release: one key an entry, each of which opens that entry alone.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`] if this device has no provenance of the release, as only coordinators do.
+    pub fn evidence(&mut self, release: DocumentId) -> Result<Vec<EvidenceItem>, Error> {
+        self.fresh()?;
+        let rows = self.list(&super::view::Filter { kind: Some(Kind::PROVENANCE), ..Default::default() })?;
+        let row =
+            rows.into_iter().find(|(row, _)| row.about.contains(&release)).ok_or(Error::NotHere(release))?.0;
+        let provenance: Provenance = self.load(row.id)?.read().map_err(|e| Error::Kind(e.to_string()))?;
+        let mut items = Vec::new();
+        for source in provenance.sources {
+            let wanted = EntryHash::parse(&source.entry).map_err(|e| Error::Evidence(e.to_string()))?;
+            let salt = Hash::parse(&source.salt).map_err(|e| Error::Evidence(e.to_string()))?;
+            let observation =
+                DocumentId::parse(&source.observation).map_err(|e| Error::Evidence(e.to_string()))?;
+            let bytes = self.evidence_of(observation, wanted, Secret(salt.0))?;
+            items.push(EvidenceItem { entry: wanted, observation: source.observation, bytes });
+        }
+        Ok(items)
+    }
+
+    fn evidence_of(
+        &mut self,
+        observation: DocumentId,
+        wanted: EntryHash,
+        salt: Secret,
+    ) -> Result<Vec<u8>, Error> {
+        for (log, seq) in self.parts(observation)? {
+            let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+            let Some(epoch) = entry.header().epoch.filter(|_| entry.hash() == wanted) else { continue };
+            let group = self.group()?.roll.group();
+            let sender = self.sender_of(log, epoch)?.ok_or(Error::NotHere(observation))?;
+            let key = seal::entry_key(group, &entry, &sender).map_err(|e| Error::Evidence(e.to_string()))?;
+            let certificate = self.certificate_entry(log)?;
+            let evidence =
+                Evidence { entry: entry.wire().clone(), key, salt, certificate: certificate.into() };
+            return Ok(cbor::encode(&evidence));
+        }
+        Err(Error::NotHere(observation))
+    }
+
+    fn certificate_entry(&self, log: LogId) -> Result<Vec<u8>, Error> {
+        let first =
+            disk::read_entry(&*self.store, log, 0)?.filter(|e| e.header().kind == EntryKind::CERTIFICATE);
+        let first = first.ok_or_else(|| Error::Evidence("the author's certificate is gone".to_owned()))?;
+        let certificate = chain::certificate_of(&first).map_err(|e| Error::Evidence(e.to_string()))?;
+        Ok(certificate.as_bytes().to_vec())
+    }
+
+    /// Checks evidence that was handed over against a release that this device holds.
+    ///
+    /// # Errors
+    /// [`Error::Evidence`] names what does not hold; [`Error::NotHere`].
+    pub fn check_evidence(&mut self, release: DocumentId, bytes: &[u8]) -> Result<Proven, Error> {
+        self.fresh()?;
+        let content = self.get(release)?.content;
+        let Content::Release(release) = content else {
+            return Err(Error::NotHere(release));
+        };
+        let evidence: Evidence = cbor::decode(bytes).map_err(|e| Error::Evidence(e.to_string()))?;
+        let committed: Result<Vec<_>, _> = release.commitments.iter().map(|hex| Hash::parse(hex)).collect();
+        let committed = committed.map_err(|e| Error::Evidence(e.to_string()))?;
+        evidence::verify(&evidence, &committed).map_err(|e| Error::Evidence(e.to_string()))
+    }
+
+    /// What is on this device of an observation, as a draft to go on from.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`].
+    pub fn draft_of(&mut self, id: DocumentId) -> Result<ObservationDraft, Error> {
+        let Content::Observation(observation, sealed) = self.get(id)?.content else {
+            return Err(Error::Kind(format!("{id:?} is not an observation")));
+        };
+        Ok(ObservationDraft { observation, sealed })
+    }
+}

@@ -1,0 +1,268 @@
+//! Engines that hand each other entries without a relay: what must hold whoever carries them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::prelude::*;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use super::disk::ENTRIES;
+use super::*;
+use crate::base::{DocumentId, RoleId, cbor};
+use crate::entry::Wire;
+use crate::storage::{FaultAt, FaultyStore, MemoryStore, Store};
+use crate::watch::{Kind, Observation, Position, Redaction, Sealed, When, roles};
+
+struct TestClock(AtomicU64);
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> u64 {
+        self.0.fetch_add(1_000, Ordering::Relaxed)
+    }
+}
+
+fn environment(seed: u64, store: Arc<dyn Store>) -> Environment {
+    Environment {
+        store,
+        vault: Arc::new(FixedVault::new([seed as u8; 32])),
+        clock: Arc::new(TestClock(AtomicU64::new(1_780_000_000_000))),
+        entropy: Box::new(ChaCha20Rng::seed_from_u64(seed)),
+    }
+}
+
+fn engine(seed: u64) -> Engine {
+    Engine::open(environment(seed, Arc::new(MemoryStore::default()))).unwrap()
+}
+
+/// A coordinator, two volunteers and a liaison who have joined.
+struct Town {
+    carla: Engine,
+    vic: Engine,
+    vera: Engine,
+    liaison: Engine,
+}
+
+fn town() -> Town {
+    let (mut carla, mut vic, mut vera, mut liaison) = (engine(1), engine(2), engine(3), engine(4));
+    carla.found().unwrap();
+    for (newcomer, role) in [
+        (&mut vic, roles::ROLE_VOLUNTEER),
+        (&mut vera, roles::ROLE_VOLUNTEER),
+        (&mut liaison, roles::ROLE_LIAISON),
+    ] {
+        let request = newcomer.request().unwrap();
+        carla.admit(&request, RoleId(role)).unwrap();
+    }
+    let admission = Admission::from_bytes(&carla.admission().unwrap().to_bytes()).unwrap();
+    for newcomer in [&mut vic, &mut vera, &mut liaison] {
+        newcomer.join(&admission).unwrap();
+    }
+    Town { carla, vic, vera, liaison }
+}
+
+/// Every entry a device holds that `reader` may fetch.
+fn entries(from: &Engine, reader: &Engine) -> Vec<Wire> {
+    let state = reader.state().unwrap();
+    let rows = from.store.scan(ENTRIES, &[], None, usize::MAX).unwrap();
+    let mine = rows.iter().filter(|(key, _)| key[1..33] != *reader.device_id().as_bytes());
+    let readable =
+        mine.filter(|(key, _)| state.may_read(reader.device_id(), crate::base::CompartmentId(key[0])));
+    readable.map(|(_, bytes)| cbor::decode(bytes).unwrap()).collect()
+}
+
+fn hand(from: &Engine, to: &mut Engine) -> ReceiveReport {
+    let wires = entries(from, to);
+    let mut report = ReceiveReport::default();
+    for chunk in wires.chunks(7) {
+        report.add(to.receive(chunk.to_vec(), None).unwrap());
+    }
+    report
+}
+
+fn draft(what: &str) -> ObservationDraft {
+    let observation = Observation {
+        when: When { start_ms: 1_779_990_000_000, end_ms: None, precision: "minute".into() },
+        vantage: "public_way".into(),
+        behaviours: vec!["hand_to_hand".into()],
+        what_happened: what.into(),
+        basis: "saw".into(),
+        consent: vec!["liaison".into()],
+        ..Observation::default()
+    };
+    let sealed = Sealed {
+        position: Some(Position { lat: 39.74, lon: -104.95, accuracy_m: 10.0, method: "gps".into() }),
+        address: "12 Invented Street".into(),
+        notes: "plate ZZZ-1234".into(),
+        ..Sealed::default()
+    };
+    ObservationDraft { observation, sealed: Some(sealed) }
+}
+
+fn texts(engine: &Engine, kind: Kind) -> Vec<String> {
+    let filter = Filter { kind: Some(kind), ..Filter::default() };
+    engine.list(&filter).unwrap().into_iter().map(|(row, _)| row.text).collect()
+}
+
+#[test]
+fn the_story_without_a_relay() {
+    let Town { mut carla, mut vic, mut vera, mut liaison } = town();
+    let first = vic.record(draft("two men swapped a small bag at the corner")).unwrap();
+    vic.amend(first, draft("two people swapped a small bag at the corner")).unwrap();
+    let second = vera.record(draft("a swap at the corner, seen from the bus")).unwrap();
+    assert_eq!(texts(&vic, Kind::OBSERVATION), ["two people swapped a small bag at the corner"]);
+
+    hand(&vic, &mut carla);
+    hand(&vera, &mut carla);
+    let detail = carla.get(first).unwrap();
+    let Content::Observation(_, Some(sealed)) = &detail.content else { panic!("{:?}", detail.content) };
+    assert_eq!(sealed.notes, "plate ZZZ-1234");
+    assert_eq!(detail.history.len(), 2);
+
+    carla.annotate(first, "", "seen").unwrap();
+    let links =
+        [first, second].map(|observation| CaseLink { observation, reason: "same corner, 4 min".into() });
+    carla.link(None, "Swap at the corner", &links).unwrap();
+    let recipient = Some(liaison.member_id());
+    let redaction = Redaction::default();
+    let plan = ReleasePlan {
+        title: "Swap".into(),
+        purpose: "Patrol planning".into(),
+        recipient,
+        expires_ms: None,
+        observations: vec![(first, redaction.clone()), (second, redaction)],
+    };
+    let release = carla.release(&plan).unwrap();
+
+    hand(&carla, &mut liaison);
+    let kinds: Vec<u16> = liaison.list(&Filter::default()).unwrap().iter().map(|(row, _)| row.kind).collect();
+    assert_eq!(kinds, [Kind::RELEASE.0]);
+    let Content::Release(received) = liaison.get(release).unwrap().content else { panic!() };
+    assert_eq!(received.items.len(), 2);
+    assert_eq!(received.commitments.len(), 3);
+    for item in carla.evidence(release).unwrap() {
+        let proven = liaison.check_evidence(release, &item.bytes).unwrap();
+        assert_eq!(proven.entry, item.entry);
+        assert!([vic.member_id(), vera.member_id()].contains(&proven.member));
+        let mut bent = item.bytes.clone();
+        let middle = bent.len() / 2;
+        bent[middle] ^= 1;
+        assert!(liaison.check_evidence(release, &bent).is_err());
+    }
+    let answer = LiaisonAnswer {
+        status: "closed".into(),
+        outcome: "prevention".into(),
+        reason: "A lamp will be mended".into(),
+    };
+    liaison.respond(release, &answer).unwrap();
+
+    hand(&liaison, &mut carla);
+    hand(&carla, &mut vic);
+    hand(&liaison, &mut vic);
+    let steps = vic.get(first).unwrap().steps;
+    assert!(steps.iter().any(|step| matches!(step, Step::Seen { .. })), "{steps:?}");
+    assert!(steps.iter().any(|step| matches!(step, Step::Released { .. })), "{steps:?}");
+    assert!(
+        matches!(steps.last(), Some(Step::Answered { outcome, .. }) if outcome == "prevention"),
+        "{steps:?}"
+    );
+    assert!(texts(&vic, Kind::SEALED).len() == 1 && texts(&vic, Kind::RESPONSE).is_empty());
+    assert_eq!(vic.set_aside().unwrap(), []);
+}
+
+#[test]
+fn a_volunteer_reads_no_sealed_part_but_their_own() {
+    let Town { mut vic, mut vera, .. } = town();
+    let id = vic.record(draft("seen")).unwrap();
+    hand(&vic, &mut vera);
+    let Content::Observation(_, sealed) = vera.get(id).unwrap().content else { panic!() };
+    assert_eq!(sealed, None);
+    let Content::Observation(_, own) = vic.get(id).unwrap().content else { panic!() };
+    assert_eq!(own.unwrap().address, "12 Invented Street");
+}
+
+#[test]
+fn what_one_may_not_do_is_refused_before_anything_is_written() {
+    let Town { mut vic, mut liaison, mut carla, .. } = town();
+    let before = vic.outbox_len().unwrap();
+    assert!(matches!(vic.record(draft("")), Err(Error::Invalid(_))));
+    assert!(matches!(vic.link(None, "x", &[]), Err(Error::Role(_))), "a volunteer links nothing");
+    assert!(matches!(liaison.record(draft("x")), Err(Error::Role(_))));
+    assert!(matches!(vic.admit(&JoinRequest::from_bytes(vec![]), RoleId(2)), Err(Error::Role(_))));
+    assert!(matches!(carla.admit(&JoinRequest::from_bytes(vec![1, 2]), RoleId(2)), Err(Error::Admission(_))));
+    let id = carla.record(draft("mine")).unwrap();
+    hand(&carla, &mut vic);
+    assert!(matches!(vic.amend(id, draft("mine now")), Err(Error::Role(_))));
+    assert!(matches!(vic.get(DocumentId([9; 24])), Err(Error::NotHere(_))));
+    assert_eq!(vic.outbox_len().unwrap(), before);
+}
+
+#[test]
+fn a_failed_write_leaves_nothing_behind_in_memory() {
+    let store = Arc::new(MemoryStore::default());
+    let mut founder = Engine::open(environment(1, Arc::clone(&store) as Arc<dyn Store>)).unwrap();
+    founder.found().unwrap();
+    let kept = founder.record(draft("kept")).unwrap();
+    drop(founder);
+    let faulty = Arc::new(FaultyStore::new(MemoryStore::clone(&store), 0, FaultAt::BeforeWrite));
+    let mut founder = Engine::open(environment(1, faulty)).unwrap();
+    let lost = founder.record(draft("lost"));
+    assert!(matches!(&lost, Err(error) if error.fault() == Fault::Device), "{lost:?}");
+    assert!(founder.record(draft("nor this")).is_err(), "the store has stopped");
+    drop(founder);
+    let mut founder = Engine::open(environment(1, store)).unwrap();
+    assert_eq!(texts(&founder, Kind::OBSERVATION), ["kept"]);
+    founder.record(draft("again")).unwrap();
+    assert!(founder.get(kept).is_ok());
+}
+
+#[test]
+fn a_store_opens_only_with_its_own_vault() {
+    let store = Arc::new(MemoryStore::default());
+    let id = Engine::open(environment(1, Arc::clone(&store) as Arc<dyn Store>)).unwrap().device_id();
+    let other = Environment {
+        vault: Arc::new(FixedVault::new([9; 32])),
+        ..environment(1, Arc::clone(&store) as Arc<dyn Store>)
+    };
+    assert!(matches!(Engine::open(other), Err(Error::WrongVault)));
+    assert_eq!(
+        Engine::open(environment(7, Arc::clone(&store) as Arc<dyn Store>)).err().map(|_| ()),
+        Some(())
+    );
+    assert_eq!(Engine::open(environment(1, store)).unwrap().device_id(), id);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Any order, any duplication, any cutting into chunks: the same list, and nothing waits for ever.
+    #[test]
+    fn the_order_of_arrival_does_not_matter(seed in any::<u64>(), chunk in 1usize..9) {
+        let Town { mut carla, mut vic, mut vera, .. } = town();
+        for n in 0..3 {
+            let id = vic.record(draft(&format!("vic {n}"))).unwrap();
+            vera.record(draft(&format!("vera {n}"))).unwrap();
+            vic.amend(id, draft(&format!("vic {n}, better"))).unwrap();
+        }
+        let mut all = entries(&vic, &carla);
+        all.extend(entries(&vera, &carla));
+        all.extend(entries(&vic, &carla));
+        let mut order: Vec<usize> = (0..all.len()).collect();
+        let mut state = seed | 1;
+        for i in (1..order.len()).rev() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            order.swap(i, (state >> 33) as usize % (i + 1));
+        }
+        let shuffled: Vec<Wire> = order.into_iter().map(|i| all[i].clone()).collect();
+        for wires in shuffled.chunks(chunk) {
+            carla.receive(wires.to_vec(), None).unwrap();
+        }
+        let mut seen = texts(&carla, Kind::OBSERVATION);
+        seen.sort();
+        let expected: Vec<String> = (0..3).map(|n| format!("vera {n}"))
+            .chain((0..3).map(|n| format!("vic {n}, better"))).collect();
+        prop_assert_eq!(seen, expected);
+        prop_assert_eq!(carla.withheld().unwrap(), None);
+        prop_assert_eq!(carla.set_aside().unwrap(), vec![]);
+    }
+}

@@ -1,0 +1,87 @@
+//! The network, as the driver sees it: whole binary messages both ways.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use crate::base::limits;
+
+/// A future that can be sent between threads.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Opens connections to relays.
+pub trait Transport: Send + Sync {
+    /// Connects to the relay at `url`.
+    ///
+    /// # Errors
+    /// [`TransportError`] if nobody answers there.
+    fn connect<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Box<dyn Connection>, TransportError>>;
+}
+
+/// One connection. Dropping it closes it.
+pub trait Connection: Send {
+    /// Sends one message; waits while the other side is slow.
+    ///
+    /// # Errors
+    /// [`TransportError`] if the connection is gone.
+    fn send(&mut self, message: Vec<u8>) -> Boxed<'_, Result<(), TransportError>>;
+
+    /// The next message; none when the other side has closed. May be dropped and called again without losing one.
+    ///
+    /// # Errors
+    /// [`TransportError`] if the connection broke.
+    fn receive(&mut self) -> Boxed<'_, Result<Option<Vec<u8>>, TransportError>>;
+}
+
+/// The network failed. Nothing is lost by it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TransportError(pub String);
+
+/// WebSocket over TCP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WebSocketTransport;
+
+impl Transport for WebSocketTransport {
+    fn connect<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Box<dyn Connection>, TransportError>> {
+        Box::pin(async move {
+            let config = WebSocketConfig::default()
+                .max_message_size(Some(limits::FRAME_BYTES_MAX))
+                .max_frame_size(Some(limits::FRAME_BYTES_MAX));
+            let connected = tokio_tungstenite::connect_async_with_config(url, Some(config), true).await;
+            let (stream, _) = connected.map_err(|e| TransportError(e.to_string()))?;
+            let connection: Box<dyn Connection> = Box::new(WebSocket(stream));
+            Ok(connection)
+        })
+    }
+}
+
+struct WebSocket(
+    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
+);
+
+impl Connection for WebSocket {
+    fn send(&mut self, message: Vec<u8>) -> Boxed<'_, Result<(), TransportError>> {
+        Box::pin(async move {
+            let sent = self.0.send(Message::Binary(message.into())).await;
+            sent.map_err(|e| TransportError(e.to_string()))
+        })
+    }
+
+    fn receive(&mut self) -> Boxed<'_, Result<Option<Vec<u8>>, TransportError>> {
+        Box::pin(async move {
+            loop {
+                match self.0.next().await {
+                    None | Some(Ok(Message::Close(_))) => return Ok(None),
+                    Some(Ok(Message::Binary(bytes))) => return Ok(Some(bytes.into())),
+                    // The library answers pings by itself; text has no meaning here.
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Text(_) | Message::Frame(_))) => {}
+                    Some(Err(why)) => return Err(TransportError(why.to_string())),
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,515 @@
+//! What an app sees: summary rows, one document in full, and what became of it.
+
+use minicbor::{Decode, Encode};
+
+use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRow, SetAsideRow};
+use super::engine::Engine;
+use super::error::Error;
+use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId, cbor};
+use crate::document::{BadDocument, Document};
+use crate::entry::LogId;
+use crate::storage::Batch;
+use crate::watch::{
+    Annotation, Case, Disclosure, Kind, Observation, Outcome, Provenance, Release, Response, Sealed,
+};
+
+/// One document in a list. Made when it changes, sealed on disk, read without loading the document.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Row {
+    /// The document.
+    #[n(0)]
+    pub id: DocumentId,
+    /// Its kind, as numbered by [`Kind`].
+    #[n(1)]
+    pub kind: u16,
+    /// The member who wrote its first entry.
+    #[n(2)]
+    pub author: MemberId,
+    /// Earliest claimed time of its entries, in milliseconds since the Unix epoch.
+    #[n(3)]
+    pub created_ms: u64,
+    /// Latest claimed time of its entries, in milliseconds since the Unix epoch.
+    #[n(4)]
+    pub updated_ms: u64,
+    /// How many entries it is made of.
+    #[n(5)]
+    pub entries: u32,
+    /// One line that says what it is.
+    #[n(6)]
+    pub title: String,
+    /// The text people read.
+    #[n(7)]
+    pub text: String,
+    /// When it happened, in milliseconds since the Unix epoch; for observations.
+    #[n(8)]
+    pub when_ms: Option<i64>,
+    /// The public cell; for observations.
+    #[n(9)]
+    pub cell: String,
+    /// Codes to filter by: behaviours of an observation, status and outcome of a response.
+    #[n(10)]
+    pub codes: Vec<String>,
+    /// Circumstances to see first.
+    #[n(11)]
+    pub flags: Vec<String>,
+    /// Documents that this one is about.
+    #[n(12)]
+    pub about: Vec<DocumentId>,
+}
+
+/// Whether a document has left the phone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Some of it is on this phone alone.
+    OnPhone,
+    /// The relay has acknowledged all of it.
+    AtRelay,
+}
+
+/// Which rows to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this kind.
+    pub kind: Option<Kind>,
+    /// Only this member's.
+    pub author: Option<MemberId>,
+    /// At most so many, newest first; none for all.
+    pub rows_max: Option<usize>,
+}
+
+/// What a document says, by its kind.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is shown, never a list of them")]
+pub enum Content {
+    /// An observation, with its sealed sibling if this device may read it.
+    Observation(Observation, Option<Sealed>),
+    /// A sealed sibling by itself.
+    Sealed(Sealed),
+    /// A remark.
+    Annotation(Annotation),
+    /// Linked observations.
+    Case(Case),
+    /// What was handed to the liaison.
+    Release(Release),
+    /// The liaison's answer.
+    Response(Response),
+    /// What everybody sees of it.
+    Outcome(Outcome),
+    /// The record that something was handed over.
+    Disclosure(Disclosure),
+    /// Which entries a release was made of.
+    Provenance(Provenance),
+}
+
+/// One document in full.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Detail {
+    /// Its row.
+    pub row: Row,
+    /// Whether it has left the phone.
+    pub delivery: Delivery,
+    /// What it says.
+    pub content: Content,
+    /// Its entries, oldest claim first.
+    pub history: Vec<HistoryRow>,
+    /// Documents about it that this device may read.
+    pub about: Vec<Row>,
+    /// What became of it, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One entry of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// The entry.
+    pub entry: EntryHash,
+    /// The device that signed it.
+    pub device: DeviceId,
+    /// Its number in that device's log.
+    pub seq: u64,
+    /// When the device says it wrote it, in milliseconds since the Unix epoch.
+    pub claimed_ms: u64,
+    /// When the relay says it had it, in milliseconds since the Unix epoch; for this device's own entries.
+    pub received_ms: Option<u64>,
+}
+
+/// One step of what became of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is on the phone.
+    Recorded {
+        /// The phone's claim, in milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
+    /// The relay acknowledged it.
+    AtRelay {
+        /// The relay's clock, in milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
+    /// A coordinator remarked on it or linked it.
+    Seen {
+        /// The coordinator.
+        by: MemberId,
+        /// Their phone's claim, in milliseconds since the Unix epoch.
+        at_ms: u64,
+        /// What they wrote.
+        text: String,
+    },
+    /// A redacted copy was handed over.
+    Released {
+        /// The release.
+        release: DocumentId,
+        /// To whom.
+        recipient: String,
+        /// What for.
+        purpose: String,
+        /// The coordinator's claim, in milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
+    /// The liaison answered.
+    Answered {
+        /// Status code.
+        status: String,
+        /// Outcome code; empty while open.
+        outcome: String,
+        /// The liaison's claim, in milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
+}
+
+/// An entry without effect, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// The compartment.
+    pub compartment: CompartmentId,
+    /// The device that signed it.
+    pub device: DeviceId,
+    /// Its number in that device's log.
+    pub seq: u64,
+    /// The reason, for people.
+    pub reason: String,
+    /// Whether it was the relay that refused it.
+    pub by_relay: bool,
+}
+
+/// What a row takes from a document's content.
+#[derive(Debug, Default)]
+pub(super) struct Projection {
+    title: String,
+    text: String,
+    when_ms: Option<i64>,
+    cell: String,
+    codes: Vec<String>,
+    flags: Vec<String>,
+    about: Vec<DocumentId>,
+}
+
+/// Reads a document as its kind and says what a row shows of it. None for a kind this version does not know.
+pub(super) fn project(kind: Kind, document: &Document) -> Result<Option<Projection>, BadDocument> {
+    Ok(Some(match read(kind, document)? {
+        None => return Ok(None),
+        Some(Content::Observation(o, _)) => Projection {
+            title: o.behaviours.join(", "),
+            text: o.what_happened,
+            when_ms: Some(o.when.start_ms),
+            cell: o.cell,
+            codes: o.behaviours.into_iter().chain(o.activity).collect(),
+            flags: o.flags,
+            about: Vec::new(),
+        },
+        Some(Content::Sealed(s)) => Projection {
+            title: "sealed part".to_owned(),
+            text: [s.address, s.notes].join(" ").trim().to_owned(),
+            about: ids([&s.observation]),
+            ..Projection::default()
+        },
+        Some(Content::Annotation(a)) => Projection {
+            title: a.status.clone(),
+            text: a.text,
+            codes: vec![a.status],
+            about: ids([&a.target]),
+            ..Projection::default()
+        },
+        Some(Content::Case(c)) => Projection {
+            text: c.links.values().map(|link| link.reason.as_str()).collect::<Vec<_>>().join("; "),
+            about: ids(c.observations()),
+            title: c.title,
+            ..Projection::default()
+        },
+        Some(Content::Release(r)) => Projection {
+            text: r.items.iter().map(|item| item.what_happened.as_str()).collect::<Vec<_>>().join("\n"),
+            codes: r.items.iter().flat_map(|item| item.behaviours.clone()).collect(),
+            title: r.title,
+            ..Projection::default()
+        },
+        Some(Content::Response(r)) => Projection {
+            title: r.status.clone(),
+            text: r.reason,
+            codes: vec![r.status, r.outcome],
+            about: ids([&r.release]),
+            ..Projection::default()
+        },
+        Some(Content::Outcome(o)) => Projection {
+            title: o.status.clone(),
+            codes: vec![o.status, o.outcome],
+            about: ids([&o.release]),
+            ..Projection::default()
+        },
+        Some(Content::Disclosure(d)) => Projection {
+            title: "disclosure".to_owned(),
+            text: d.purpose,
+            about: ids(d.observations.iter().chain([&d.release])),
+            ..Projection::default()
+        },
+        Some(Content::Provenance(p)) => {
+            Projection { title: "provenance".to_owned(), about: ids([&p.release]), ..Projection::default() }
+        }
+    }))
+}
+
+fn ids<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Vec<DocumentId> {
+    texts.into_iter().filter_map(|text| DocumentId::parse(text.as_ref()).ok()).collect()
+}
+
+fn read(kind: Kind, document: &Document) -> Result<Option<Content>, BadDocument> {
+    Ok(Some(match kind {
+        Kind::OBSERVATION => Content::Observation(document.read()?, None),
+        Kind::SEALED => Content::Sealed(document.read()?),
+        Kind::ANNOTATION => Content::Annotation(document.read()?),
+        Kind::CASE => Content::Case(document.read()?),
+        Kind::RELEASE => Content::Release(document.read()?),
+        Kind::RESPONSE => Content::Response(document.read()?),
+        Kind::OUTCOME => Content::Outcome(document.read()?),
+        Kind::DISCLOSURE => Content::Disclosure(document.read()?),
+        Kind::PROVENANCE => Content::Provenance(document.read()?),
+        _ => return Ok(None),
+    }))
+}
+
+/// Who wrote a part of a document, and when they say they did.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub author: MemberId,
+    pub claimed_ms: u64,
+}
+
+impl Engine {
+    /// Writes the row of a document that has new parts.
+    pub(super) fn put_row(
+        &mut self,
+        batch: &mut Batch,
+        id: DocumentId,
+        kind: Kind,
+        parts: &[Part],
+        projection: Projection,
+    ) -> Result<(), Error> {
+        let Some(first) = parts.iter().min_by_key(|part| part.claimed_ms) else { return Ok(()) };
+        let latest = parts.iter().map(|part| part.claimed_ms).max().unwrap_or_default();
+        let old = self.row(id)?;
+        let before = old.as_ref();
+        let added = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        let row = Row {
+            id,
+            kind: kind.0,
+            author: before.map_or(first.author, |old| old.author),
+            created_ms: before.map_or(first.claimed_ms, |old| old.created_ms.min(first.claimed_ms)),
+            updated_ms: before.map_or(latest, |old| old.updated_ms.max(latest)),
+            entries: before.map_or(0, |old| old.entries).saturating_add(added),
+            title: projection.title,
+            text: projection.text,
+            when_ms: projection.when_ms,
+            cell: projection.cell,
+            codes: projection.codes,
+            flags: projection.flags,
+            about: projection.about,
+        };
+        for target in &row.about {
+            batch.put(ABOUT, [target.as_bytes().as_slice(), id.as_bytes()].concat(), Vec::new());
+            self.changed.insert(*target);
+        }
+        let plain = zeroize::Zeroizing::new(cbor::encode(&row));
+        let sealed = self.cipher.seal(&mut self.rng, ROWS, id.as_bytes(), &plain);
+        batch.put(ROWS, id.as_bytes(), sealed);
+        self.changed.insert(id);
+        Ok(())
+    }
+
+    /// The row of a document; none if it is not here or not readable.
+    ///
+    /// # Errors
+    /// Errors of the store; [`Error::WrongVault`].
+    pub fn row(&self, id: DocumentId) -> Result<Option<Row>, Error> {
+        let sealed = self.store.get(ROWS, id.as_bytes())?;
+        sealed.map(|sealed| self.open_row(id.as_bytes(), &sealed)).transpose()
+    }
+
+    fn open_row(&self, key: &[u8], sealed: &[u8]) -> Result<Row, Error> {
+        let plain = self.cipher.open(ROWS, key, sealed).ok_or(Error::WrongVault)?;
+        disk::decode(&zeroize::Zeroizing::new(plain))
+    }
+
+    /// Lists documents, latest change first. Loads no document.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn list(&self, filter: &Filter) -> Result<Vec<(Row, Delivery)>, Error> {
+        let group = self.group()?;
+        let mut rows = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.scan(ROWS, &[], after.as_deref(), 1_000)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (key, sealed) in &page {
+                let row = self.open_row(key, sealed)?;
+                let kind_fits = filter.kind.is_none_or(|kind| kind.0 == row.kind);
+                if kind_fits && filter.author.is_none_or(|author| author == row.author) {
+                    rows.push(row);
+                }
+            }
+        }
+        rows.sort_by(|a, b| b.updated_ms.cmp(&a.updated_ms).then(a.id.cmp(&b.id)));
+        rows.truncate(filter.rows_max.unwrap_or(usize::MAX));
+        let delivery = |row: &Row| delivery(group.unsent.contains_key(&row.id));
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let delivery = delivery(&row);
+                (row, delivery)
+            })
+            .collect())
+    }
+
+    /// One document in full, with its history and what became of it.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`]; errors of the store.
+    pub fn get(&mut self, id: DocumentId) -> Result<Detail, Error> {
+        self.fresh()?;
+        let row = self.row(id)?.ok_or(Error::NotHere(id))?;
+        let document = self.load(id)?;
+        let content = read(Kind(row.kind), &document).map_err(|e| Error::Kind(e.to_string()))?;
+        let mut content = content.ok_or(Error::NotHere(id))?;
+        let about = self.rows_about(id)?;
+        if let Content::Observation(_, sealed) = &mut content {
+            // Only the author's own sealed part counts: anybody may write one that names this observation.
+            let sibling =
+                about.iter().find(|about| about.kind == Kind::SEALED.0 && about.author == row.author);
+            if let Some(sibling) = sibling {
+                *sealed = self.load(sibling.id)?.read().ok();
+            }
+        }
+        let history = self.history(id)?;
+        let steps = self.steps(&row, &history, &about)?;
+        let delivery = delivery(self.group()?.unsent.contains_key(&id));
+        Ok(Detail { row, delivery, content, history, about, steps })
+    }
+
+    fn rows_about(&self, id: DocumentId) -> Result<Vec<Row>, Error> {
+        let keys = self.store.scan(ABOUT, id.as_bytes(), None, usize::MAX)?;
+        let mut rows = Vec::new();
+        for (key, _) in keys {
+            let source = key.get(DocumentId::LEN..).and_then(|bytes| bytes.try_into().ok()).map(DocumentId);
+            if let Some(row) = source.map(|source| self.row(source)).transpose()?.flatten() {
+                // A link that was taken back leaves its mark in the table, and not in the row.
+                if row.about.contains(&id) {
+                    rows.push(row);
+                }
+            }
+        }
+        rows.sort_by_key(|row| (row.created_ms, row.id));
+        Ok(rows)
+    }
+
+    /// The entries of a document.
+    pub(super) fn parts(&self, id: DocumentId) -> Result<Vec<(LogId, u64)>, Error> {
+        let keys = self.store.scan(DOCUMENTS, id.as_bytes(), None, usize::MAX)?;
+        Ok(keys.iter().filter_map(|(key, _)| disk::parse_entry_key(key.get(DocumentId::LEN..)?)).collect())
+    }
+
+    fn history(&self, id: DocumentId) -> Result<Vec<HistoryRow>, Error> {
+        let mut history = Vec::new();
+        for (log, seq) in self.parts(id)? {
+            let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+            let received = self.store.get(RECEIVED, &disk::entry_key(log, seq))?;
+            let received = received.map(|bytes| disk::decode::<ReceivedRow>(&bytes)).transpose()?;
+            history.push(HistoryRow {
+                entry: entry.hash(),
+                device: log.device,
+                seq,
+                claimed_ms: entry.header().claimed_ms,
+                received_ms: received.map(|row| row.received_ms),
+            });
+        }
+        history.sort_by_key(|row| (row.claimed_ms, row.device, row.seq));
+        Ok(history)
+    }
+
+    fn steps(&mut self, row: &Row, history: &[HistoryRow], about: &[Row]) -> Result<Vec<Step>, Error> {
+        let mut steps = vec![Step::Recorded { at_ms: row.created_ms }];
+        if !self.group()?.unsent.contains_key(&row.id) {
+            let received = history.iter().filter_map(|entry| entry.received_ms).max();
+            steps.extend(received.map(|at_ms| Step::AtRelay { at_ms }));
+        }
+        let state = std::sync::Arc::clone(self.state()?);
+        let governs = |member| state.member(member).is_some_and(|m| state.template().governs(m.role));
+        for row in about {
+            match Kind(row.kind) {
+                Kind::ANNOTATION | Kind::CASE if governs(row.author) => steps.push(Step::Seen {
+                    by: row.author,
+                    at_ms: row.created_ms,
+                    text: if row.text.is_empty() { row.title.clone() } else { row.text.clone() },
+                }),
+                Kind::DISCLOSURE => {
+                    let disclosure: Disclosure =
+                        self.load(row.id)?.read().map_err(|e| Error::Kind(e.to_string()))?;
+                    if let Ok(release) = DocumentId::parse(&disclosure.release) {
+                        steps.push(Step::Released {
+                            release,
+                            recipient: disclosure.recipient,
+                            purpose: disclosure.purpose,
+                            at_ms: u64::try_from(disclosure.at_ms).unwrap_or_default(),
+                        });
+                        steps.extend(self.answers(release)?);
+                    }
+                }
+                Kind::OUTCOME => steps.extend(answer(row)),
+                _ => {}
+            }
+        }
+        Ok(steps)
+    }
+
+    fn answers(&self, release: DocumentId) -> Result<Vec<Step>, Error> {
+        let rows = self.rows_about(release)?;
+        Ok(rows.iter().filter(|row| row.kind == Kind::OUTCOME.0).filter_map(answer).collect())
+    }
+
+    /// Entries that have no effect here, and why.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn set_aside(&self) -> Result<Vec<SetAside>, Error> {
+        let mut rows = Vec::new();
+        for (key, bytes) in self.store.scan(QUARANTINE, &[], None, usize::MAX)? {
+            let Some((log, seq)) = disk::parse_entry_key(&key) else { continue };
+            let SetAsideRow { reason, by_relay } = disk::decode(&bytes)?;
+            rows.push(SetAside { compartment: log.compartment, device: log.device, seq, reason, by_relay });
+        }
+        Ok(rows)
+    }
+}
+
+fn answer(row: &Row) -> Option<Step> {
+    let mut codes = row.codes.iter().cloned();
+    Some(Step::Answered {
+        status: codes.next()?,
+        outcome: codes.next().unwrap_or_default(),
+        at_ms: row.updated_ms,
+    })
+}
+
+fn delivery(unsent: bool) -> Delivery {
+    if unsent { Delivery::OnPhone } else { Delivery::AtRelay }
+}

@@ -1,0 +1,133 @@
+//! Observations of the same event, linked by coordinators.
+//!
+//! A link is never taken out of a document. Un-linking marks it with who did it, so that a device which had not yet
+//! heard of a colleague's link cannot remove it by writing what it knows, and so that nothing disappears unseen. The
+//! linked observations stay untouched.
+//!
+//! Two coordinators who link different observations at once get both links. If both link the same observation at once,
+//! the link stands once, everybody shows the same reason, and the other one stays readable in the document as a
+//! conflict.
+
+use super::check::{Invalid, check_count, check_id};
+use super::text::{self, LINE_CHARS_MAX};
+use autosurgeon::reconcile::MapReconciler;
+use autosurgeon::{Hydrate, Reconcile, Reconciler};
+use std::collections::BTreeMap;
+
+/// Most links of one case, standing and removed; a longer story is a problem, not a case.
+pub const LINKS_COUNT_MAX: usize = 500;
+
+/// One event as the group knows it.
+#[derive(Clone, Debug, Default, PartialEq, Hydrate, Reconcile)]
+pub struct Case {
+    /// What the group calls it; never a person's name.
+    #[autosurgeon(missing = "Default::default")]
+    pub title: String,
+    /// Links by the id of the observation they link.
+    #[autosurgeon(missing = "Default::default", reconcile = "put_links")]
+    pub links: BTreeMap<String, Link>,
+}
+
+/// Why an observation belongs to a case, and who says so.
+#[derive(Clone, Debug, Default, PartialEq, Hydrate, Reconcile)]
+pub struct Link {
+    /// Id of the observation, as text.
+    #[autosurgeon(missing = "Default::default")]
+    pub observation: String,
+    /// Why it is the same event, such as '40 m and 12 min apart, both vehicle exchange'.
+    #[autosurgeon(missing = "Default::default")]
+    pub reason: String,
+    /// Id of the member who linked it, as text.
+    #[autosurgeon(missing = "Default::default")]
+    pub by: String,
+    /// Id of the member who took the link back, as text; empty while it stands.
+    #[autosurgeon(missing = "Default::default")]
+    pub removed_by: String,
+}
+
+impl Case {
+    /// Links an observation, or links it again after the link was taken back.
+    pub fn link(&mut self, observation: impl Into<String>, reason: impl Into<String>, by: impl Into<String>) {
+        let link = Link {
+            observation: observation.into(),
+            reason: reason.into(),
+            by: by.into(),
+            removed_by: String::new(),
+        };
+        self.links.insert(link.observation.clone(), link);
+    }
+
+    /// Takes one link back and leaves the others alone.
+    ///
+    /// # Errors
+    /// When the observation is not linked.
+    pub fn unlink(&mut self, observation: &str, by: impl Into<String>) -> Result<(), Invalid> {
+        match self.links.get_mut(observation) {
+            Some(link) if link.stands() => {
+                link.removed_by = by.into();
+                Ok(())
+            }
+            _ => Err(Invalid::new(
+                "links",
+                "do not hold this observation",
+                "open the case again: somebody may have taken the link back",
+            )),
+        }
+    }
+
+    /// Ids of the observations that are linked now.
+    pub fn observations(&self) -> impl Iterator<Item = &str> {
+        self.links.iter().filter(|(_, link)| link.stands()).map(|(observation, _)| observation.as_str())
+    }
+
+    /// Judges the author's own input.
+    ///
+    /// # Errors
+    /// When the title is missing or too long, there are too many links, or a link lacks its observation, reason or
+    /// member.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        text::check_required_line("title", &self.title, LINE_CHARS_MAX)?;
+        check_count("links", self.links.len(), LINKS_COUNT_MAX)?;
+        for (i, (observation, link)) in self.links.iter().enumerate() {
+            let named = |e: Invalid| e.within(&format!("links[{i}]"));
+            link.validate().map_err(named)?;
+            if link.observation != *observation {
+                return Err(named(Invalid::new(
+                    "observation",
+                    "is filed under another observation",
+                    "link with `Case::link`",
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Link {
+    /// Whether the link has not been taken back.
+    pub fn stands(&self) -> bool {
+        self.removed_by.is_empty()
+    }
+
+    fn validate(&self) -> Result<(), Invalid> {
+        check_id("observation", &self.observation)?;
+        text::check_required_line("reason", &self.reason, LINE_CHARS_MAX)?;
+        check_id("by", &self.by)?;
+        if self.stands() {
+            return Ok(());
+        }
+        check_id("removed_by", &self.removed_by)
+    }
+}
+
+/// Writes links and deletes none: the ordinary way of writing a map deletes each key that the writer does not hold.
+fn put_links<R: Reconciler>(links: &BTreeMap<String, Link>, mut reconciler: R) -> Result<(), R::Error> {
+    let mut map = reconciler.map()?;
+    for (observation, link) in links {
+        map.put(observation, link)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! The domain of a watch group: what is written down, by whom, for whom, and what may leave.
+//!
+//! Pure data and pure rules: no clock, no randomness, no network, no disk. Times and positions come in as arguments.
+//! This room may import `base` and `document`.
+//!
+//! Types are stored as one Automerge document each and keep what they do not know: unknown kinds, fields and codes of a
+//! newer version survive. `validate` judges an author's own input before it is written, never what was received.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`observation`] | what a volunteer saw, and its sealed sibling |
+//! | [`annotation`] | what others of the group say about it |
+//! | [`case`] | observations of the same event, linked by coordinators |
+//! | [`release`] | the frozen, redacted copy for the liaison, and how it is redacted |
+//! | [`response`] | what the liaison answers |
+//! | [`outcome`] | what every member may know of that answer |
+//! | [`disclosure`] | who got what, and why |
+//! | [`provenance`] | what proves a release's sources later |
+//! | [`kinds`] | where each kind lives and who may write it |
+//! | [`roles`] | roles, compartments and the template of a watch group |
+//! | [`codes`] | versioned code lists with labels |
+//! | [`blur`] | public grid cells instead of positions |
+//! | [`text`], [`check`] | what input is refused, and how a refusal reads |
+
+pub mod annotation;
+pub mod blur;
+pub mod case;
+pub mod check;
+pub mod codes;
+pub mod disclosure;
+pub mod kinds;
+pub mod observation;
+pub mod outcome;
+pub mod provenance;
+pub mod release;
+pub mod response;
+pub mod roles;
+pub mod text;
+
+#[cfg(test)]
+mod testing;
+
+pub use annotation::Annotation;
+pub use blur::Cell;
+pub use case::{Case, Link};
+pub use check::Invalid;
+pub use codes::Catalogue;
+pub use disclosure::Disclosure;
+pub use kinds::{Kind, Rule};
+pub use observation::{Observation, People, Position, Quantity, Sealed, Substance, Vehicle, When};
+pub use outcome::Outcome;
+pub use provenance::{Provenance, Source};
+pub use release::{OptionalField, Redaction, Release, ReleasedItem, Span, redact};
+pub use response::Response;

@@ -1,0 +1,316 @@
+//! The frozen, redacted copy that a coordinator hands to the liaison.
+//!
+//! It carries no author, no vantage point, no id of an observation and no exact position. What proves its sources stays
+//! with the coordinators (see [`provenance`](super::provenance)); here are only commitments that reveal nothing.
+//! A later change is a new release with the next revision.
+
+use super::blur::Cell;
+use super::check::{Invalid, check_count, check_distinct, check_each, check_hex, check_id, check_time};
+use super::observation::{Observation, Quantity, Substance, When};
+use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
+use autosurgeon::{Hydrate, Reconcile};
+use std::collections::BTreeSet;
+
+/// What stands in place of each redacted span. Its length is fixed, so it does not tell the length of what was there.
+pub const MASK: &str = "▮▮▮";
+
+/// Most items of one release.
+pub const ITEMS_COUNT_MAX: usize = 200;
+
+/// Most commitments of one release: several entries (a report and its amendments) may stand behind one item.
+pub const COMMITMENTS_COUNT_MAX: usize = 4_000;
+
+/// Longest redacted text in characters: a mask may be longer than what it hides.
+const REDACTED_CHARS_MAX: usize = 3 * TEXT_CHARS_MAX;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// A redacted copy for one recipient.
+#[derive(Clone, Debug, Default, PartialEq, Hydrate, Reconcile)]
+pub struct Release {
+    /// What it is about; never a person's name.
+    #[autosurgeon(missing = "Default::default")]
+    pub title: String,
+    /// What the recipient may use it for.
+    #[autosurgeon(missing = "Default::default")]
+    pub purpose: String,
+    /// Id of the member it is for, as text.
+    #[autosurgeon(missing = "Default::default")]
+    pub recipient: String,
+    /// When it was made, in milliseconds since the Unix epoch, by the coordinator's device.
+    #[autosurgeon(missing = "Default::default")]
+    pub created_ms: i64,
+    /// When the recipient's copy is to be destroyed, in milliseconds since the Unix epoch; none if policy decides.
+    #[autosurgeon(missing = "Default::default")]
+    pub expires_ms: Option<i64>,
+    /// 1 for the first release of a matter, counting up with each correction.
+    #[autosurgeon(missing = "Default::default")]
+    pub revision: u32,
+    /// What happened, one item per event.
+    #[autosurgeon(missing = "Default::default")]
+    pub items: Vec<ReleasedItem>,
+    /// Commitments to the entries behind it, as lower-case hex.
+    #[autosurgeon(missing = "Default::default")]
+    pub commitments: Vec<String>,
+    /// How many observations stand behind it; not how many people.
+    #[autosurgeon(missing = "Default::default")]
+    pub sources_count: u32,
+}
+
+/// One event as it is handed over. Fields mean what they mean in [`Observation`]; an empty one was unknown or dropped.
+#[derive(Clone, Debug, Default, PartialEq, Hydrate, Reconcile)]
+pub struct ReleasedItem {
+    /// When it happened.
+    #[autosurgeon(missing = "Default::default")]
+    pub when: When,
+    /// Public grid cell.
+    #[autosurgeon(missing = "Default::default")]
+    pub cell: String,
+    /// NIBRS location code.
+    #[autosurgeon(missing = "Default::default")]
+    pub location: String,
+    /// What was done.
+    #[autosurgeon(missing = "Default::default")]
+    pub behaviours: Vec<String>,
+    /// What happened, with [`MASK`] where text was taken out.
+    #[autosurgeon(missing = "Default::default")]
+    pub what_happened: String,
+    /// How the observer knows.
+    #[autosurgeon(missing = "Default::default")]
+    pub basis: String,
+    /// NIBRS activity codes.
+    #[autosurgeon(missing = "Default::default")]
+    pub activity: Vec<String>,
+    /// Substances named or seen.
+    #[autosurgeon(missing = "Default::default")]
+    pub substances: Vec<Substance>,
+    /// How much.
+    #[autosurgeon(missing = "Default::default")]
+    pub quantity: Option<Quantity>,
+    /// Circumstances.
+    #[autosurgeon(missing = "Default::default")]
+    pub flags: Vec<String>,
+}
+
+/// What to take out of an observation before it leaves the group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Redaction {
+    /// Fields to leave empty.
+    pub drop_fields: BTreeSet<OptionalField>,
+    /// Spans of `what_happened` to replace by [`MASK`]. Spans that touch or overlap become one mask.
+    pub spans: Vec<Span>,
+    /// Whether to give times to the hour only (UTC hours).
+    pub coarsen_time: bool,
+}
+
+/// A stretch of text, counted in characters (Unicode scalar values).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// First character.
+    pub start: usize,
+    /// First character after it.
+    pub end: usize,
+}
+
+/// A field that an item can do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OptionalField {
+    /// `cell`
+    Cell,
+    /// `location`
+    Location,
+    /// `basis`
+    Basis,
+    /// `activity`
+    Activity,
+    /// `substances`
+    Substances,
+    /// `quantity`
+    Quantity,
+    /// `flags`
+    Flags,
+}
+
+/// The copy of an observation that may leave the group.
+///
+/// ```
+/// use lamppost_core::watch::{Observation, Redaction, Span, redact};
+///
+/// let observation = Observation {
+///     what_happened: "Mr. Roe in No. 12 passed a bag to a driver".into(),
+///     consent: vec!["liaison".into()],
+///     ..Observation::default()
+/// };
+/// let redaction = Redaction {
+///     spans: vec![Span { start: 0, end: 17 }],
+///     ..Redaction::default()
+/// };
+/// let item = redact(&observation, &redaction)?;
+/// assert_eq!(item.what_happened, "▮▮▮ passed a bag to a driver");
+/// # Ok::<(), lamppost_core::watch::Invalid>(())
+/// ```
+///
+/// # Errors
+/// When the author does not allow it to be passed to the liaison, a span does not lie within the text, or the cell is
+/// no public grid cell.
+pub fn redact(observation: &Observation, redaction: &Redaction) -> Result<ReleasedItem, Invalid> {
+    if !observation.consent.iter().any(|c| c == "liaison") {
+        return Err(Invalid::new(
+            "consent",
+            "does not include the liaison",
+            "ask the author, or leave this observation out",
+        ));
+    }
+    let keeps = |field| !redaction.drop_fields.contains(&field);
+    // The author's device made the cell; a copy that leaves must not rely on it being a blurred one.
+    if keeps(OptionalField::Cell) && !observation.cell.is_empty() {
+        observation.cell.parse::<Cell>()?;
+    }
+    let o = observation;
+    Ok(ReleasedItem {
+        when: if redaction.coarsen_time { to_the_hour(&o.when) } else { o.when.clone() },
+        cell: kept(keeps(OptionalField::Cell), &o.cell),
+        location: kept(keeps(OptionalField::Location), &o.location),
+        behaviours: o.behaviours.clone(),
+        what_happened: mask(&o.what_happened, &redaction.spans)?,
+        basis: kept(keeps(OptionalField::Basis), &o.basis),
+        activity: kept(keeps(OptionalField::Activity), &o.activity),
+        substances: kept(keeps(OptionalField::Substances), &o.substances),
+        quantity: kept(keeps(OptionalField::Quantity), &o.quantity),
+        flags: kept(keeps(OptionalField::Flags), &o.flags),
+    })
+}
+
+impl Release {
+    /// Names of the item fields that leave with it, sorted: what a disclosure lists.
+    pub fn fields(&self) -> Vec<String> {
+        let fields: BTreeSet<&str> = self.items.iter().flat_map(ReleasedItem::fields).collect();
+        fields.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Judges the coordinator's own input. Codes are not judged: they are the observers' and may be newer than this
+    /// version.
+    ///
+    /// # Errors
+    /// Names the first field that cannot leave as it is, and what to do about it.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        text::check_required_line("title", &self.title, LINE_CHARS_MAX)?;
+        text::check_required("purpose", &self.purpose, TEXT_CHARS_MAX)?;
+        check_id("recipient", &self.recipient)?;
+        check_time("created_ms", self.created_ms)?;
+        if let Some(expires_ms) = self.expires_ms {
+            check_time("expires_ms", expires_ms)?;
+            if expires_ms <= self.created_ms {
+                return Err(Invalid::new(
+                    "expires_ms",
+                    "does not lie after the release was made",
+                    "choose a later date or none",
+                ));
+            }
+        }
+        if self.revision == 0 {
+            return Err(Invalid::new("revision", "is zero", "count revisions from 1"));
+        }
+        if self.items.is_empty() {
+            return Err(Invalid::new("items", "is empty", "add what is to be handed over"));
+        }
+        check_count("items", self.items.len(), ITEMS_COUNT_MAX)?;
+        check_each("items", &self.items, ReleasedItem::validate)?;
+        check_count("commitments", self.commitments.len(), COMMITMENTS_COUNT_MAX)?;
+        for (i, commitment) in self.commitments.iter().enumerate() {
+            check_hex(&format!("commitments[{i}]"), commitment)?;
+        }
+        check_distinct("commitments", self.commitments.iter().map(String::as_str))?;
+        let sources = usize::try_from(self.sources_count).unwrap_or(usize::MAX);
+        if sources < self.items.len() || sources > self.commitments.len() {
+            return Err(Invalid::new(
+                "sources_count",
+                "does not fit the items and commitments",
+                "give each item a source and each source a commitment",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl ReleasedItem {
+    /// Names of the fields that are not empty.
+    pub fn fields(&self) -> Vec<&'static str> {
+        let named = [
+            ("when", true),
+            ("cell", !self.cell.is_empty()),
+            ("location", !self.location.is_empty()),
+            ("behaviours", !self.behaviours.is_empty()),
+            ("what_happened", !self.what_happened.is_empty()),
+            ("basis", !self.basis.is_empty()),
+            ("activity", !self.activity.is_empty()),
+            ("substances", !self.substances.is_empty()),
+            ("quantity", self.quantity.is_some()),
+            ("flags", !self.flags.is_empty()),
+        ];
+        named.into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect()
+    }
+
+    fn validate(&self) -> Result<(), Invalid> {
+        check_time("when.start_ms", self.when.start_ms)?;
+        if !self.cell.is_empty() {
+            self.cell.parse::<Cell>()?;
+        }
+        if self.behaviours.is_empty() {
+            return Err(Invalid::new("behaviours", "is empty", "hand over what was done, not who was there"));
+        }
+        text::check_required("what_happened", &self.what_happened, REDACTED_CHARS_MAX)
+    }
+}
+
+fn kept<T: Clone + Default>(keeps: bool, value: &T) -> T {
+    if keeps { value.clone() } else { T::default() }
+}
+
+/// Start and end fall to the beginning of their hours; a day stays a day.
+fn to_the_hour(when: &When) -> When {
+    // Received times may be anything; those at the end of the range stay there.
+    let hour = |ms: i64| ms.saturating_sub(ms.rem_euclid(HOUR_MS));
+    When {
+        start_ms: hour(when.start_ms),
+        end_ms: when.end_ms.map(hour),
+        precision: if when.precision == "day" { when.precision.clone() } else { "hour".to_owned() },
+    }
+}
+
+fn mask(text: &str, spans: &[Span]) -> Result<String, Invalid> {
+    let chars = text.chars().count();
+    for (i, span) in spans.iter().enumerate() {
+        if span.start >= span.end || span.end > chars {
+            return Err(Invalid::new(
+                format!("spans[{i}]"),
+                format!("is empty or reaches beyond the {chars} characters of the text"),
+                "select the words again: the text may have been amended",
+            ));
+        }
+    }
+    let mut sorted = spans.to_vec();
+    sorted.sort_unstable();
+
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    let mut at = 0;
+    let mut last_end = None;
+    for span in sorted {
+        if last_end.is_none_or(|end| span.start > end) {
+            masked.extend(rest.by_ref().take(span.start - at));
+            masked.push_str(MASK);
+            at = span.start;
+        }
+        if span.end > at {
+            rest.by_ref().take(span.end - at).for_each(drop);
+            at = span.end;
+        }
+        last_end = Some(at);
+    }
+    masked.extend(rest);
+    Ok(masked)
+}
+
+#[cfg(test)]
+mod tests;

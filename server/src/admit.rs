@@ -1,0 +1,318 @@
+//! What the relay keeps of a push, decided by signed headers and the roll alone (PROTOCOL.md §5.3, §7).
+//!
+//! Pure: no store, no clock. Cheap checks come before signatures.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, limits};
+use lamppost_core::entry::chain::{BadLink, verify_run};
+use lamppost_core::entry::{Kind, LogId, Malformed, Received, Verified, Wire};
+use lamppost_core::roll::{Roll, State};
+use lamppost_core::sync::frame::{Outcome, Refusal, Refused};
+use lamppost_core::sync::inbox::{Logs, Missing, Quarantine, Verdict, judge};
+
+use crate::rate::Granted;
+
+/// Rounds of judging. Each leaves out roll entries that must not be kept, and what cites them waits in the next.
+const ROUNDS_MAX: usize = 4;
+
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Who pushes, when, and how much room there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Pushing {
+    /// The group of the session.
+    pub group: GroupId,
+    /// The device that pushes. It need not be the author.
+    pub device: DeviceId,
+    /// The relay's clock, in milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// Bytes that the group may still add.
+    pub bytes_free: u64,
+    /// Entries that the device may push now.
+    pub granted: Granted,
+}
+
+/// What became of a push.
+#[derive(Debug)]
+pub struct Admitted {
+    /// One per pushed entry, in its order.
+    pub outcomes: Vec<Outcome>,
+    /// Hashes of the kept entries, in the order of the push: what the receipt names.
+    pub kept: Vec<EntryHash>,
+    /// Entries to be written, causes before effects. Those that were there before are not among them.
+    pub arrived: Vec<Verified>,
+    /// The roll with them.
+    pub roll: Arc<Roll>,
+}
+
+/// Founds a group from the first entry of a push, the rest of which [`admit`] then judges.
+///
+/// # Errors
+/// The refusal, if the entry does not found exactly this group.
+pub fn found(group: GroupId, first: Option<&Wire>) -> Result<(Verified, Roll), Refused> {
+    let unknown = || {
+        Refused::new(
+            Refusal::ROLL_UNKNOWN,
+            "the relay has not heard of this group yet: its founding entry must come first",
+        )
+    };
+    let entry = Received::parse(first.ok_or_else(unknown)?.clone()).map_err(|why| malformed(&why))?;
+    if !entry.is_founding() {
+        return Err(unknown());
+    }
+    let mut run = verify_run(group, None, vec![entry]);
+    if let Some((_, why)) = run.refused.take() {
+        return Err(bad_link(&why));
+    }
+    let founding = run.verified.pop().ok_or_else(unknown)?;
+    let roll = Roll::found(&founding).map_err(|why| Refused::new(Refusal::MALFORMED, why))?;
+    Ok((founding, roll))
+}
+
+/// Decides about each entry of a push.
+///
+/// # Errors
+/// Those of `logs`.
+pub fn admit<L: Logs>(
+    pushing: &Pushing,
+    roll: &Arc<Roll>,
+    logs: &L,
+    wires: Vec<Wire>,
+) -> Result<Admitted, L::Error> {
+    let mut fates = Vec::with_capacity(wires.len());
+    let mut open = Vec::new();
+    let (mut entries_free, mut bytes_free) = (pushing.granted.entries, pushing.bytes_free);
+    for (at, wire) in wires.into_iter().enumerate() {
+        let fate = match Received::parse(wire) {
+            Err(why) => Err(malformed(&why)),
+            Ok(entry) if is_known(logs, pushing.group, &entry)? => Ok(entry.hash()),
+            Ok(entry) => match cheap_check(pushing, &mut entries_free, &mut bytes_free, &entry) {
+                Err(why) => Err(why),
+                Ok(()) => {
+                    let hash = entry.hash();
+                    open.push((at, entry));
+                    Ok(hash)
+                }
+            },
+        };
+        fates.push(fate);
+    }
+    let (arrived, roll) = judge_open(pushing, roll, logs, open, &mut fates)?;
+    let kept = fates.iter().filter_map(|fate| fate.as_ref().ok().copied()).collect();
+    let outcomes = fates.into_iter().map(|fate| fate.map_or_else(Outcome::Refused, |_| Outcome::Kept));
+    Ok(Admitted { outcomes: outcomes.collect(), kept, arrived, roll })
+}
+
+fn is_known<L: Logs>(logs: &L, group: GroupId, entry: &Received) -> Result<bool, L::Error> {
+    Ok(entry.group() == group && logs.hash_at(LogId::of(entry), entry.header().seq)? == Some(entry.hash()))
+}
+
+/// What can be said without a signature.
+fn cheap_check(
+    pushing: &Pushing,
+    entries_free: &mut usize,
+    bytes_free: &mut u64,
+    entry: &Received,
+) -> Result<(), Refused> {
+    let header = entry.header();
+    if entry.group() != pushing.group {
+        return Err(Refused::new(
+            Refusal::OTHER_GROUP,
+            "the entry belongs to another group than this session",
+        ));
+    }
+    if header.claimed_ms > pushing.now_ms.saturating_add(limits::CLOCK_AHEAD_MS_MAX) {
+        let reason = "the entry is dated more than a day ahead: set the clock of the device that wrote it";
+        return Err(Refused::new(Refusal::CLOCK, reason));
+    }
+    // Otherwise somebody could get an entry in without its body before its author brings it.
+    let expired = header.expiry_day.is_some_and(|day| u64::from(day) < pushing.now_ms / DAY_MS);
+    if entry.body().is_none() && !expired {
+        return Err(Refused::new(
+            Refusal::MALFORMED,
+            "the entry's body is missing although it has not expired",
+        ));
+    }
+    if *entries_free == 0 {
+        let reason = "this device sends more than the relay takes from one device; it goes on in a moment";
+        let retry_after_ms = Some(pushing.granted.retry_after_ms);
+        return Err(Refused { retry_after_ms, ..Refused::new(Refusal::RATE, reason) });
+    }
+    let Some(bytes_left) = bytes_free.checked_sub(entry.bytes() as u64) else {
+        let reason = "the group's space on this relay is used up: ask its operator for more";
+        return Err(Refused::new(Refusal::QUOTA, reason));
+    };
+    *entries_free -= 1;
+    *bytes_free = bytes_left;
+    Ok(())
+}
+
+/// Judges what passed the cheap checks. Writes refusals into `fates`, answers with what is to be written.
+fn judge_open<L: Logs>(
+    pushing: &Pushing,
+    roll: &Arc<Roll>,
+    logs: &L,
+    mut open: Vec<(usize, Received)>,
+    fates: &mut [Result<EntryHash, Refused>],
+) -> Result<(Vec<Verified>, Arc<Roll>), L::Error> {
+    let mut refuse = |at: usize, why: Refused| {
+        if let Some(fate) = fates.get_mut(at) {
+            *fate = Err(why);
+        }
+    };
+    for _ in 0..ROUNDS_MAX {
+        let mut trial = Arc::clone(roll);
+        let input = open.iter().map(|(_, entry)| entry.clone()).collect();
+        let verdicts = judge(&mut trial, logs, input)?;
+        let mut round = weigh(pushing, roll, &trial, verdicts);
+        // The same entry twice in one push shares its fate.
+        for (at, (_, entry)) in open.iter().enumerate() {
+            if let Some(why) = round.refused_by_hash.get(&entry.hash()) {
+                round.refused.insert(at, why.clone());
+            }
+        }
+        // A refused roll entry must not be among what was judged by: leave it out and judge the others again.
+        let again = round.roll_tainted;
+        let mut at = 0;
+        open.retain(|(place, _)| {
+            let why = round.refused.remove(&at);
+            at += 1;
+            why.is_none_or(|why| {
+                refuse(*place, why);
+                false
+            })
+        });
+        if !again {
+            return Ok((round.kept, trial));
+        }
+    }
+    for (place, _) in open {
+        refuse(
+            place,
+            Refused::new(Refusal::ROLL_UNKNOWN, "too much in this push depends on refused roll entries"),
+        );
+    }
+    Ok((Vec::new(), Arc::clone(roll)))
+}
+
+#[derive(Default)]
+struct Round {
+    kept: Vec<Verified>,
+    refused: BTreeMap<usize, Refused>,
+    refused_by_hash: BTreeMap<EntryHash, Refused>,
+    /// The trial roll took in an entry that is refused.
+    roll_tainted: bool,
+}
+
+/// Turns verdicts into what a relay does: a phone sets aside what a relay refuses.
+fn weigh(pushing: &Pushing, before: &Roll, after: &Roll, verdicts: Vec<(usize, Verdict)>) -> Round {
+    let mut round = Round::default();
+    let mut broken = BTreeSet::new();
+    for (at, verdict) in verdicts {
+        let why = match verdict {
+            Verdict::Known => continue,
+            Verdict::Keep(entry) => {
+                let log = LogId::of(&entry);
+                let verdict = if broken.contains(&log) {
+                    Err(Refused::new(Refusal::GAP, "an entry before it was refused"))
+                } else {
+                    check_standing(pushing, before.state(), after.state(), &entry)
+                };
+                let Err(why) = verdict else {
+                    round.kept.push(entry);
+                    continue;
+                };
+                round.roll_tainted |= log.compartment == CompartmentId::ROLL;
+                broken.insert(log);
+                round.refused_by_hash.insert(entry.hash(), why.clone());
+                why
+            }
+            Verdict::Quarantine(entry, why) => {
+                let log = LogId::of(&entry);
+                round.roll_tainted |= log.compartment == CompartmentId::ROLL && why == Quarantine::Role;
+                broken.insert(log);
+                let why = quarantined(&why);
+                round.refused_by_hash.insert(entry.hash(), why.clone());
+                why
+            }
+            Verdict::Wait(_, Missing::Predecessor) => {
+                Refused::new(Refusal::GAP, "the entry before it has not arrived yet")
+            }
+            Verdict::Wait(_, Missing::Roll) => {
+                Refused::new(Refusal::ROLL_UNKNOWN, "it cites roll entries that have not arrived yet")
+            }
+            Verdict::Fork(..) => {
+                Refused::new(Refusal::FORK, "its device signed another entry for the same place before")
+            }
+            Verdict::Refuse(_, why) => bad_link(&why),
+        };
+        round.refused.insert(at, why);
+    }
+    round
+}
+
+/// What the relay asks of a proven entry beyond what every phone asks: standing in the newest roll it has.
+///
+/// The author's newest role binds the author. What another member carries was judged by the author's causal past:
+/// otherwise phones could not bring back, after a loss, what somebody wrote in a role they no longer have.
+fn check_standing(pushing: &Pushing, before: &State, after: &State, entry: &Received) -> Result<(), Refused> {
+    let (author, compartment) = (entry.header().device, entry.header().compartment);
+    let is_member = after.device(pushing.device).is_some();
+    if compartment == CompartmentId::ROLL {
+        let is_certificate = entry.header().kind == Kind::CERTIFICATE;
+        if is_certificate && !is_member && after.device(author).is_none() {
+            let reason = "nobody has admitted the member whose device this is";
+            return Err(Refused::new(Refusal::UNKNOWN_DEVICE, reason));
+        }
+        if !is_certificate
+            && author == pushing.device
+            && before.device(author).is_some()
+            && !before.governs(author)
+        {
+            return Err(Refused::new(Refusal::ROLE, "its author does not govern any more"));
+        }
+        return Ok(());
+    }
+    if !is_member {
+        let reason =
+            "this device does not belong to the group yet: only entries of the roll are taken from it";
+        return Err(Refused::new(Refusal::UNKNOWN_DEVICE, reason));
+    }
+    if author == pushing.device && !after.may_write(author, compartment) {
+        return Err(Refused::new(Refusal::ROLE, "the newest role of its author may not write there"));
+    }
+    Ok(())
+}
+
+fn malformed(why: &Malformed) -> Refused {
+    match why {
+        Malformed::UnknownVersion { found } => Refused::new(
+            Refusal::VERSION,
+            format!("the entry has format version {found}, which this relay does not know: update the relay"),
+        ),
+        Malformed::TooLarge { .. }
+        | Malformed::Cbor(_)
+        | Malformed::Cose(_)
+        | Malformed::Rule(_)
+        | Malformed::BodyMismatch => Refused::new(Refusal::MALFORMED, why),
+    }
+}
+
+fn bad_link(why: &BadLink) -> Refused {
+    let refusal = match why {
+        BadLink::Signature { .. } | BadLink::Chain { .. } | BadLink::Certificate { .. } => Refusal::SIGNATURE,
+        BadLink::OtherGroup { .. } => Refusal::OTHER_GROUP,
+    };
+    Refused::new(refusal, why)
+}
+
+fn quarantined(why: &Quarantine) -> Refused {
+    let refusal = match why {
+        Quarantine::UnknownDevice => Refusal::UNKNOWN_DEVICE,
+        Quarantine::Role => Refusal::ROLE,
+        Quarantine::Roll(_) => Refusal::MALFORMED,
+    };
+    Refused::new(refusal, why)
+}

@@ -1,0 +1,70 @@
+//! What all routes and tasks of a running relay share.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task;
+
+use crate::committer::Job;
+use crate::config::Settings;
+use crate::hub::Hub;
+use crate::metrics::Metrics;
+use crate::query::{Query, Reply};
+use crate::relay::{Relay, store_refusal};
+
+/// How far a relay is on its way down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It serves.
+    Running,
+    /// Sessions finish what they have begun.
+    Draining,
+    /// Sessions that have not finished are cut.
+    Stopped,
+}
+
+/// A running relay, as its parts see it.
+pub struct App {
+    /// The relay itself.
+    pub relay: Arc<Relay>,
+    /// What the operator set.
+    pub settings: Settings,
+    /// Who follows which group.
+    pub hub: Arc<Hub>,
+    /// What can be watched.
+    pub metrics: Metrics,
+    /// The way to the committer.
+    pub jobs: mpsc::Sender<Job>,
+    /// One permit per connection.
+    pub connections: Arc<Semaphore>,
+    /// Running, draining or stopped.
+    pub stage: watch::Receiver<Stage>,
+    /// Start of the clock that sessions are measured by.
+    pub begun: Instant,
+}
+
+impl App {
+    /// Asks the relay on a thread that may block: most answers come from memory, but any may have to read from disk.
+    pub async fn ask(&self, query: Query) -> Reply {
+        let relay = Arc::clone(&self.relay);
+        let reply = task::spawn_blocking(move || relay.answer(query, unix_ms())).await;
+        reply.unwrap_or_else(|_| Reply::Refused(store_refusal()))
+    }
+
+    /// Milliseconds since the relay began. Goes forward only.
+    pub fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether pushes can be taken.
+    pub fn is_ready(&self) -> bool {
+        !self.relay.has_failed() && !self.jobs.is_closed() && *self.stage.borrow() == Stage::Running
+    }
+}
+
+/// The wall clock, in milliseconds since the Unix epoch.
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,150 @@
+//! One group in memory: who belongs, how far each log and compartment goes, and the tree over its arrivals.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lamppost_core::base::{CompartmentId, EntryHash, GroupId};
+use lamppost_core::entry::{Checkpoint, LogHead, LogId, Received, Verified};
+use lamppost_core::roll::Roll;
+use lamppost_core::sync::checkpoint::Arrivals;
+
+use crate::store::{Arrived, RelayStore, StoreFault};
+
+/// Rows read at once while the roll is rebuilt. A roll entry may take 256 KiB.
+const ROLL_ROWS: usize = 64;
+
+/// What is durable of one group. Changes only after a write has succeeded.
+pub struct Group {
+    /// Who belongs.
+    pub roll: Arc<Roll>,
+    /// The newest position of each compartment.
+    pub positions: BTreeMap<CompartmentId, u64>,
+    /// The newest entry of each log.
+    pub heads: BTreeMap<LogId, LogHead>,
+    /// The tree over all arrivals.
+    pub arrivals: Arrivals,
+    /// Bytes of entries kept.
+    pub bytes: u64,
+}
+
+impl Group {
+    /// Rebuilds a group from its rows; none if there are none.
+    ///
+    /// # Errors
+    /// [`StoreFault`] if the store fails or holds something else than this relay wrote.
+    pub fn load(store: &RelayStore, id: GroupId) -> Result<Option<Self>, StoreFault> {
+        let Some(bytes) = store.group_bytes(id)? else {
+            return Ok(None);
+        };
+        let roll = Arc::new(load_roll(store, id)?);
+        let mut positions = BTreeMap::new();
+        for row in &roll.state().template().compartments {
+            positions.insert(row.id, store.last_position(id, row.id)?);
+        }
+        let mut arrivals = Arrivals::default();
+        store.each_arrival(id, |hash| arrivals.push(hash))?;
+        Ok(Some(Self { roll, positions, heads: store.heads(id)?, arrivals, bytes }))
+    }
+
+    /// Size and root of the arrivals; none before the first.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        self.arrivals.checkpoint()
+    }
+}
+
+/// Stored roll entries are in an order that brings causes before effects, because they were judged in it.
+fn load_roll(store: &RelayStore, id: GroupId) -> Result<Roll, StoreFault> {
+    let damaged = || StoreFault::Damaged("a group's roll cannot be rebuilt");
+    let mut roll: Option<Roll> = None;
+    let mut after = 0;
+    loop {
+        let rows = store.entries(id, CompartmentId::ROLL, after, ROLL_ROWS)?;
+        let Some(last) = rows.last() else {
+            return roll.ok_or_else(damaged);
+        };
+        after = last.position;
+        for row in &rows {
+            let entry = Received::parse(row.wire()?).map_err(|_| damaged())?;
+            let entry = Verified::from_own_store(entry);
+            match &mut roll {
+                None => roll = Some(Roll::found(&entry).map_err(|_| damaged())?),
+                Some(roll) => drop(roll.insert(&entry).map_err(|_| damaged())?),
+            }
+        }
+    }
+}
+
+/// A group's next state, before it is durable: what one commit adds to it.
+pub struct Draft {
+    /// The group.
+    pub id: GroupId,
+    /// Who belongs, if the commit succeeds.
+    pub roll: Arc<Roll>,
+    /// Logs that went on.
+    pub heads: BTreeMap<LogId, LogHead>,
+    /// Bytes of entries, if the commit succeeds.
+    pub bytes: u64,
+    hashes: BTreeMap<(LogId, u64), EntryHash>,
+    positions: BTreeMap<CompartmentId, u64>,
+    arrived: Vec<EntryHash>,
+    arrivals_before: u64,
+}
+
+impl Draft {
+    /// Begins with what is durable.
+    pub fn of(id: GroupId, group: &Group) -> Self {
+        Self {
+            id,
+            roll: Arc::clone(&group.roll),
+            heads: group.heads.clone(),
+            bytes: group.bytes,
+            hashes: BTreeMap::new(),
+            positions: group.positions.clone(),
+            arrived: Vec::new(),
+            arrivals_before: group.arrivals.size(),
+        }
+    }
+
+    /// Begins a group that is not there yet.
+    pub fn founded(id: GroupId, roll: Roll) -> Self {
+        Self {
+            id,
+            roll: Arc::new(roll),
+            heads: BTreeMap::new(),
+            bytes: 0,
+            hashes: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            arrived: Vec::new(),
+            arrivals_before: 0,
+        }
+    }
+
+    /// Takes in an entry that was admitted, after all that it follows.
+    pub fn take(&mut self, entry: &Verified, into: &mut Arrived) {
+        let (log, seq, hash) = (LogId::of(entry), entry.header().seq, entry.hash());
+        let position = self.positions.entry(log.compartment).or_default();
+        *position += 1;
+        into.entry(self.id, entry, *position, self.arrivals_before + self.arrived.len() as u64);
+        self.arrived.push(hash);
+        self.bytes += entry.bytes() as u64;
+        self.heads.insert(log, LogHead { seq, hash });
+        self.hashes.insert((log, seq), hash);
+    }
+
+    /// Whether anything was taken in.
+    pub fn has_grown(&self) -> bool {
+        !self.arrived.is_empty()
+    }
+
+    /// The hash at a place that this commit fills.
+    pub fn hash_at(&self, log: LogId, seq: u64) -> Option<EntryHash> {
+        self.hashes.get(&(log, seq)).copied()
+    }
+
+    /// Turns the draft into what is durable, after the write.
+    pub fn settle(self, group: Option<Group>) -> Group {
+        let mut arrivals = group.map(|group| group.arrivals).unwrap_or_default();
+        self.arrived.into_iter().for_each(|hash| arrivals.push(hash));
+        Group { roll: self.roll, positions: self.positions, heads: self.heads, arrivals, bytes: self.bytes }
+    }
+}

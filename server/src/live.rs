@@ -1,0 +1,185 @@
+//! Carries out what a session's machine decides, over one WebSocket.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use lamppost_core::base::limits;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::{self, MissedTickBehavior};
+
+use crate::app::{App, Stage};
+use crate::committer::Job;
+use crate::hub::Followed;
+use crate::relay::Answer;
+use crate::session::{Effect, Input, Opening, Session};
+
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// How long the last words to a phone may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often a session looks at the time.
+const TICK_MS_MAX: u64 = 5_000;
+
+/// Runs one session to its end. Holding the permit is what counts it as open.
+pub async fn run(app: Arc<App>, socket: WebSocket, permit: OwnedSemaphorePermit) {
+    let mut nonce = [0; 32];
+    if getrandom::fill(&mut nonce).is_err() {
+        tracing::error!("the system gives no random bytes: a session was turned away");
+        return;
+    }
+    app.metrics.sessions.inc();
+    let opening = Opening {
+        relay: app.relay.id(),
+        incarnation: app.relay.incarnation(),
+        nonce,
+        handshake_ms: app.settings.handshake_ms,
+        slow_reader_ms: app.settings.slow_reader_ms,
+    };
+    let (sink, stream) = socket.split();
+    let (frames, frames_out) = mpsc::channel(1);
+    let (sent_in, sent) = mpsc::channel(1);
+    let writer = tokio::spawn(write(sink, frames_out, sent_in));
+    let (answers_in, answers) = mpsc::channel(limits::PUSH_FRAMES_IN_FLIGHT_MAX);
+    let line = Line { app: Arc::clone(&app), stream, frames, sent, answers, answers_in, followed: None };
+    line.run(Session::new(opening)).await;
+    let abort = writer.abort_handle();
+    if time::timeout(LAST_WORDS, writer).await.is_err() {
+        abort.abort();
+    }
+    app.metrics.sessions.dec();
+    drop(permit);
+}
+
+/// Sends frames one by one, says when each is taken, and pings in between.
+async fn write(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut frames: mpsc::Receiver<Vec<u8>>,
+    sent: mpsc::Sender<()>,
+) {
+    let mut ping = time::interval_at(time::Instant::now() + PING_EVERY, PING_EVERY);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let (message, is_frame) = tokio::select! {
+            frame = frames.recv() => match frame {
+                Some(bytes) => (Message::Binary(Bytes::from(bytes)), true),
+                None => break,
+            },
+            _ = ping.tick() => (Message::Ping(Bytes::new()), false),
+        };
+        if sink.send(message).await.is_err() || (is_frame && sent.send(()).await.is_err()) {
+            break;
+        }
+    }
+    let _ = sink.close().await;
+}
+
+/// A session's connections to the outside.
+struct Line {
+    app: Arc<App>,
+    stream: SplitStream<WebSocket>,
+    frames: mpsc::Sender<Vec<u8>>,
+    sent: mpsc::Receiver<()>,
+    answers: mpsc::Receiver<Answer>,
+    answers_in: mpsc::Sender<Answer>,
+    followed: Option<Followed>,
+}
+
+impl Line {
+    async fn run(mut self, mut session: Session) {
+        let settings = &self.app.settings;
+        let tick_ms = (settings.slow_reader_ms.min(settings.handshake_ms) / 4).clamp(10, TICK_MS_MAX);
+        let mut tick = time::interval(Duration::from_millis(tick_ms));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stage = self.app.stage.clone();
+        let mut end = Stage::Draining;
+        loop {
+            let wants_input = session.wants_input();
+            let input = tokio::select! {
+                message = self.stream.next(), if wants_input => match self.read(message) {
+                    Some(input) => input,
+                    None => return,
+                },
+                taken = self.sent.recv() => match taken {
+                    Some(()) => Input::Sent,
+                    None => return,
+                },
+                Some(answer) = self.answers.recv() => Input::Committed(answer),
+                () = grown(&mut self.followed) => Input::Grown,
+                _ = tick.tick() => Input::Tick,
+                () = reached(&mut stage, end) => {
+                    if end == Stage::Stopped {
+                        return;
+                    }
+                    end = Stage::Stopped;
+                    Input::Shutdown
+                }
+            };
+            if self.handle(&mut session, input).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Turns what came over the socket into an input; none if the phone is gone.
+    fn read(&self, message: Option<Result<Message, axum::Error>>) -> Option<Input> {
+        match message? {
+            Ok(Message::Binary(bytes)) => {
+                self.app.metrics.received_bytes.inc_by(bytes.len() as u64);
+                Some(Input::Message(bytes.into()))
+            }
+            Ok(Message::Ping(_) | Message::Pong(_)) => Some(Input::Heard),
+            Ok(Message::Text(_)) => Some(Input::Unreadable("frames travel in binary messages")),
+            Ok(Message::Close(_)) => None,
+            Err(_) => Some(Input::Unreadable("a message that is too large, or not of a WebSocket")),
+        }
+    }
+
+    /// Gives the machine an input and whatever follows from it. None when the session is over.
+    async fn handle(&mut self, session: &mut Session, input: Input) -> Option<()> {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for effect in session.handle(input, self.app.elapsed_ms()) {
+                match effect {
+                    Effect::Send(bytes) => {
+                        self.app.metrics.sent_bytes.inc_by(bytes.len() as u64);
+                        self.frames.send(bytes).await.ok()?;
+                    }
+                    Effect::Ask(query) => inputs.push_back(Input::Reply(self.app.ask(query).await)),
+                    Effect::Commit(push) => {
+                        let job = Job { push, answer: self.answers_in.clone() };
+                        self.app.jobs.send(job).await.ok()?;
+                    }
+                    Effect::Follow(group) => match self.app.hub.follow(group) {
+                        Some(followed) => self.followed = Some(followed),
+                        None => inputs.push_back(Input::GroupFull),
+                    },
+                    Effect::Close(last_words) => {
+                        if let Some(bytes) = last_words {
+                            let _ = time::timeout(LAST_WORDS, self.frames.send(bytes)).await;
+                        }
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+async fn grown(followed: &mut Option<Followed>) {
+    match followed {
+        Some(followed) => followed.grown().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn reached(stage: &mut watch::Receiver<Stage>, wanted: Stage) {
+    // The sender lives as long as the relay runs; without it the relay has stopped.
+    let _ = stage.wait_for(|stage| *stage >= wanted).await;
+}

@@ -1,0 +1,163 @@
+//! `lamppost-relay`: the relay as a program.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use lamppost_core::storage::{Options, SledStore, Store, StoreError, StoreKind};
+use lamppost_server::{CommandLine, LogFormat, Running, Settings, StartError};
+use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
+
+/// Exit code if the settings have a mistake. Clap uses the same for a mistake on the command line.
+const BAD_SETTINGS: u8 = 2;
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    let settings = match command_line.settings() {
+        Ok(settings) => settings,
+        Err(why) => return complain(&why, BAD_SETTINGS),
+    };
+    if command_line.print_config {
+        #[expect(clippy::print_stdout, reason = "it was asked for, to be piped into a file")]
+        {
+            print!("{settings}");
+        }
+        return ExitCode::SUCCESS;
+    }
+    if let Err(why) = start_log(&settings) {
+        return complain(&*why, BAD_SETTINGS);
+    }
+    match run(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            tracing::error!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why the relay did not run.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(
+        "cannot use the data directory {path}: {why}. Choose one that this user may write to with --data"
+    )]
+    Directory { path: String, why: io::Error },
+    #[error("cannot open the data directory {path}: {why}")]
+    Store { path: String, why: StoreError },
+    #[error("{0}")]
+    Start(#[from] StartError),
+    #[error("the system gives no threads or signals: {0}")]
+    System(#[from] io::Error),
+}
+
+fn run(settings: Settings) -> Result<(), Failure> {
+    let path = settings.data.display().to_string();
+    make_private(&settings.data).map_err(|why| Failure::Directory { path: path.clone(), why })?;
+    let options = Options { cache_bytes: settings.cache_bytes, kind: StoreKind::Relay };
+    let store = SledStore::open(&settings.data, options).map_err(|why| Failure::Store { path, why })?;
+    Runtime::new()?.block_on(serve(settings, Arc::new(store)))
+}
+
+async fn serve(settings: Settings, store: Arc<dyn Store>) -> Result<(), Failure> {
+    let grace_ms = settings.shutdown_grace_ms;
+    // Before anything is announced, so that a signal right after is not lost.
+    let signal = signal()?;
+    let running = lamppost_server::start(settings.clone(), store).await?;
+    announce(&settings, &running);
+    signal.await;
+    tracing::info!("stopping: sessions get {grace_ms} ms to finish");
+    if running.stop().await {
+        tracing::info!("stopped; everything acknowledged is on disk");
+    } else {
+        tracing::warn!("stopped; some sessions were cut, their phones send again what was not acknowledged");
+    }
+    Ok(())
+}
+
+fn announce(settings: &Settings, running: &Running) {
+    let address = running.local_addr();
+    let data = settings.data.canonicalize().unwrap_or_else(|_| settings.data.clone());
+    let groups = running.group_count();
+    tracing::info!("this is a Lamppost relay: it keeps and forwards what it cannot read");
+    tracing::info!("listening on {address}, data in {} ({groups} groups)", data.display());
+    tracing::info!("relay id {}", running.relay());
+    match (settings.rules.open_to_new_groups, settings.rules.allowed_groups.len()) {
+        (true, _) => {
+            tracing::info!("anybody who reaches it may found a group; --new-groups closed ends that")
+        }
+        (false, 0) => tracing::info!("it takes no new groups"),
+        (false, count) => tracing::info!("it takes no new groups but the {count} that are allowed by id"),
+    }
+    if address.ip().is_loopback() {
+        tracing::info!(
+            "next: put TLS in front, for example `caddy reverse-proxy --from relay.example.org --to {address}`, \
+             and give coordinators wss://relay.example.org/v1/session and the relay id"
+        );
+    } else {
+        tracing::warn!(
+            "it listens on more than this machine, without TLS: the network sees which device talks to which group"
+        );
+    }
+}
+
+#[cfg(unix)]
+fn signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+/// Makes the data directory for its owner alone: it holds the key that signs receipts.
+#[cfg(unix)]
+fn make_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            "other users may look into {}, which holds the relay's key: chmod 700 it",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn make_private(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+fn start_log(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let filter = EnvFilter::try_new(&settings.log)?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    match settings.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn complain(why: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    #[expect(clippy::print_stderr, reason = "the log cannot be started before the settings are known")]
+    {
+        eprintln!("lamppost-relay: {why}");
+    }
+    ExitCode::from(code)
+}

@@ -1,0 +1,202 @@
+//! What sessions ask the relay. Answers speak of what is durable, and only of what the asker's newest role may see.
+
+use std::collections::BTreeMap;
+
+use lamppost_core::base::{CompartmentId, DeviceId, GroupId, limits};
+use lamppost_core::entry::LogId;
+use lamppost_core::sync::frame::{
+    Consistency, Entries, Heads, LogHeight, OwnHead, Refusal, Refused, Standing, Welcome,
+};
+
+use crate::group::Group;
+use crate::relay::Relay;
+use crate::store::StoreFault;
+
+/// Rows read at once for a reader. 32 largest entries take 8 MiB for a moment.
+const FETCH_ROWS: usize = 32;
+
+/// Rows looked at for one frame. Bounds the work for a reader whose own entries are nearly all there is.
+const FETCH_ROWS_MAX: usize = 4_096;
+
+/// A session's question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// What does the relay know of this device?
+    Open {
+        /// The group.
+        group: GroupId,
+        /// The device.
+        device: DeviceId,
+    },
+    /// What comes next behind these positions?
+    Fetch {
+        /// The group.
+        group: GroupId,
+        /// The device that reads.
+        device: DeviceId,
+        /// The last position had of each compartment.
+        cursors: BTreeMap<CompartmentId, u64>,
+    },
+    /// How far is each log?
+    Heads {
+        /// The group.
+        group: GroupId,
+        /// The device that asks.
+        device: DeviceId,
+    },
+    /// Does the history continue the one of this size?
+    Consistency {
+        /// The group.
+        group: GroupId,
+        /// The older size.
+        from: u64,
+    },
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To [`Query::Open`].
+    Opened(Welcome),
+    /// To [`Query::Fetch`]: entries of the first compartment that has any; none if the reader has everything.
+    Fetched(Option<Entries>),
+    /// To [`Query::Heads`].
+    Heads(Heads),
+    /// To [`Query::Consistency`].
+    Consistency(Consistency),
+    /// The session has no right to ask this, or the relay cannot answer. It ends with this.
+    Refused(Refused),
+}
+
+impl Relay {
+    /// Answers a question. May read from disk.
+    pub fn answer(&self, query: Query, now_ms: u64) -> Reply {
+        let reply = match query {
+            Query::Open { group, device } => self.welcome(group, device, now_ms).map(Reply::Opened),
+            Query::Fetch { group, device, cursors } => self.fetch(group, device, &cursors),
+            Query::Heads { group, device } => self.heads(group, device).map(Reply::Heads),
+            Query::Consistency { group, from } => self.consistency(group, from, now_ms),
+        };
+        reply.unwrap_or_else(|why| Reply::Refused(self.store_failed(&why)))
+    }
+
+    fn welcome(&self, id: GroupId, device: DeviceId, now_ms: u64) -> Result<Welcome, StoreFault> {
+        let known = self.with_group(id, |group| Welcome {
+            relay_ms: now_ms,
+            standing: if belongs(group, device) { Standing::Belongs } else { Standing::UnknownDevice },
+            checkpoint: self.sign(id, group, Vec::new(), now_ms),
+            own: own_heads(group, device),
+        })?;
+        Ok(known.unwrap_or_else(|| Welcome {
+            relay_ms: now_ms,
+            standing: Standing::UnknownGroup,
+            checkpoint: None,
+            own: Vec::new(),
+        }))
+    }
+
+    /// The roll comes first whenever it has anything new, so that no entry arrives before the roll entries it cites.
+    fn fetch(
+        &self,
+        id: GroupId,
+        device: DeviceId,
+        cursors: &BTreeMap<CompartmentId, u64>,
+    ) -> Result<Reply, StoreFault> {
+        let next = self.with_group(id, |group| next_range(group, device, cursors))?;
+        match next.unwrap_or_else(|| Err(unknown_device())) {
+            Ok(Some(range)) => Ok(Reply::Fetched(Some(self.fill_frame(id, device, &range)?))),
+            Ok(None) => Ok(Reply::Fetched(None)),
+            Err(why) => Ok(Reply::Refused(why)),
+        }
+    }
+
+    fn fill_frame(&self, id: GroupId, device: DeviceId, range: &Range) -> Result<Entries, StoreFault> {
+        let mut frame = Entries { compartment: range.compartment, entries: Vec::new(), upto: range.after };
+        let (mut bytes, mut rows_seen) = (0, 0);
+        while frame.upto < range.last && rows_seen < FETCH_ROWS_MAX {
+            let rows = self.store.entries(id, range.compartment, frame.upto, FETCH_ROWS)?;
+            if rows.is_empty() {
+                return Err(StoreFault::Damaged("positions are missing"));
+            }
+            // Behind `last` may stand what arrived since, citing roll entries that the reader does not have yet.
+            for row in rows.into_iter().take_while(|row| row.position <= range.last) {
+                if row.author != device {
+                    bytes += row.bytes();
+                    if !frame.entries.is_empty()
+                        && (bytes > limits::FRAME_ENTRIES_BYTES
+                            || frame.entries.len() == limits::FRAME_ENTRIES_MAX)
+                    {
+                        return Ok(frame);
+                    }
+                    frame.entries.push(row.wire()?);
+                }
+                frame.upto = row.position;
+                rows_seen += 1;
+            }
+        }
+        Ok(frame)
+    }
+
+    fn heads(&self, id: GroupId, device: DeviceId) -> Result<Heads, StoreFault> {
+        // Who is not known to belong needs to know about the roll alone, to show that they do.
+        let of_group = |group: &Group| {
+            let all = belongs(group, device);
+            let logs = group.heads.iter().filter(|(log, _)| all || log.compartment == CompartmentId::ROLL);
+            let logs = logs.take(limits::LOG_HEADS_MAX);
+            Heads { logs: logs.map(|(log, head)| LogHeight { log: *log, head: *head }).collect() }
+        };
+        Ok(self.with_group(id, of_group)?.unwrap_or(Heads { logs: Vec::new() }))
+    }
+
+    fn consistency(&self, id: GroupId, from: u64, now_ms: u64) -> Result<Reply, StoreFault> {
+        let proof = self.with_group(id, |group| {
+            let hashes = group.arrivals.prove_from(from)?;
+            let checkpoint = self.sign(id, group, Vec::new(), now_ms)?;
+            Some(Consistency { from, checkpoint, hashes })
+        })?;
+        let refuse = || Refused::new(Refusal::MALFORMED, "the relay never had a history of that size");
+        Ok(proof.flatten().map_or_else(|| Reply::Refused(refuse()), Reply::Consistency))
+    }
+}
+
+/// Durable positions that a reader lacks.
+struct Range {
+    compartment: CompartmentId,
+    after: u64,
+    last: u64,
+}
+
+fn next_range(
+    group: &Group,
+    device: DeviceId,
+    cursors: &BTreeMap<CompartmentId, u64>,
+) -> Result<Option<Range>, Refused> {
+    if !belongs(group, device) {
+        return Err(unknown_device());
+    }
+    let state = group.roll.state();
+    if let Some(compartment) = cursors.keys().find(|compartment| !state.may_read(device, **compartment)) {
+        let reason = format!("the device's role may not read compartment {compartment}");
+        return Err(Refused::new(Refusal::ROLE, reason));
+    }
+    let ranges = cursors.iter().map(|(compartment, after)| Range {
+        compartment: *compartment,
+        after: *after,
+        last: group.positions.get(compartment).copied().unwrap_or_default(),
+    });
+    Ok(ranges.into_iter().find(|range| range.after < range.last))
+}
+
+fn belongs(group: &Group, device: DeviceId) -> bool {
+    group.roll.state().device(device).is_some()
+}
+
+fn own_heads(group: &Group, device: DeviceId) -> Vec<OwnHead> {
+    let compartments = group.roll.state().template().compartments.iter().map(|row| row.id);
+    let head = |compartment| group.heads.get(&LogId { compartment, device });
+    compartments.filter_map(|c| head(c).map(|head| OwnHead { compartment: c, head: *head })).collect()
+}
+
+fn unknown_device() -> Refused {
+    Refused::new(Refusal::UNKNOWN_DEVICE, "the relay has not heard that this device belongs to the group")
+}

@@ -1,0 +1,421 @@
+//! The relay without IO of its own but the store: pushes are committed together, questions are answered.
+//!
+//! Nothing here waits, sleeps, reads a clock or draws randomness, so that a simulator can drive it as it is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lamppost_core::base::{DeviceId, EntryHash, GroupId, Incarnation, RelayId};
+use lamppost_core::entry::{LogHead, LogId, Wire};
+use lamppost_core::sync::frame::{Ack, Outcome, Refusal, Refused};
+use lamppost_core::sync::inbox::Logs;
+use lamppost_core::sync::receipt::{Receipt, SignedReceipt};
+use minicbor::bytes::ByteVec;
+
+use crate::admit::{self, Admitted, Pushing};
+use crate::group::{Draft, Group};
+use crate::rate::Rates;
+use crate::store::{Arrived, Identity, RelayStore, Seed, StoreFault};
+
+/// Groups kept in memory. One that is not costs a reload when it is next used.
+const GROUPS_LOADED_MAX: usize = 1_024;
+
+/// What the operator allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether anybody may found a group here.
+    pub open_to_new_groups: bool,
+    /// Groups that may come although the relay is closed to new ones.
+    pub allowed_groups: Vec<GroupId>,
+    /// Groups at most.
+    pub groups_max: u64,
+    /// Bytes of entries of one group at most.
+    pub group_bytes_max: u64,
+    /// Entries one device may push per minute.
+    pub device_entries_per_minute: u64,
+}
+
+/// A push that waits to be committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The group of the session.
+    pub group: GroupId,
+    /// The device of the session.
+    pub device: DeviceId,
+    /// The phone's number for the push.
+    pub number: u32,
+    /// The entries.
+    pub entries: Vec<Wire>,
+}
+
+/// What to tell the session that pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The acknowledgement.
+    pub ack: Ack,
+    /// Whether the device belongs to the group by now.
+    pub belongs: bool,
+}
+
+/// What a commit came to.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// One per push, in their order.
+    pub answers: Vec<Answer>,
+    /// Groups that have new entries.
+    pub grown: Vec<GroupId>,
+    /// Entries written.
+    pub entries: u64,
+}
+
+/// A relay.
+pub struct Relay {
+    pub(crate) store: RelayStore,
+    identity: Identity,
+    rules: Rules,
+    slots: Mutex<HashMap<GroupId, Arc<Slot>>>,
+    /// Counts uses of slots, to tell which was not used for longest.
+    uses: AtomicU64,
+    rates: Mutex<Rates>,
+    group_count: AtomicU64,
+    /// One commit at a time: positions are handed out in it.
+    committing: Mutex<()>,
+    failed: AtomicBool,
+}
+
+/// A group's place in memory. None until it is loaded.
+#[derive(Default)]
+struct Slot {
+    group: Mutex<Option<Group>>,
+    used: AtomicU64,
+}
+
+impl Relay {
+    /// Opens the relay in a store. `seed` becomes the identity of an empty one; `renew` begins a new life of an old one.
+    ///
+    /// # Errors
+    /// [`StoreFault`] if the store cannot be read or written.
+    pub fn open(store: RelayStore, rules: Rules, seed: &Seed, renew: bool) -> Result<Self, StoreFault> {
+        let identity = store.identity(seed, renew)?;
+        let group_count = AtomicU64::new(store.group_count()?);
+        let rates = Mutex::new(Rates::new(rules.device_entries_per_minute));
+        Ok(Self {
+            store,
+            identity,
+            rules,
+            slots: Mutex::default(),
+            uses: AtomicU64::new(0),
+            rates,
+            group_count,
+            committing: Mutex::default(),
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    /// The key by which phones know this relay.
+    pub fn id(&self) -> RelayId {
+        self.identity.relay
+    }
+
+    /// This life of its store.
+    pub fn incarnation(&self) -> Incarnation {
+        self.identity.incarnation
+    }
+
+    /// How many groups it keeps.
+    pub fn group_count(&self) -> u64 {
+        self.group_count.load(Ordering::Relaxed)
+    }
+
+    /// Bytes on disk; 0 if the store cannot say.
+    pub fn store_bytes(&self) -> u64 {
+        self.store.size_bytes().unwrap_or_default()
+    }
+
+    /// Whether the store has failed. From then on everything is refused: what is on disk is uncertain until the
+    /// store is opened anew.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Judges pushes of any number of sessions and writes what is to be kept in one durable write.
+    ///
+    /// Blocks for the length of that write. Receipts speak of what is on disk. If the write fails, everything is
+    /// refused with [`Refusal::STORE`].
+    pub fn commit(&self, pushes: Vec<Pushed>, now_ms: u64) -> Committed {
+        let _turn = lock(&self.committing);
+        if self.has_failed() {
+            return refuse_all(pushes.iter().map(|push| (push.number, push.entries.len())));
+        }
+        let mut commit = Commit { relay: self, drafts: BTreeMap::new(), arrived: Arrived::default(), now_ms };
+        let judged: Vec<Judged> = pushes.into_iter().map(|push| commit.judge(push)).collect();
+        let Commit { drafts, mut arrived, .. } = commit;
+        let grown: Vec<GroupId> =
+            drafts.iter().filter(|(_, open)| open.draft.has_grown()).map(|(id, _)| *id).collect();
+        for (id, open) in drafts.iter().filter(|(_, open)| open.draft.has_grown()) {
+            arrived.group_bytes(*id, open.draft.bytes);
+        }
+        if !grown.is_empty()
+            && let Err(why) = self.store.write(arrived)
+        {
+            self.store_failed(&why);
+            return refuse_all(judged.iter().map(|judged| (judged.push.number, judged.outcomes.len())));
+        }
+        self.settle(drafts);
+        let entries = judged.iter().map(|judged| judged.arrived).sum();
+        Committed {
+            answers: judged.into_iter().map(|j| self.answer_push(j, now_ms)).collect(),
+            grown,
+            entries,
+        }
+    }
+
+    /// Notes that the store failed. Answers with the refusal to give.
+    pub(crate) fn store_failed(&self, why: &StoreFault) -> Refused {
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            tracing::error!("{why}. Everything is refused until the relay is started again");
+        }
+        Refused::new(
+            Refusal::STORE,
+            "the relay's store has failed: everything stays on the phone until it is mended",
+        )
+    }
+
+    /// Makes what was written what readers see.
+    fn settle(&self, drafts: BTreeMap<GroupId, Open>) {
+        for (id, open) in drafts {
+            if !open.draft.has_grown() {
+                continue;
+            }
+            let mut group = lock(&open.slot.group);
+            if group.is_none() {
+                self.group_count.fetch_add(1, Ordering::Relaxed);
+            }
+            let settled = open.draft.settle(group.take());
+            *group = Some(settled);
+            drop(group);
+            lock(&self.slots).insert(id, open.slot);
+        }
+    }
+
+    fn answer_push(&self, judged: Judged, now_ms: u64) -> Answer {
+        let Judged { push, outcomes, kept, .. } = judged;
+        let seen = self.with_group(push.group, |group| {
+            (group.roll.state().device(push.device).is_some(), self.sign(push.group, group, kept, now_ms))
+        });
+        // A group that cannot be read any more has nothing kept in this commit: the write went through its state.
+        let (belongs, receipt) = seen.ok().flatten().unwrap_or_default();
+        let some_kept = outcomes.contains(&Outcome::Kept);
+        let receipt = receipt.filter(|_| some_kept);
+        Answer { ack: Ack { number: push.number, outcomes, receipt }, belongs }
+    }
+
+    /// A signed receipt for `entries`, or a bare checkpoint if there are none; none before the first arrival.
+    pub(crate) fn sign(
+        &self,
+        id: GroupId,
+        group: &Group,
+        entries: Vec<EntryHash>,
+        now_ms: u64,
+    ) -> Option<ByteVec> {
+        let receipt = Receipt {
+            relay: self.identity.relay,
+            incarnation: self.identity.incarnation,
+            group: id,
+            received_ms: now_ms,
+            entries,
+            checkpoint: group.checkpoint()?,
+        };
+        Some(ByteVec::from(SignedReceipt::sign(&self.identity.key, receipt).as_bytes().to_vec()))
+    }
+
+    /// Looks at what is durable of a group; none if there is no such group.
+    pub(crate) fn with_group<T>(
+        &self,
+        id: GroupId,
+        look: impl FnOnce(&Group) -> T,
+    ) -> Result<Option<T>, StoreFault> {
+        let Some(slot) = self.slot(id)? else {
+            return Ok(None);
+        };
+        let mut group = lock(&slot.group);
+        if group.is_none() {
+            *group = Group::load(&self.store, id)?;
+        }
+        Ok(group.as_ref().map(look))
+    }
+
+    fn slot(&self, id: GroupId) -> Result<Option<Arc<Slot>>, StoreFault> {
+        let now = self.uses.fetch_add(1, Ordering::Relaxed);
+        if let Some(slot) = lock(&self.slots).get(&id) {
+            slot.used.store(now, Ordering::Relaxed);
+            return Ok(Some(Arc::clone(slot)));
+        }
+        if self.has_failed() {
+            return Err(StoreFault::Failed);
+        }
+        if self.store.group_bytes(id)?.is_none() {
+            return Ok(None);
+        }
+        let mut slots = lock(&self.slots);
+        if slots.len() >= GROUPS_LOADED_MAX {
+            unload_half(&mut slots);
+        }
+        Ok(Some(Arc::clone(
+            slots.entry(id).or_insert_with(|| Arc::new(Slot { used: now.into(), ..Slot::default() })),
+        )))
+    }
+}
+
+/// Forgets the groups that were not used for longest. One that somebody holds stays: its state may be about to change.
+fn unload_half(slots: &mut HashMap<GroupId, Arc<Slot>>) {
+    let mut uses: Vec<u64> = slots.values().map(|slot| slot.used.load(Ordering::Relaxed)).collect();
+    let middle = uses.len() / 2;
+    let (_, median, _) = uses.select_nth_unstable(middle);
+    let median = *median;
+    slots.retain(|_, slot| slot.used.load(Ordering::Relaxed) >= median || Arc::strong_count(slot) > 1);
+}
+
+/// A commit under way.
+struct Commit<'a> {
+    relay: &'a Relay,
+    drafts: BTreeMap<GroupId, Open>,
+    arrived: Arrived,
+    now_ms: u64,
+}
+
+/// A group that this commit touches. Holding its slot keeps it in memory.
+struct Open {
+    draft: Draft,
+    slot: Arc<Slot>,
+}
+
+struct Judged {
+    push: Pushed,
+    outcomes: Vec<Outcome>,
+    kept: Vec<EntryHash>,
+    arrived: u64,
+}
+
+impl Commit<'_> {
+    fn judge(&mut self, mut push: Pushed) -> Judged {
+        let wires = std::mem::take(&mut push.entries);
+        let count = wires.len();
+        match self.admit(&push, wires) {
+            Ok((admitted, arrived)) => {
+                Judged { push, outcomes: admitted.outcomes, kept: admitted.kept, arrived }
+            }
+            Err(why) => {
+                let outcomes = vec![Outcome::Refused(why); count];
+                Judged { push, outcomes, kept: Vec::new(), arrived: 0 }
+            }
+        }
+    }
+
+    fn admit(&mut self, push: &Pushed, wires: Vec<Wire>) -> Result<(Admitted, u64), Refused> {
+        let mut arrived = self.open(push, &wires)?;
+        let relay = self.relay;
+        let open = self.drafts.get_mut(&push.group).ok_or_else(store_refusal)?;
+        let draft = &mut open.draft;
+        let pushing = Pushing {
+            group: push.group,
+            device: push.device,
+            now_ms: self.now_ms,
+            bytes_free: relay.rules.group_bytes_max.saturating_sub(draft.bytes),
+            granted: lock(&relay.rates).take(push.group, push.device, wires.len(), self.now_ms),
+        };
+        let logs = DraftLogs { draft, store: &relay.store };
+        let admitted = admit::admit(&pushing, &draft.roll, &logs, wires);
+        let admitted = admitted.map_err(|why| relay.store_failed(&why))?;
+        for entry in &admitted.arrived {
+            draft.take(entry, &mut self.arrived);
+        }
+        draft.roll = Arc::clone(&admitted.roll);
+        arrived += admitted.arrived.len() as u64;
+        Ok((admitted, arrived))
+    }
+
+    /// Opens a draft of the group, or founds it. Answers with how many entries that took in.
+    fn open(&mut self, push: &Pushed, wires: &[Wire]) -> Result<u64, Refused> {
+        if self.drafts.contains_key(&push.group) {
+            return Ok(0);
+        }
+        let slot = self.relay.slot(push.group).map_err(|why| self.relay.store_failed(&why))?;
+        if let Some(slot) = slot {
+            let draft = self.relay.with_group(push.group, |group| Draft::of(push.group, group));
+            let draft = draft.map_err(|why| self.relay.store_failed(&why))?.ok_or_else(store_refusal)?;
+            self.drafts.insert(push.group, Open { draft, slot });
+            return Ok(0);
+        }
+        self.check_new_group(push.group)?;
+        let (founding, roll) = admit::found(push.group, wires.first())?;
+        let mut draft = Draft::founded(push.group, roll);
+        draft.take(&founding, &mut self.arrived);
+        self.drafts.insert(push.group, Open { draft, slot: Arc::default() });
+        Ok(1)
+    }
+
+    fn check_new_group(&self, group: GroupId) -> Result<(), Refused> {
+        let rules = &self.relay.rules;
+        if !rules.open_to_new_groups && !rules.allowed_groups.contains(&group) {
+            let reason = "this relay takes no new groups: ask its operator to allow yours";
+            return Err(Refused::new(Refusal::CLOSED, reason));
+        }
+        let new = self.drafts.values().filter(|open| lock(&open.slot.group).is_none()).count() as u64;
+        if self.relay.group_count() + new >= rules.groups_max {
+            return Err(Refused::new(
+                Refusal::CLOSED,
+                "this relay has as many groups as its operator allows",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A draft's logs: what this commit adds, in front of what is stored.
+struct DraftLogs<'a> {
+    draft: &'a Draft,
+    store: &'a RelayStore,
+}
+
+impl Logs for DraftLogs<'_> {
+    type Error = StoreFault;
+
+    fn head(&self, log: LogId) -> Result<Option<LogHead>, StoreFault> {
+        Ok(self.draft.heads.get(&log).copied())
+    }
+
+    fn hash_at(&self, log: LogId, seq: u64) -> Result<Option<EntryHash>, StoreFault> {
+        match self.draft.heads.get(&log) {
+            None => Ok(None),
+            Some(head) if head.seq < seq => Ok(None),
+            Some(head) if head.seq == seq => Ok(Some(head.hash)),
+            Some(_) => match self.draft.hash_at(log, seq) {
+                Some(hash) => Ok(Some(hash)),
+                None => self.store.hash_at(self.draft.id, log, seq),
+            },
+        }
+    }
+}
+
+/// Refuses pushes, given as number and count of entries, because the store cannot be written.
+fn refuse_all(pushes: impl Iterator<Item = (u32, usize)>) -> Committed {
+    let answers = pushes.map(|(number, count)| {
+        let outcomes = vec![Outcome::Refused(store_refusal()); count];
+        Answer { ack: Ack { number, outcomes, receipt: None }, belongs: false }
+    });
+    Committed { answers: answers.collect(), ..Committed::default() }
+}
+
+pub(crate) fn store_refusal() -> Refused {
+    Refused::new(
+        Refusal::STORE,
+        "the relay cannot write just now: everything stays on the phone until it can",
+    )
+}
+
+/// Locks a mutex whose data is replaced as a whole, so that a panic elsewhere leaves it sound.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

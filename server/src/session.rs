@@ -1,0 +1,389 @@
+//! The relay's side of a session, as a machine without IO: (input, now) → effects (PROTOCOL.md §5.2).
+//!
+//! It holds cursors and a few frames, never a backlog of entries: what a reader lacks stays in the store until the
+//! reader has taken what was sent before.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use lamppost_core::base::cose::{Purpose, Unverified};
+use lamppost_core::base::{CompartmentId, DeviceId, GroupId, Incarnation, RelayId, cbor, limits};
+use lamppost_core::sync::Frame;
+use lamppost_core::sync::frame::{
+    Challenge, Cursor, Entries, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing,
+};
+
+use crate::query::{Query, Reply};
+use crate::relay::{Answer, Pushed};
+
+/// Bytes of the only message that is read from somebody who has not proven who they are.
+pub const HELLO_BYTES_MAX: usize = 1_024;
+
+/// Entries that a session may push whose device is not known to belong: the roll of a large group, healed at once.
+pub const STRANGER_ENTRIES_MAX: usize = 8_192;
+
+/// Frames that wait to be sent before no more is read from the phone.
+const FRAMES_WAITING_MAX: usize = 8;
+
+/// Milliseconds without a sign of life after which a session is given up. Both sides send or answer pings every 20 s.
+const SILENCE_MS_MAX: u64 = 60_000;
+
+/// What a session is told when it begins.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The relay.
+    pub relay: RelayId,
+    /// The life of its store.
+    pub incarnation: Incarnation,
+    /// Fresh random bytes.
+    pub nonce: [u8; 32],
+    /// Milliseconds in which the phone must have proven who it is.
+    pub handshake_ms: u64,
+    /// Milliseconds in which the phone must take a frame.
+    pub slow_reader_ms: u64,
+}
+
+/// What the shell tells the machine.
+#[derive(Debug)]
+pub enum Input {
+    /// A message came in. To be given only while [`Session::wants_input`].
+    Message(Vec<u8>),
+    /// Something came in that is no message of a session.
+    Unreadable(&'static str),
+    /// A ping or pong came in.
+    Heard,
+    /// The frame of the last [`Effect::Send`] was taken by the socket.
+    Sent,
+    /// The answer to [`Effect::Ask`].
+    Reply(Reply),
+    /// The answer to [`Effect::Commit`].
+    Committed(Answer),
+    /// The group that is followed has new entries.
+    Grown,
+    /// The group has as many sessions as it may have.
+    GroupFull,
+    /// Time has passed.
+    Tick,
+    /// The relay is to stop.
+    Shutdown,
+}
+
+/// What the shell is to do, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a message, then say [`Input::Sent`]. There is never more than one under way.
+    Send(Vec<u8>),
+    /// Ask the relay, then give its [`Input::Reply`].
+    Ask(Query),
+    /// Commit a push, then give its [`Input::Committed`].
+    Commit(Pushed),
+    /// Say [`Input::Grown`] from now on whenever the group has grown, or [`Input::GroupFull`].
+    Follow(GroupId),
+    /// Close the connection. Send the last words first if that works at once.
+    Close(Option<Vec<u8>>),
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    opening: Opening,
+    phase: Phase,
+    begun_ms: Option<u64>,
+    heard_ms: u64,
+    peer: Option<(GroupId, DeviceId)>,
+    belongs: bool,
+    stranger_entries: usize,
+    in_flight: usize,
+    pull: Option<Following>,
+    fetching: bool,
+    /// The fetch under way belongs to a pull that was replaced.
+    fetch_is_stale: bool,
+    waiting: VecDeque<Vec<u8>>,
+    sending_since_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Hello,
+    Opening,
+    Open,
+    /// Nothing more is read; what was pushed is answered, then the relay says why it goes.
+    Draining,
+    /// The goodbye is the last of the waiting frames.
+    Parting,
+    Over,
+}
+
+/// A pull under way.
+#[derive(Debug)]
+struct Following {
+    cursors: BTreeMap<CompartmentId, u64>,
+    live: bool,
+    owes_caught_up: bool,
+    may_have_more: bool,
+}
+
+impl Session {
+    /// Prepares a session. The relay speaks first: give it a [`Input::Tick`] to begin.
+    pub fn new(opening: Opening) -> Self {
+        Self {
+            opening,
+            phase: Phase::Hello,
+            begun_ms: None,
+            heard_ms: 0,
+            peer: None,
+            belongs: false,
+            stranger_entries: 0,
+            in_flight: 0,
+            pull: None,
+            fetching: false,
+            fetch_is_stale: false,
+            waiting: VecDeque::new(),
+            sending_since_ms: None,
+        }
+    }
+
+    /// Whether a message of the phone can be taken now. If not, it stays in the socket: that is the backpressure.
+    pub fn wants_input(&self) -> bool {
+        matches!(self.phase, Phase::Hello | Phase::Open)
+            && self.in_flight < limits::PUSH_FRAMES_IN_FLIGHT_MAX
+            && self.waiting.len() < FRAMES_WAITING_MAX
+    }
+
+    /// Takes one input at the time `now_ms` (any clock that goes forward) and answers with what to do, in order.
+    pub fn handle(&mut self, input: Input, now_ms: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.phase == Phase::Over {
+            return effects;
+        }
+        if self.begun_ms.is_none() {
+            self.begun_ms = Some(now_ms);
+            self.heard_ms = now_ms;
+            self.queue(&Frame::Challenge(Challenge {
+                version: SESSION_VERSION,
+                nonce: self.opening.nonce,
+                relay: self.opening.relay,
+                incarnation: self.opening.incarnation,
+            }));
+        }
+        if let Err(why) = self.step(input, now_ms, &mut effects) {
+            self.queue(&Frame::Goodbye(why));
+            self.phase = Phase::Parting;
+        }
+        self.go_on(now_ms, &mut effects);
+        effects
+    }
+
+    fn step(&mut self, input: Input, now_ms: u64, effects: &mut Vec<Effect>) -> Result<(), Refused> {
+        match input {
+            Input::Message(bytes) => {
+                self.heard_ms = now_ms;
+                self.message(&bytes, effects)?;
+            }
+            Input::Unreadable(what) => return Err(Refused::new(Refusal::MALFORMED, what)),
+            Input::Heard => self.heard_ms = now_ms,
+            Input::Sent => self.sending_since_ms = None,
+            Input::Reply(reply) => self.reply(reply)?,
+            Input::Committed(answer) => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                self.belongs = answer.belongs;
+                if !matches!(self.phase, Phase::Parting) {
+                    self.queue(&Frame::Ack(answer.ack));
+                }
+            }
+            Input::Grown => {
+                if let Some(pull) = &mut self.pull {
+                    pull.may_have_more |= pull.live || pull.owes_caught_up;
+                }
+            }
+            Input::GroupFull => {
+                return Err(Refused::new(
+                    Refusal::RATE,
+                    "the group has as many sessions as this relay allows",
+                ));
+            }
+            Input::Tick => self.tick(now_ms, effects)?,
+            Input::Shutdown => {
+                if matches!(self.phase, Phase::Hello | Phase::Opening | Phase::Open) {
+                    self.phase = Phase::Draining;
+                    self.pull = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> Result<(), Refused> {
+        let since = |at_ms: u64| now_ms.saturating_sub(at_ms);
+        if self.sending_since_ms.is_some_and(|at_ms| since(at_ms) >= self.opening.slow_reader_ms) {
+            let reason =
+                "the phone takes entries more slowly than the relay waits: catch up in a new session";
+            let goodbye = Frame::Goodbye(Refused::new(Refusal::TOO_SLOW, reason));
+            self.phase = Phase::Over;
+            effects.push(Effect::Close(Some(goodbye.to_bytes())));
+            return Ok(());
+        }
+        if self.phase == Phase::Hello && since(self.begun_ms.unwrap_or(now_ms)) >= self.opening.handshake_ms {
+            return Err(Refused::new(Refusal::TOO_SLOW, "the answer to the challenge took too long"));
+        }
+        if self.wants_input() && since(self.heard_ms) >= SILENCE_MS_MAX {
+            return Err(Refused::new(Refusal::TOO_SLOW, "nothing was heard from the phone for a minute"));
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, bytes: &[u8], effects: &mut Vec<Effect>) -> Result<(), Refused> {
+        let malformed = |why: &dyn std::fmt::Display| Refused::new(Refusal::MALFORMED, why);
+        if self.phase == Phase::Hello && bytes.len() > HELLO_BYTES_MAX {
+            return Err(malformed(&"the answer to the challenge comes first, and is short"));
+        }
+        let frame = Frame::from_bytes(bytes).map_err(|why| malformed(&why))?;
+        match (self.phase, self.peer, frame) {
+            (Phase::Hello, _, Frame::Hello(hello)) => {
+                let proof = check_proof(&self.opening, &hello.proof)?;
+                let (group, device) = (proof.group, proof.device);
+                self.peer = Some((group, device));
+                self.phase = Phase::Opening;
+                effects.push(Effect::Follow(group));
+                effects.push(Effect::Ask(Query::Open { group, device }));
+                Ok(())
+            }
+            (Phase::Open, Some(_), Frame::Pull(pull)) => self.pull(pull),
+            (Phase::Open, Some((group, device)), Frame::Push(push)) => {
+                self.push(group, device, push, effects)
+            }
+            (Phase::Open, Some((group, device)), Frame::AskHeads) => {
+                effects.push(Effect::Ask(Query::Heads { group, device }));
+                Ok(())
+            }
+            (Phase::Open, Some((group, _)), Frame::AskConsistency(ask)) => {
+                effects.push(Effect::Ask(Query::Consistency { group, from: ask.from }));
+                Ok(())
+            }
+            (Phase::Draining | Phase::Parting | Phase::Over, ..) => Ok(()),
+            (Phase::Hello | Phase::Opening | Phase::Open, ..) => {
+                Err(malformed(&"a frame that has no place at this point of a session"))
+            }
+        }
+    }
+
+    fn pull(&mut self, pull: Pull) -> Result<(), Refused> {
+        if !pull.cursors.is_sorted_by(|a, b| a.compartment < b.compartment) {
+            return Err(Refused::new(Refusal::MALFORMED, "cursors ascend by compartment without repetition"));
+        }
+        let cursors = pull.cursors.into_iter().map(|Cursor { compartment, after }| (compartment, after));
+        self.fetch_is_stale = self.fetching;
+        self.pull = Some(Following {
+            cursors: cursors.collect(),
+            live: pull.live,
+            owes_caught_up: true,
+            may_have_more: true,
+        });
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        group: GroupId,
+        device: DeviceId,
+        push: Push,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refused> {
+        if !self.belongs {
+            self.stranger_entries += push.entries.len();
+            if self.stranger_entries > STRANGER_ENTRIES_MAX {
+                let reason =
+                    "the device does not belong to the group, and has pushed all that is taken from such";
+                return Err(Refused::new(Refusal::RATE, reason));
+            }
+        }
+        self.in_flight += 1;
+        effects.push(Effect::Commit(Pushed { group, device, number: push.number, entries: push.entries }));
+        Ok(())
+    }
+
+    fn reply(&mut self, reply: Reply) -> Result<(), Refused> {
+        match reply {
+            Reply::Opened(welcome) => {
+                self.belongs = welcome.standing == Standing::Belongs;
+                if self.phase == Phase::Opening {
+                    self.phase = Phase::Open;
+                    self.queue(&Frame::Welcome(welcome));
+                }
+            }
+            Reply::Fetched(fetched) => {
+                self.fetching = false;
+                self.fetched(fetched);
+            }
+            Reply::Heads(heads) => self.queue(&Frame::Heads(heads)),
+            Reply::Consistency(proof) => self.queue(&Frame::Consistency(proof)),
+            Reply::Refused(why) => return Err(why),
+        }
+        Ok(())
+    }
+
+    fn fetched(&mut self, fetched: Option<Entries>) {
+        let Some(pull) = self.pull.as_mut().filter(|_| !std::mem::take(&mut self.fetch_is_stale)) else {
+            return;
+        };
+        let frame = match fetched {
+            Some(entries) => {
+                pull.cursors.insert(entries.compartment, entries.upto);
+                pull.may_have_more = true;
+                Frame::Entries(entries)
+            }
+            None if std::mem::take(&mut pull.owes_caught_up) => Frame::CaughtUp,
+            None => return,
+        };
+        self.queue(&frame);
+    }
+
+    /// Sends what waits, asks for more entries when nothing waits, and closes when all is said.
+    fn go_on(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.phase == Phase::Draining && self.in_flight == 0 {
+            let reason = "the relay is shutting down: try again in a moment";
+            self.queue(&Frame::Goodbye(Refused::new(Refusal::SHUTDOWN, reason)));
+            self.phase = Phase::Parting;
+        }
+        if self.phase == Phase::Over || self.sending_since_ms.is_some() {
+            return;
+        }
+        if let Some(bytes) = self.waiting.pop_front() {
+            self.sending_since_ms = Some(now_ms);
+            effects.push(Effect::Send(bytes));
+        } else if self.phase == Phase::Parting {
+            self.phase = Phase::Over;
+            effects.push(Effect::Close(None));
+        } else if let (Phase::Open, false, Some(pull), Some((group, device))) =
+            (self.phase, self.fetching, &mut self.pull, self.peer)
+            && std::mem::take(&mut pull.may_have_more)
+        {
+            self.fetching = true;
+            effects.push(Effect::Ask(Query::Fetch { group, device, cursors: pull.cursors.clone() }));
+        }
+    }
+
+    fn queue(&mut self, frame: &Frame) {
+        self.waiting.push_back(frame.to_bytes());
+    }
+}
+
+/// The proof that the phone holds the key of the device it names, made for this session.
+fn check_proof(opening: &Opening, bytes: &[u8]) -> Result<Proof, Refused> {
+    let malformed = |why: &dyn std::fmt::Display| Refused::new(Refusal::MALFORMED, why);
+    let sign1 = Unverified::parse(bytes).map_err(|why| malformed(&why))?;
+    let proof: Proof = cbor::decode(sign1.payload()).map_err(|why| malformed(&why))?;
+    if proof.version != SESSION_VERSION {
+        let reason = format!(
+            "the phone speaks session version {}, this relay {SESSION_VERSION}: update the older one",
+            proof.version
+        );
+        return Err(Refused::new(Refusal::VERSION, reason));
+    }
+    if proof.nonce != opening.nonce || proof.relay != opening.relay {
+        return Err(Refused::new(Refusal::SIGNATURE, "the proof was made for another session or relay"));
+    }
+    sign1
+        .verify(proof.device.as_bytes(), Purpose::Session)
+        .map_err(|why| Refused::new(Refusal::SIGNATURE, why))?;
+    Ok(proof)
+}

@@ -1,0 +1,307 @@
+//! What the relay keeps, as typed rows over the ordered store.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | meta | name | signing key (32 bytes), incarnation (16 bytes) |
+//! | groups | group | bytes of entries kept, u64 big-endian |
+//! | entries | group, compartment, position | author (32 bytes), wire as CBOR |
+//! | logs | group, compartment, device, seq | position (8 bytes), entry hash (32 bytes) |
+//! | arrivals | group, number from 0 | entry hash |
+//!
+//! Numbers in keys are u64 big-endian, so that the store's order is theirs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, RelayId};
+use lamppost_core::entry::{LogHead, LogId, Verified, Wire};
+use lamppost_core::storage::{Batch, Store, StoreError, Table};
+
+const META: Table = Table(0);
+const GROUPS: Table = Table(1);
+const ENTRIES: Table = Table(2);
+const LOGS: Table = Table(3);
+const ARRIVALS: Table = Table(4);
+
+/// Rows read at once where all rows of a range are wanted.
+const SCAN_ROWS: usize = 1_024;
+
+/// Why the relay's store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// The store itself failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// It answered with a row that this relay never wrote.
+    #[error(
+        "the relay's store is damaged: {0}; restore a backup, or start with an empty directory: phones bring everything back"
+    )]
+    Damaged(&'static str),
+    /// A write failed before, and what is on disk is uncertain until the store is opened anew.
+    #[error("a write failed before; start the relay again")]
+    Failed,
+}
+
+/// Who this relay is.
+pub struct Identity {
+    /// Signs receipts and checkpoints.
+    pub key: SigningKey,
+    /// Its public half, by which phones know the relay.
+    pub relay: RelayId,
+    /// This life of the store.
+    pub incarnation: Incarnation,
+}
+
+/// Fresh random bytes for a store that has no identity yet.
+pub struct Seed {
+    /// Becomes the signing key.
+    pub key: [u8; 32],
+    /// Becomes the incarnation.
+    pub incarnation: [u8; 16],
+}
+
+/// One stored entry on its way to a reader.
+pub struct StoredEntry {
+    /// Its place in the compartment's order of arrival.
+    pub position: u64,
+    /// Who wrote it.
+    pub author: DeviceId,
+    wire: Vec<u8>,
+}
+
+impl StoredEntry {
+    /// The entry as it travels.
+    ///
+    /// # Errors
+    /// [`StoreFault::Damaged`] if the row is not an entry.
+    pub fn wire(&self) -> Result<Wire, StoreFault> {
+        minicbor::decode(&self.wire).map_err(|_| StoreFault::Damaged("an entry cannot be read"))
+    }
+
+    /// Bytes it adds to a frame.
+    pub fn bytes(&self) -> usize {
+        self.wire.len()
+    }
+}
+
+/// The relay's rows. Cloning shares the store.
+#[derive(Clone)]
+pub struct RelayStore(Arc<dyn Store>);
+
+impl RelayStore {
+    /// Wraps a store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self(store)
+    }
+
+    /// Reads the identity, or writes `seed` as the identity of an empty store.
+    ///
+    /// `renew` begins a new life: to be used after a backup was restored, because phones have seen arrivals since.
+    ///
+    /// # Errors
+    /// [`StoreFault`] if it cannot be read or written.
+    pub fn identity(&self, seed: &Seed, renew: bool) -> Result<Identity, StoreFault> {
+        let key = self.0.get(META, b"key")?;
+        let incarnation = self.0.get(META, b"incarnation")?.filter(|_| !renew);
+        let mut batch = Batch::default();
+        if key.is_none() {
+            batch.put(META, b"key", seed.key);
+        }
+        if incarnation.is_none() {
+            batch.put(META, b"incarnation", seed.incarnation);
+        }
+        if !batch.is_empty() {
+            self.0.apply(batch)?;
+        }
+        let key = SigningKey::from_bytes(&array(key.as_deref().unwrap_or(&seed.key))?);
+        let incarnation = array(incarnation.as_deref().unwrap_or(&seed.incarnation))?;
+        let relay = RelayId(key.verifying_key().to_bytes());
+        Ok(Identity { key, relay, incarnation: Incarnation(incarnation) })
+    }
+
+    /// How many groups there are.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn group_count(&self) -> Result<u64, StoreFault> {
+        let mut count = 0;
+        self.each(GROUPS, b"", |_, _| {
+            count += 1;
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// Bytes kept for a group; none if the relay has never heard of it.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn group_bytes(&self, group: GroupId) -> Result<Option<u64>, StoreFault> {
+        let value = self.0.get(GROUPS, group.as_bytes())?;
+        value.map(|value| Ok(u64::from_be_bytes(array(&value)?))).transpose()
+    }
+
+    /// Entries of a compartment behind `after`, in order of arrival, `rows_max` at most.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn entries(
+        &self,
+        group: GroupId,
+        compartment: CompartmentId,
+        after: u64,
+        rows_max: usize,
+    ) -> Result<Vec<StoredEntry>, StoreFault> {
+        let prefix = compartment_key(group, compartment);
+        let after = [prefix.as_slice(), &after.to_be_bytes()].concat();
+        let rows = self.0.scan(ENTRIES, &prefix, Some(&after), rows_max)?;
+        rows.into_iter()
+            .map(|(key, mut value)| {
+                if value.len() < DeviceId::LEN {
+                    return Err(StoreFault::Damaged("an entry is too short"));
+                }
+                let wire = value.split_off(DeviceId::LEN);
+                Ok(StoredEntry { position: number_of(&key)?, author: DeviceId(array(&value)?), wire })
+            })
+            .collect()
+    }
+
+    /// The newest position of a compartment; 0 for none.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn last_position(&self, group: GroupId, compartment: CompartmentId) -> Result<u64, StoreFault> {
+        let last = self.0.last(ENTRIES, &compartment_key(group, compartment))?;
+        last.map_or(Ok(0), |(key, _)| number_of(&key))
+    }
+
+    /// The hash of the entry at a place of a log.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn hash_at(&self, group: GroupId, log: LogId, seq: u64) -> Result<Option<EntryHash>, StoreFault> {
+        let value = self.0.get(LOGS, &log_key(group, log, seq))?;
+        value.map(|value| log_row(&value)).transpose()
+    }
+
+    /// The newest entry of each log of a group. Costs two look-ups per log, however long it is.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn heads(&self, group: GroupId) -> Result<BTreeMap<LogId, LogHead>, StoreFault> {
+        let mut heads = BTreeMap::new();
+        let mut after: Option<Vec<u8>> = None;
+        while let Some((key, _)) = self.0.scan(LOGS, group.as_bytes(), after.as_deref(), 1)?.pop() {
+            let prefix_bytes = key.len().saturating_sub(8);
+            let prefix = key.get(..prefix_bytes).unwrap_or_default();
+            let Some((last, value)) = self.0.last(LOGS, prefix)? else {
+                return Err(StoreFault::Damaged("a log vanished while it was read"));
+            };
+            let head = LogHead { seq: number_of(&last)?, hash: log_row(&value)? };
+            heads.insert(log_of(prefix)?, head);
+            after = Some([prefix, &u64::MAX.to_be_bytes()].concat());
+        }
+        Ok(heads)
+    }
+
+    /// Every arrival of a group, in order.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn each_arrival(&self, group: GroupId, mut take: impl FnMut(EntryHash)) -> Result<(), StoreFault> {
+        self.each(ARRIVALS, group.as_bytes(), |_, value| {
+            take(EntryHash(array(value)?));
+            Ok(())
+        })
+    }
+
+    /// Writes what arrived, all of it or nothing. Durable on return.
+    ///
+    /// # Errors
+    /// [`StoreFault`] if nothing of it may be relied on.
+    pub fn write(&self, arrivals: Arrived) -> Result<(), StoreFault> {
+        Ok(self.0.apply(arrivals.0)?)
+    }
+
+    /// Bytes on disk.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn size_bytes(&self) -> Result<u64, StoreFault> {
+        Ok(self.0.size_bytes()?)
+    }
+
+    fn each(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), StoreFault>,
+    ) -> Result<(), StoreFault> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.0.scan(table, prefix, after.as_deref(), SCAN_ROWS)?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(());
+            };
+            after = Some(last.clone());
+            for (key, value) in &rows {
+                take(key, value)?;
+            }
+        }
+    }
+}
+
+/// One durable write in the making.
+#[derive(Default)]
+pub struct Arrived(Batch);
+
+impl Arrived {
+    /// Adds an entry with its place in the compartment and its number among the group's arrivals.
+    pub fn entry(&mut self, group: GroupId, entry: &Verified, position: u64, number: u64) {
+        let header = entry.header();
+        let at = [compartment_key(group, header.compartment).as_slice(), &position.to_be_bytes()].concat();
+        let value = [header.device.as_bytes().as_slice(), &entry.to_bytes()].concat();
+        self.0.put(ENTRIES, at, value);
+        let log = log_key(group, LogId::of(entry), header.seq);
+        let value = [position.to_be_bytes().as_slice(), entry.hash().as_bytes()].concat();
+        self.0.put(LOGS, log, value);
+        let arrival = [group.as_bytes().as_slice(), &number.to_be_bytes()].concat();
+        self.0.put(ARRIVALS, arrival, *entry.hash().as_bytes());
+    }
+
+    /// Sets a group's use of space.
+    pub fn group_bytes(&mut self, group: GroupId, bytes: u64) {
+        self.0.put(GROUPS, *group.as_bytes(), bytes.to_be_bytes());
+    }
+}
+
+fn compartment_key(group: GroupId, compartment: CompartmentId) -> Vec<u8> {
+    [group.as_bytes().as_slice(), &[compartment.0]].concat()
+}
+
+fn log_key(group: GroupId, log: LogId, seq: u64) -> Vec<u8> {
+    [group.as_bytes().as_slice(), &[log.compartment.0], log.device.as_bytes(), &seq.to_be_bytes()].concat()
+}
+
+fn log_of(prefix: &[u8]) -> Result<LogId, StoreFault> {
+    let rest = prefix.get(GroupId::LEN..).unwrap_or_default();
+    match rest.split_first() {
+        Some((compartment, device)) => {
+            Ok(LogId { compartment: CompartmentId(*compartment), device: DeviceId(array(device)?) })
+        }
+        None => Err(StoreFault::Damaged("a log's key is too short")),
+    }
+}
+
+fn log_row(value: &[u8]) -> Result<EntryHash, StoreFault> {
+    array(value.get(8..).unwrap_or_default()).map(EntryHash)
+}
+
+fn number_of(key: &[u8]) -> Result<u64, StoreFault> {
+    key.last_chunk().map(|last| u64::from_be_bytes(*last)).ok_or(StoreFault::Damaged("a key is too short"))
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreFault> {
+    bytes.try_into().map_err(|_| StoreFault::Damaged("a value has another length than this relay writes"))
+}
