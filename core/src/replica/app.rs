@@ -44,6 +44,18 @@ impl Replica {
     /// # Errors
     /// [`Error::Store`] if the directory cannot be used, [`Error::WrongVault`] if it belongs to another keychain.
     pub async fn open(directory: &Path, vault: Arc<dyn Vault>) -> Result<Self, Error> {
+        Self::open_over(directory, vault, Arc::new(WebSocketTransport)).await
+    }
+
+    /// As [`Replica::open`], over a network of one's own.
+    ///
+    /// # Errors
+    /// As [`Replica::open`].
+    pub async fn open_over(
+        directory: &Path,
+        vault: Arc<dyn Vault>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, Error> {
         let directory = directory.to_owned();
         let opened = tokio::task::spawn_blocking(move || {
             let store = SledStore::open(&directory, Options::new(StoreKind::Phone))?;
@@ -55,7 +67,7 @@ impl Replica {
             })
         });
         let engine = opened.await.map_err(|_| Error::Closed)??;
-        Ok(Self::with(engine, Arc::new(WebSocketTransport)))
+        Ok(Self::with(engine, transport))
     }
 
     /// Wraps an engine with an environment of one's own: another store, clock, randomness or network.

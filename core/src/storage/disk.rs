@@ -82,6 +82,10 @@ impl Options {
 }
 
 /// A [`Store`] in a directory of its own. One per directory; share it by `Arc`.
+///
+/// It guards against crashes, not against rot: if bits of its files change later, it may fail to
+/// open, fail a read, or open with rows missing or older than they were, without a word. What is
+/// above must be able to tell, and to sync such rows again.
 #[derive(Debug)]
 pub struct SledStore {
     // Fields drop in this order: the lock outlives sled.

@@ -290,8 +290,13 @@ impl Refusal {
     pub const VERSION: Self = Self(16);
 
     /// Whether the same entry may be kept later, so that it stays in the outbox.
+    ///
+    /// An entry that the phone itself has verified and that reads as malformed or forged at the relay was altered on
+    /// the way: the phone does not give up a word because of it.
     pub fn is_passing(self) -> bool {
         [
+            Self::MALFORMED,
+            Self::SIGNATURE,
             Self::GAP,
             Self::ROLL_UNKNOWN,
             Self::UNKNOWN_DEVICE,
@@ -308,7 +313,7 @@ impl Refusal {
 
     /// Whether what it lacks can be found out by asking how far it has each log.
     pub fn lacks_causes(self) -> bool {
-        [Self::GAP, Self::ROLL_UNKNOWN, Self::UNKNOWN_DEVICE].contains(&self)
+        [Self::GAP, Self::ROLL_UNKNOWN, Self::UNKNOWN_DEVICE, Self::MALFORMED, Self::SIGNATURE].contains(&self)
     }
 }
 

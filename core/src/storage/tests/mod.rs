@@ -195,6 +195,25 @@ fn a_batch_larger_than_the_cache_is_applied_whole() {
 }
 
 #[test]
+fn the_largest_rows_do_not_spill() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for (table, rows, value_bytes) in [(1, 5000, 0), (2, 600, 4096)] {
+        for first in (0..rows).step_by(200) {
+            let mut batch = Batch::default();
+            for number in first..first + 200_u32 {
+                // Scattered, sharing no prefix, and as long as escaping can make them.
+                let head = number.wrapping_mul(0x9E37_79B1).to_be_bytes();
+                let key = [&head[..], &[255; KEY_BYTES_MAX - 4]].concat();
+                batch.put(Table(table), key, vec![1; value_bytes]);
+            }
+            store.apply(batch).unwrap();
+        }
+    }
+    assert_no_spilled_pages(dir.path());
+}
+
+#[test]
 fn the_store_is_shared_as_a_trait_object() {
     let store: std::sync::Arc<dyn Store> = std::sync::Arc::new(MemoryStore::new());
     store.apply(put(1, b"k", b"v")).unwrap();

@@ -100,7 +100,7 @@ fn run(steps: &[Step], reopen: &mut dyn FnMut() -> Box<dyn Store>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn memory_agrees_with_a_map(steps in vec(step(), 1..40)) {
