@@ -25,7 +25,7 @@ pub const PHRASE_BYTES_MIN: usize = 12;
 pub const SECRET_BYTES_MIN: usize = 6;
 
 /// The catalogue the substance codes of every input are taken from.
-pub const CATALOGUE: &str = "us-nibrs-2026-01";
+pub const CATALOGUE: &str = "substances@2026-01";
 
 const SAMPLE: &str = include_str!("../../data/lanternfield.geojson");
 
@@ -147,16 +147,6 @@ pub fn sample() -> Loaded {
         refused: vec![Refused { line: 0, what: error.to_string() }],
         ..Loaded::default()
     })
-}
-
-/// The mapping of a city's incident table, for `--help`.
-pub const fn csv_mapping() -> &'static [(&'static str, &'static str)] {
-    csv::MAPPING
-}
-
-/// The mapping of GeoJSON properties, for `--help`.
-pub const fn geojson_mapping() -> &'static [(&'static str, &'static str)] {
-    geojson::MAPPING
 }
 
 fn parse(bytes: &[u8], is_json: bool, modified_ms: i64) -> Result<Loaded, InputError> {

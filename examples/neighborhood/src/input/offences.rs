@@ -28,14 +28,14 @@ const SUBSTANCES: &[(&str, &str, &str)] = &[
     ("cocaine", "cocaine", "cocaine"),
     ("fentanyl", "fentanyl", "fentanyl"),
     ("heroin", "heroin", "heroin"),
-    ("marijuana", "marijuana", "marijuana"),
+    ("marijuana", "cannabis", "marijuana"),
     // The source file really spells it so.
     ("methampetamine", "methamphetamine", "methamphetamine"),
     ("methamphetamine", "methamphetamine", "methamphetamine"),
     ("hallucinogen", "other_hallucinogen", "a hallucinogen"),
     ("synth-narcotic", "other_narcotic", "a synthetic narcotic"),
     ("opium", "opium", "opium or a derivative"),
-    ("barbiturate", "barbiturate", "a barbiturate"),
+    ("barbiturate", "barbiturates", "a barbiturate"),
     ("pcs-other-drug", "other", "another controlled drug"),
     ("other-drug", "other", "another controlled drug"),
 ];
@@ -215,7 +215,7 @@ mod tests {
             ("drug-heroin-possess", "substance_found", "P", "heroin", "possessing heroin"),
             ("drug-methampetamine-sell", "offer_to_sell", "D", "methamphetamine", "selling methamphetamine"),
             ("drug-methamphetamine-mfr", "substance_found", "C", "methamphetamine", "making methamphetamine"),
-            ("drug-marijuana-cultivation", "substance_found", "C", "marijuana", "growing marijuana"),
+            ("drug-marijuana-cultivation", "substance_found", "C", "cannabis", "growing marijuana"),
             (
                 "drug-synth-narcotic-sell",
                 "offer_to_sell",

@@ -1,0 +1,61 @@
+//! Byte searches: whether words that must not be somewhere are there.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use aho_corasick::AhoCorasick;
+
+/// Words to look for.
+pub struct Search {
+    words: usize,
+    automaton: AhoCorasick,
+}
+
+/// What a search has looked at and found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub files: u64,
+    pub bytes: u64,
+    /// How many of the words are there, counting repetitions.
+    pub hits: u64,
+}
+
+impl Search {
+    /// Prepares to look for any of `words`.
+    pub fn new(words: &[String]) -> Result<Self, aho_corasick::BuildError> {
+        let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+        words.sort_unstable();
+        words.dedup();
+        Ok(Self { words: words.len(), automaton: AhoCorasick::new(&words)? })
+    }
+
+    /// How many different words it looks for.
+    pub fn words(&self) -> usize {
+        self.words
+    }
+
+    /// Looks through every file below `directory`.
+    pub fn in_directory(&self, directory: &Path) -> io::Result<Found> {
+        let mut found = Found::default();
+        let mut open = vec![directory.to_owned()];
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                for child in fs::read_dir(path)? {
+                    open.push(child?.path());
+                }
+            } else {
+                let bytes = fs::read(path)?;
+                found.files += 1;
+                found.bytes += bytes.len() as u64;
+                found.hits += self.in_bytes(&bytes);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks through bytes.
+    pub fn in_bytes(&self, bytes: &[u8]) -> u64 {
+        self.automaton.find_iter(bytes).count() as u64
+    }
+}

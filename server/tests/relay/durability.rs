@@ -1,0 +1,166 @@
+//! What is acknowledged is there: after a restart, and never before the write.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lamppost_core::storage::{FaultAt, FaultyStore, MemoryStore, Options, SledStore, StoreKind};
+use lamppost_core::sync::frame::{Refusal, Standing};
+use lamppost_core::sync::receipt::SignedReceipt;
+use lamppost_server::{Query, Relay, RelayStore, Reply, Seed};
+
+use crate::fixture::*;
+
+fn welcome(relay: &Relay, world: &World, person: &Person) -> lamppost_core::sync::frame::Welcome {
+    match relay.answer(Query::Open { group: world.id, device: person.device() }, NOW_MS) {
+        Reply::Opened(welcome) => welcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// All that the person may read behind 0, in order.
+fn read_all(relay: &Relay, world: &World, person: &Person, compartments: &[u8]) -> Vec<Vec<u8>> {
+    let mut cursors: BTreeMap<_, _> =
+        compartments.iter().map(|c| (lamppost_core::base::CompartmentId(*c), 0)).collect();
+    let mut all = Vec::new();
+    loop {
+        let query = Query::Fetch { group: world.id, device: person.device(), cursors: cursors.clone() };
+        match relay.answer(query, NOW_MS) {
+            Reply::Fetched(None) => return all,
+            Reply::Fetched(Some(entries)) => {
+                assert!(entries.upto > cursors[&entries.compartment]);
+                cursors.insert(entries.compartment, entries.upto);
+                all.extend(entries.entries.into_iter().map(|wire| wire.signed.into()));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_restart_changes_nothing_that_anybody_can_see() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        let options = Options { cache_bytes: 1 << 20, kind: StoreKind::Relay };
+        Arc::new(SledStore::open(directory.path().join("data"), options).unwrap())
+    };
+    let mut world = World::new(1);
+    let mut volunteer = Person::new(2);
+    world.admit(&volunteer, VOLUNTEER);
+    let seen = |relay: &Relay, volunteer: &Person| {
+        (
+            relay.id(),
+            relay.incarnation(),
+            relay.group_count(),
+            welcome(relay, &world, volunteer),
+            relay.answer(Query::Heads { group: world.id, device: volunteer.device() }, NOW_MS),
+            read_all(relay, &world, volunteer, &[0, 2]),
+        )
+    };
+    let relay = relay_in(open(), rules());
+    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &world.roll))));
+    let words = world.words(&mut volunteer, GROUP, b"before");
+    assert!(all_kept(&commit(&relay, push(&world, &volunteer, &words))));
+    let before = seen(&relay, &volunteer);
+    drop(relay);
+
+    let seed = Seed { key: [77; 32], incarnation: [77; 16] };
+    let relay = Relay::open(RelayStore::new(open()), rules(), &seed, false).unwrap();
+    assert_eq!(seen(&relay, &volunteer), before);
+    // It goes on where it was: the next position, the next arrival.
+    let more = world.words(&mut volunteer, GROUP, b"after");
+    let receipt = commit(&relay, push(&world, &volunteer, &more)).ack.receipt.unwrap();
+    let receipt = SignedReceipt::verify(&receipt, relay.id(), relay.incarnation(), world.id).unwrap();
+    assert_eq!(receipt.receipt().checkpoint.size, 5);
+    assert_eq!(read_all(&relay, &world, &world.founder, &[2]).len(), 3);
+    drop(relay);
+
+    // After a restored backup the key stays and the life is a new one.
+    let relay = Relay::open(RelayStore::new(open()), rules(), &seed, true).unwrap();
+    assert_eq!(relay.id(), before.0);
+    assert_eq!(relay.incarnation().0, [77; 16]);
+}
+
+#[test]
+fn a_failed_write_acknowledges_nothing_whatever_reached_the_disk() {
+    for fault in [FaultAt::BeforeWrite, FaultAt::AfterWrite] {
+        let mut world = World::new(1);
+        let mut volunteer = Person::new(2);
+        world.admit(&volunteer, VOLUNTEER);
+        // The identity and the roll are written, the words are not.
+        let store = Arc::new(FaultyStore::new(MemoryStore::default(), 2, fault));
+        let relay = relay_in(store.clone(), rules());
+        assert!(all_kept(&commit(&relay, push(&world, &world.founder, &world.roll))));
+        let words = world.words(&mut volunteer, GROUP, b"words");
+        let bulletin = world.founder_words(COMMON, b"bulletin");
+        let pushes = vec![push(&world, &volunteer, &words), push(&world, &world.founder, &bulletin)];
+        let committed = relay.commit(pushes, NOW_MS);
+        for answer in &committed.answers {
+            assert_eq!(refusals(answer), [Some(Refusal::STORE), Some(Refusal::STORE)]);
+            assert_eq!(answer.ack.receipt, None);
+        }
+        assert!(relay.has_failed());
+        assert!(committed.grown.is_empty());
+        assert_eq!(refusals(&commit(&relay, push(&world, &volunteer, &words))), [Some(Refusal::STORE); 2]);
+        drop(relay);
+
+        // Opened anew, whatever the disk holds is a sound state to go on from.
+        let inner = Arc::into_inner(store).unwrap().into_inner();
+        let relay = relay_in(Arc::new(inner), rules());
+        let answer = commit(&relay, push(&world, &volunteer, &words));
+        assert!(all_kept(&answer));
+        let receipt = answer.ack.receipt.unwrap();
+        let receipt = SignedReceipt::verify(&receipt, relay.id(), relay.incarnation(), world.id).unwrap();
+        let expected = if fault == FaultAt::BeforeWrite { 4 } else { 6 };
+        assert_eq!(receipt.receipt().checkpoint.size, expected);
+    }
+}
+
+#[test]
+fn a_question_to_a_failed_store_ends_the_session_with_the_reason() {
+    let world = World::new(1);
+    let store = FaultyStore::new(MemoryStore::default(), 1, FaultAt::BeforeWrite);
+    let relay = relay_in(Arc::new(store), rules());
+    commit(&relay, push(&world, &world.founder, &world.roll));
+    let reply = relay.answer(Query::Open { group: world.id, device: world.founder.device() }, NOW_MS);
+    assert!(matches!(reply, Reply::Refused(why) if why.refusal == Refusal::STORE));
+}
+
+#[test]
+fn readers_get_what_their_newest_role_may_read_without_their_own() {
+    let mut world = World::new(1);
+    let (mut volunteer, partner) = (Person::new(2), Person::new(3));
+    world.admit(&volunteer, VOLUNTEER);
+    world.admit(&partner, PARTNER);
+    let relay = relay_of(&world);
+    let words = world.words(&mut volunteer, GROUP, b"words");
+    commit(&relay, push(&world, &volunteer, &words));
+    let fetch = |person: &Person, compartment| {
+        let cursors = BTreeMap::from([(compartment, 0)]);
+        relay.answer(Query::Fetch { group: world.id, device: person.device(), cursors }, NOW_MS)
+    };
+    assert!(matches!(fetch(&world.founder, GROUP), Reply::Fetched(Some(e)) if e.entries == wires(&words)));
+    assert!(
+        matches!(fetch(&volunteer, GROUP), Reply::Fetched(Some(e)) if e.entries.is_empty() && e.upto == 2)
+    );
+    assert!(matches!(fetch(&partner, GROUP), Reply::Refused(why) if why.refusal == Refusal::ROLE));
+    assert!(matches!(fetch(&volunteer, COORDINATORS), Reply::Refused(why) if why.refusal == Refusal::ROLE));
+    let stranger = Person::new(9);
+    assert!(matches!(fetch(&stranger, ROLL), Reply::Refused(why) if why.refusal == Refusal::UNKNOWN_DEVICE));
+    assert_eq!(welcome(&relay, &world, &stranger).standing, Standing::UnknownDevice);
+    assert_eq!(welcome(&relay, &World::new(8), &stranger).standing, Standing::UnknownGroup);
+}
+
+#[test]
+fn a_long_compartment_comes_in_frames_of_bounded_size() {
+    let mut world = World::new(1);
+    let mut volunteer = Person::new(2);
+    world.admit(&volunteer, VOLUNTEER);
+    let relay = relay_of(&world);
+    let mut all = Vec::new();
+    for n in 0..40_u8 {
+        all.extend(world.words(&mut volunteer, GROUP, &vec![n; 20_000]));
+    }
+    assert!(all_kept(&commit(&relay, push(&world, &volunteer, &all))));
+    let read = read_all(&relay, &world, &world.founder, &[2]);
+    assert_eq!(read, wires(&all).into_iter().map(|wire| wire.signed.into()).collect::<Vec<Vec<u8>>>());
+}

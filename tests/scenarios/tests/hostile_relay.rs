@@ -1,0 +1,266 @@
+//! A relay, or whoever sits on the line, that withholds, reorders, repeats, alters, lies, or sends another group's
+//! entries. The phone names who is at fault, keeps what is good, and loses nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lamppost_core::entry::Received;
+use lamppost_core::replica::{Error, Fault, Replica, ReceiveReport, Warning, WebSocketTransport};
+use lamppost_core::sync::Frame;
+use lamppost_core::sync::session::Misbehaviour;
+use lamppost_scenarios::meddler::Meddler;
+use lamppost_scenarios::town::{draft, pair, phone, record, relay, sync, texts};
+use lamppost_server::Running;
+use tempfile::TempDir;
+
+/// A volunteer behind a meddler, and a coordinator whose observations have reached the honest relay.
+async fn scene(meddler: Arc<Meddler>, observations: usize) -> (TempDir, Running, Replica, Replica) {
+    let root = tempfile::tempdir().unwrap();
+    let relay = relay(&root.path().join("relay")).await;
+    let (coordinator, volunteer) = pair(root.path(), meddler).await;
+    for n in 0..observations {
+        record(&coordinator, &format!("observation {n}")).await;
+    }
+    sync(&coordinator, &relay).await.unwrap();
+    (root, relay, coordinator, volunteer)
+}
+
+fn misbehaviour<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Misbehaviour {
+    let error = outcome.unwrap_err();
+    assert_eq!(error.fault(), Fault::Relay, "{error}");
+    match error {
+        Error::RelayMisbehaved(what) => what,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reordered_and_repeated_entries_come_to_the_same() {
+    let meddler = Meddler::with_received(|frame| match frame {
+        Frame::Entries(mut entries) => {
+            let again = entries.entries.clone();
+            entries.entries.reverse();
+            entries.entries.extend(again);
+            vec![Frame::Entries(entries)]
+        }
+        other => vec![other],
+    });
+    let (_root, relay, _, volunteer) = scene(meddler, 3).await;
+    let report = sync(&volunteer, &relay).await.unwrap();
+    assert_eq!(texts(&volunteer).await, ["observation 0", "observation 1", "observation 2"]);
+    assert_eq!(report.received.warnings, []);
+    assert!(report.received.known > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withheld_entry_is_noticed_and_what_follows_waits_for_it() {
+    let withhold = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&withhold);
+    let meddler = Meddler::with_received(move |frame| match frame {
+        Frame::Entries(mut entries) if entries.compartment.0 == 2 && switch.load(Ordering::Relaxed) => {
+            entries.entries.remove(2);
+            vec![Frame::Entries(entries)]
+        }
+        other => vec![other],
+    });
+    let (_root, relay, coordinator, volunteer) = scene(meddler, 3).await;
+    let report = sync(&volunteer, &relay).await.unwrap();
+    assert!(matches!(report.received.warnings.as_slice(), [Warning::Withheld { entries: 2 }]), "{report:?}");
+    assert!(texts(&volunteer).await.is_empty(), "the first of three was withheld, and the others follow it");
+
+    // What came stays: when the missing entry turns up, nothing has to be fetched again.
+    withhold.store(false, Ordering::Relaxed);
+    record(&coordinator, "observation 3").await;
+    sync(&coordinator, &relay).await.unwrap();
+    let report = sync(&volunteer, &relay).await.unwrap();
+    assert_eq!(report.received.waiting, 3, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_altered_entry_is_refused_alone_and_a_good_copy_mends_it() {
+    let meddler = Meddler::with_received({
+        let mut first = true;
+        move |frame| match frame {
+            Frame::Entries(mut entries) if entries.compartment.0 == 2 && first => {
+                first = false;
+                let good = Frame::Entries(entries.clone());
+                let last = entries.entries.last_mut().unwrap();
+                let mut signed = last.signed.to_vec();
+                *signed.last_mut().unwrap() ^= 1;
+                last.signed = signed.into();
+                drop(good);
+                vec![Frame::Entries(entries)]
+            }
+            other => vec![other],
+        }
+    });
+    let (_root, relay, _, volunteer) = scene(meddler, 3).await;
+    let report = sync(&volunteer, &relay).await.unwrap();
+    assert!(matches!(report.received.warnings.as_slice(), [Warning::NotGenuine(_)]), "{report:?}");
+    assert_eq!(texts(&volunteer).await, ["observation 0", "observation 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_groups_entries_disturb_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let stranger = phone(root.path(), "stranger of another group").await;
+    stranger.found().await.unwrap();
+    let foreign = stranger_entries(&stranger).await;
+    let meddler = Meddler::with_received(move |frame| match frame {
+        Frame::Entries(mut entries) => {
+            entries.entries.splice(0..0, foreign.clone());
+            vec![Frame::Entries(entries)]
+        }
+        other => vec![other],
+    });
+    let (_root, relay, _, volunteer) = scene(meddler, 1).await;
+    let report = sync(&volunteer, &relay).await.unwrap();
+    assert!(report.received.warnings.iter().all(|w| w.to_string().contains("belongs to group")), "{report:?}");
+    assert!(!report.received.warnings.is_empty());
+    assert_eq!(texts(&volunteer).await, ["observation 0"]);
+}
+
+async fn stranger_entries(stranger: &Replica) -> Vec<lamppost_core::entry::Wire> {
+    let newcomer_root = tempfile::tempdir().unwrap();
+    let newcomer = phone(newcomer_root.path(), "newcomer").await;
+    let request = newcomer.request().await.unwrap();
+    let admission = stranger.admit(request, lamppost_core::base::RoleId(2)).await.unwrap();
+    assert!(admission.roll.iter().all(|wire| Received::parse(wire.clone()).is_ok()));
+    admission.roll
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lie_about_a_receipt_leaves_everything_in_the_outbox() {
+    let lies: [fn(&mut lamppost_core::sync::frame::Ack); 3] = [
+        |ack| ack.receipt = None,
+        |ack| {
+            let mut bytes = ack.receipt.take().unwrap().to_vec();
+            *bytes.last_mut().unwrap() ^= 1;
+            ack.receipt = Some(bytes.into());
+        },
+        |ack| {
+            ack.outcomes.pop();
+        },
+    ];
+    for lie in lies {
+        let meddler = Meddler::with_received(move |frame| match frame {
+            Frame::Ack(mut ack) => {
+                lie(&mut ack);
+                vec![Frame::Ack(ack)]
+            }
+            other => vec![other],
+        });
+        let root = tempfile::tempdir().unwrap();
+        let relay = relay(&root.path().join("relay")).await;
+        let (coordinator, volunteer) = pair(root.path(), meddler).await;
+        sync(&coordinator, &relay).await.unwrap();
+        record(&volunteer, "mine").await;
+        let before = volunteer.outbox_len().await.unwrap();
+        let what = misbehaviour(sync(&volunteer, &relay).await);
+        assert!(matches!(what, Misbehaviour::ReceiptMismatch | Misbehaviour::Receipt(_)), "{what}");
+        assert_eq!(volunteer.outbox_len().await.unwrap(), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_ends_the_session_and_harms_nothing() {
+    let meddler = Meddler::new(|bytes| vec![bytes], |bytes| if bytes.len() > 600 { vec![vec![0xff; 40]] } else { vec![bytes] });
+    let (_root, relay, _, volunteer) = scene(meddler, 2).await;
+    record(&volunteer, "mine").await;
+    assert!(matches!(misbehaviour(sync(&volunteer, &relay).await), Misbehaviour::Garbage(_)));
+    assert_eq!(texts(&volunteer).await, ["mine"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_out_of_turn_end_the_session() {
+    let meddler = Meddler::with_received(|frame| match frame {
+        Frame::Welcome(welcome) => vec![Frame::CaughtUp, Frame::Welcome(welcome)],
+        other => vec![other],
+    });
+    let (_root, relay, _, volunteer) = scene(meddler, 1).await;
+    assert!(matches!(misbehaviour(sync(&volunteer, &relay).await), Misbehaviour::OutOfTurn(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_were_not_asked_for_end_the_session() {
+    let meddler = Meddler::with_received(|frame| match frame {
+        Frame::Entries(mut entries) => {
+            entries.compartment = lamppost_core::base::CompartmentId(3);
+            vec![Frame::Entries(entries)]
+        }
+        other => vec![other],
+    });
+    let (_root, relay, _, volunteer) = scene(meddler, 1).await;
+    assert_eq!(misbehaviour(sync(&volunteer, &relay).await), Misbehaviour::NotAsked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_relay_in_its_place_is_noticed() {
+    let root = tempfile::tempdir().unwrap();
+    let known = relay(&root.path().join("relay")).await;
+    let (coordinator, _) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    sync(&coordinator, &known).await.unwrap();
+    let impostor = relay(&root.path().join("impostor")).await;
+    let what = misbehaviour(sync(&coordinator, &impostor).await);
+    assert!(matches!(what, Misbehaviour::AnotherRelay { .. }), "{what}");
+}
+
+/// The same relay, restored from an old copy of its disk without saying so, has lost what it acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_history_of_the_same_relay_is_noticed() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("relay");
+    let first = relay(&directory).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    sync(&coordinator, &first).await.unwrap();
+    first.stop().await;
+    let copy = root.path().join("copy");
+    copy_directory(&directory, &copy);
+    let first = relay(&directory).await;
+    record(&coordinator, "acknowledged, then forgotten").await;
+    sync(&coordinator, &first).await.unwrap();
+    first.stop().await;
+    let forgetful = relay(&copy).await;
+    record(&volunteer, "another history").await;
+    sync(&volunteer, &forgetful).await.unwrap();
+    assert_eq!(misbehaviour(sync(&coordinator, &forgetful).await), Misbehaviour::TwoHistories);
+}
+
+fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for child in std::fs::read_dir(from).unwrap() {
+        let child = child.unwrap();
+        if child.path().is_dir() {
+            copy_directory(&child.path(), &to.join(child.file_name()));
+        } else {
+            std::fs::copy(child.path(), to.join(child.file_name())).unwrap();
+        }
+    }
+}
+
+/// A relay that lost its disk gets everything back from the phones.
+#[tokio::test(flavor = "multi_thread")]
+async fn phones_heal_a_relay_that_lost_its_disk() {
+    let root = tempfile::tempdir().unwrap();
+    let lost = relay(&root.path().join("relay")).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    record(&volunteer, "kept by phones").await;
+    sync(&volunteer, &lost).await.unwrap();
+    sync(&coordinator, &lost).await.unwrap();
+    let key = std::fs::read_dir(root.path().join("relay")).is_ok();
+    assert!(key);
+    lost.stop().await;
+    let fresh = relay(&root.path().join("fresh")).await;
+    // Whoever runs the relay restores its key, or the coordinators agree to trust the new one.
+    for phone in [&coordinator, &volunteer] {
+        assert!(matches!(misbehaviour(sync(phone, &fresh).await), Misbehaviour::AnotherRelay { .. }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_adds_up() {
+    let mut report = ReceiveReport { kept: 1, ..ReceiveReport::default() };
+    report.add(ReceiveReport { kept: 2, known: 3, ..ReceiveReport::default() });
+    assert_eq!((report.kept, report.known), (3, 3));
+    let _ = draft("unused");
+}
