@@ -2,7 +2,7 @@
 //!
 //! Pure: no store, no clock. Cheap checks come before signatures.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, limits};
@@ -209,31 +209,31 @@ struct Round {
 /// Turns verdicts into what a relay does: a phone sets aside what a relay refuses.
 fn weigh(pushing: &Pushing, before: &Roll, after: &Roll, verdicts: Vec<(usize, Verdict)>) -> Round {
     let mut round = Round::default();
-    let mut broken = BTreeSet::new();
+    let mut broken: BTreeMap<LogId, Refused> = BTreeMap::new();
     for (at, verdict) in verdicts {
         let why = match verdict {
             Verdict::Known => continue,
             Verdict::Keep(entry) => {
                 let log = LogId::of(&entry);
-                let verdict = if broken.contains(&log) {
-                    Err(Refused::new(Refusal::GAP, "an entry before it was refused"))
-                } else {
-                    check_standing(pushing, before.state(), after.state(), &entry)
+                // What follows a refused entry shares its refusal: that one is not coming.
+                let verdict = match broken.get(&log) {
+                    Some(why) => Err(why.clone()),
+                    None => check_standing(pushing, before.state(), after.state(), &entry),
                 };
                 let Err(why) = verdict else {
                     round.kept.push(entry);
                     continue;
                 };
                 round.roll_tainted |= log.compartment == CompartmentId::ROLL;
-                broken.insert(log);
+                broken.insert(log, why.clone());
                 round.refused_by_hash.insert(entry.hash(), why.clone());
                 why
             }
             Verdict::Quarantine(entry, why) => {
                 let log = LogId::of(&entry);
                 round.roll_tainted |= log.compartment == CompartmentId::ROLL && why == Quarantine::Role;
-                broken.insert(log);
                 let why = quarantined(&why);
+                broken.insert(log, why.clone());
                 round.refused_by_hash.insert(entry.hash(), why.clone());
                 why
             }

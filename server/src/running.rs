@@ -131,6 +131,7 @@ impl Running {
         // Cut sessions let go at once; their pushes under way are still written.
         let _ = time::timeout(Duration::from_secs(2), app.connections.acquire_many(all)).await;
         server.abort();
+        let _ = server.await;
         let _ = committer.await;
         finished
     }

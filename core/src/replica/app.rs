@@ -275,6 +275,14 @@ impl Replica {
         driver::sync_once(self, url, budget).await
     }
 
+    /// Accepts the next relay in the place of one that was lost.
+    ///
+    /// # Errors
+    /// As [`Engine::trust_new_relay`].
+    pub async fn trust_new_relay(&self) -> Result<(), Error> {
+        self.run(Engine::trust_new_relay).await
+    }
+
     /// Stays connected until the returned handle is dropped; connects again by itself, ever more patiently.
     pub fn go_live(&self, url: &str) -> Live {
         let (state, states) = watch::channel(LinkState::Connecting);

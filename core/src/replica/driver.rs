@@ -176,6 +176,7 @@ async fn carry_out(
         Effect::NewLife(relay, incarnation) => {
             replica.run(move |engine| engine.new_relay_life(relay, incarnation)).await?;
         }
+        Effect::CheckOwn(seen) => replica.run(move |engine| engine.check_own(&seen)).await?,
         Effect::Checkpoint(checkpoint) => {
             replica.run(move |engine| engine.keep_checkpoint(checkpoint)).await?;
         }

@@ -120,7 +120,6 @@ impl Error {
             End::Silence => Some(Self::Network("it says nothing any more".to_owned())),
             End::Relay(why) => Some(Self::RelayRefused(why.reason)),
             End::Misbehaved(what) => Some(Self::RelayMisbehaved(what)),
-            End::RolledBack { .. } => Some(Self::RolledBack),
         }
     }
 }

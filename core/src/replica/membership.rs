@@ -6,7 +6,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::disk::{self, OutboxRow};
-use super::engine::{Engine, ROLL};
+use super::engine::{Engine, ROLL, RelayMemory};
 use super::error::Error;
 use crate::base::{
     CompartmentId, CompartmentRow, DeviceId, EpochId, GroupId, MemberId, RelayId, RoleId, RoleRow, Template,
@@ -339,6 +339,19 @@ impl Engine {
             return Ok(());
         }
         group.relay.url = Some(url.to_owned());
+        let mut batch = Batch::default();
+        self.put_relay(&mut batch)?;
+        self.apply(batch)
+    }
+
+    /// Takes the next relay at this group's address for the right one, whatever its key: for when the people have
+    /// agreed that the old relay is lost. Everything that phones hold is offered to it.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`]; errors of the store.
+    pub fn trust_new_relay(&mut self) -> Result<(), Error> {
+        let group = self.fresh()?;
+        group.relay = RelayMemory { url: group.relay.url.take(), ..RelayMemory::default() };
         let mut batch = Batch::default();
         self.put_relay(&mut batch)?;
         self.apply(batch)

@@ -19,7 +19,7 @@ use crate::entry::{
 use crate::roll::State;
 use crate::storage::{Batch, Store};
 use crate::sync::SignedReceipt;
-use crate::sync::frame::{LogHeight, Refused};
+use crate::sync::frame::{LogHeight, OwnHead, Refused};
 use crate::sync::inbox::{Logs, Verdict, judge};
 use crate::sync::session::{Budget, Outgoing, Plan};
 use crate::watch::Kind;
@@ -381,10 +381,24 @@ impl Engine {
             checkpoint: group.relay.checkpoint,
             receipted: group.relay.receipted,
             cursors,
-            own: group.own.clone(),
             live,
             budget,
         })
+    }
+
+    /// Makes sure that this device's own logs hold what the relay has seen of them.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`] if the store is older than that, or another copy of it has gone on.
+    pub fn check_own(&self, seen: &[OwnHead]) -> Result<(), Error> {
+        let logs = StoreLogs(&*self.store);
+        for OwnHead { compartment, head } in seen {
+            let log = LogId { compartment: *compartment, device: self.device_id() };
+            if logs.hash_at(log, head.seq)? != Some(head.hash) {
+                return Err(Error::RolledBack);
+            }
+        }
+        Ok(())
     }
 
     /// The relay's store has begun a new life: nothing it acknowledged before counts any more.

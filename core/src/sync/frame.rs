@@ -313,7 +313,8 @@ impl Refusal {
 
     /// Whether what it lacks can be found out by asking how far it has each log.
     pub fn lacks_causes(self) -> bool {
-        [Self::GAP, Self::ROLL_UNKNOWN, Self::UNKNOWN_DEVICE, Self::MALFORMED, Self::SIGNATURE].contains(&self)
+        [Self::GAP, Self::ROLL_UNKNOWN, Self::UNKNOWN_DEVICE, Self::MALFORMED, Self::SIGNATURE]
+            .contains(&self)
     }
 }
 

@@ -8,12 +8,12 @@ use minicbor::bytes::ByteVec;
 
 use super::checkpoint;
 use super::frame::{
-    Ack, AskConsistency, BadFrame, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome, Proof, Pull,
-    Push, Refusal, Refused, SESSION_VERSION, Standing, Welcome,
+    Ack, AskConsistency, BadFrame, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome, OwnHead, Proof,
+    Pull, Push, Refusal, Refused, SESSION_VERSION, Standing, Welcome,
 };
 use super::receipt::SignedReceipt;
 use crate::base::{CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, RelayId, cbor, limits};
-use crate::entry::{Checkpoint, LogHead, Wire};
+use crate::entry::{Checkpoint, Wire};
 
 /// What a session needs to know before it begins.
 #[derive(Clone, Debug)]
@@ -32,8 +32,6 @@ pub struct Plan {
     pub receipted: Option<Checkpoint>,
     /// Compartments to read, ascending, with the last position had.
     pub cursors: BTreeMap<CompartmentId, u64>,
-    /// How far this device's own logs go.
-    pub own: BTreeMap<CompartmentId, LogHead>,
     /// Whether to stay after catching up.
     pub live: bool,
     /// When to stop, and after how many bytes.
@@ -91,6 +89,9 @@ pub enum Effect {
     Sign(Vec<u8>),
     /// The relay's store has begun a new life: forget cursors, receipts of the old one and the checkpoint.
     NewLife(RelayId, Incarnation),
+    /// Make sure that this device's own logs hold what the relay has seen of them, and end the session if not: the
+    /// store is older than its own words (a restored backup), and to go on would fork its log.
+    CheckOwn(Vec<OwnHead>),
     /// Keep the relay's newest checkpoint.
     Checkpoint(Checkpoint),
     /// Put into the outbox whatever is here and not there, roll first.
@@ -144,13 +145,6 @@ pub enum End {
     Relay(Refused),
     /// The relay broke the protocol. Nothing it said since is trusted.
     Misbehaved(Misbehaviour),
-    /// This device's store is older than what the relay has seen of it: going on would fork its log.
-    RolledBack {
-        /// The compartment.
-        compartment: CompartmentId,
-        /// The newest number the relay has.
-        relay_seq: u64,
-    },
 }
 
 /// What a relay did that no honest relay does.
@@ -390,15 +384,7 @@ impl Session {
 
     fn welcome(&mut self, welcome: &Welcome, effects: &mut Vec<Effect>) -> Result<(), End> {
         let (relay, incarnation) = self.relay.ok_or(Misbehaviour::OutOfTurn("a welcome"))?;
-        for theirs in &welcome.own {
-            let ours = self.plan.own.get(&theirs.compartment);
-            let behind = ours.is_none_or(|ours| {
-                ours.seq < theirs.head.seq || (ours.seq == theirs.head.seq && ours.hash != theirs.head.hash)
-            });
-            if behind {
-                return Err(End::RolledBack { compartment: theirs.compartment, relay_seq: theirs.head.seq });
-            }
-        }
+        effects.push(Effect::CheckOwn(welcome.own.clone()));
         self.phase = Phase::Open;
         self.standing = welcome.standing;
         let new_life = self.plan.incarnation != Some(incarnation);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use lamppost_core::replica::{Connection, Transport, TransportError, WebSocketTransport};
+use lamppost_core::sync::Frame;
 
 type Boxed<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -12,9 +13,9 @@ type Boxed<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub enum Trouble {
     /// Breaks off after so many messages; each connection lasts twice as long as the one before.
     BreaksOff(u32),
-    /// Flips a bit in the middle of the first large message that the phone sends.
+    /// Flips a bit in the middle of the first entries that the phone sends.
     AltersSent,
-    /// Flips a bit in the middle of the first large message that the phone receives.
+    /// Flips a bit in the middle of the first entries that the phone receives.
     AltersReceived,
 }
 
@@ -25,9 +26,6 @@ pub struct BadNetwork {
     pub strikes: Arc<AtomicU32>,
     strikes_max: u32,
 }
-
-/// Messages shorter than this carry no entries.
-const LARGE_BYTES: usize = 600;
 
 impl BadNetwork {
     /// A network that is troubled `strikes_max` times and good from then on.
@@ -71,7 +69,7 @@ impl BadConnection {
             return Err(TransportError("the network broke off".to_owned()));
         }
         if self.trouble == Some(on)
-            && message.len() >= LARGE_BYTES
+            && matches!(Frame::from_bytes(message), Ok(Frame::Push(_) | Frame::Entries(_)))
             && let Some(middle) = message.len().checked_div(2).and_then(|at| message.get_mut(at))
         {
             *middle ^= 1;

@@ -4,6 +4,7 @@
 mod admission;
 mod durability;
 mod fixture;
+mod measure;
 mod program;
 mod sessions;
 mod sockets;

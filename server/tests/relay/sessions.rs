@@ -272,7 +272,7 @@ fn a_reader_that_takes_nothing_gets_nothing_more_and_is_dropped() {
     rig.now_ms += 5_000;
     rig.give(Input::Tick);
     assert!(rig.closed);
-    assert!(matches!(rig.last_words, Some(Frame::Goodbye(why)) if why.refusal == Refusal::TOO_SLOW));
+    assert!(matches!(&rig.last_words, Some(Frame::Goodbye(why)) if why.refusal == Refusal::TOO_SLOW));
     rig.give(Input::Sent);
     assert_eq!(rig.sent.len(), 3);
 }

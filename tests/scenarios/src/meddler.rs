@@ -24,7 +24,10 @@ impl Meddler {
         sent: impl FnMut(Vec<u8>) -> Vec<Vec<u8>> + Send + 'static,
         received: impl FnMut(Vec<u8>) -> Vec<Vec<u8>> + Send + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { sent: Arc::new(Mutex::new(Box::new(sent))), received: Arc::new(Mutex::new(Box::new(received))) })
+        Arc::new(Self {
+            sent: Arc::new(Mutex::new(Box::new(sent))),
+            received: Arc::new(Mutex::new(Box::new(received))),
+        })
     }
 
     /// Meddles with the frames that the relay sends.
@@ -41,7 +44,8 @@ impl Transport for Meddler {
         Box::pin(async move {
             let inner = WebSocketTransport.connect(url).await?;
             let (sent, received) = (Arc::clone(&self.sent), Arc::clone(&self.received));
-            let connection: Box<dyn Connection> = Box::new(Meddled { inner, sent, received, waiting: Vec::new() });
+            let connection: Box<dyn Connection> =
+                Box::new(Meddled { inner, sent, received, waiting: Vec::new() });
             Ok(connection)
         })
     }

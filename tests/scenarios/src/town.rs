@@ -85,7 +85,8 @@ pub async fn sync(phone: &Replica, relay: &Running) -> Result<SyncReport, Error>
 /// The texts of the observations that a phone lists, sorted.
 pub async fn texts(phone: &Replica) -> Vec<String> {
     let filter = Filter { kind: Some(Kind::OBSERVATION), ..Filter::default() };
-    let mut texts: Vec<String> = phone.list(filter).await.unwrap().into_iter().map(|(row, _)| row.text).collect();
+    let mut texts: Vec<String> =
+        phone.list(filter).await.unwrap().into_iter().map(|(row, _)| row.text).collect();
     texts.sort();
     texts
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lamppost_core::entry::Received;
-use lamppost_core::replica::{Error, Fault, Replica, ReceiveReport, Warning, WebSocketTransport};
+use lamppost_core::replica::{Error, Fault, Replica, Warning, WebSocketTransport};
 use lamppost_core::sync::Frame;
 use lamppost_core::sync::session::Misbehaviour;
+use lamppost_core::watch::roles;
 use lamppost_scenarios::meddler::Meddler;
-use lamppost_scenarios::town::{draft, pair, phone, record, relay, sync, texts};
+use lamppost_scenarios::town::{admit, pair, phone, record, relay, sync, texts};
 use lamppost_server::Running;
 use tempfile::TempDir;
 
@@ -115,7 +116,10 @@ async fn another_groups_entries_disturb_nothing() {
     });
     let (_root, relay, _, volunteer) = scene(meddler, 1).await;
     let report = sync(&volunteer, &relay).await.unwrap();
-    assert!(report.received.warnings.iter().all(|w| w.to_string().contains("belongs to group")), "{report:?}");
+    assert!(
+        report.received.warnings.iter().all(|w| w.to_string().contains("belongs to group")),
+        "{report:?}"
+    );
     assert!(!report.received.warnings.is_empty());
     assert_eq!(texts(&volunteer).await, ["observation 0"]);
 }
@@ -164,7 +168,10 @@ async fn a_lie_about_a_receipt_leaves_everything_in_the_outbox() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_ends_the_session_and_harms_nothing() {
-    let meddler = Meddler::new(|bytes| vec![bytes], |bytes| if bytes.len() > 600 { vec![vec![0xff; 40]] } else { vec![bytes] });
+    let meddler = Meddler::new(
+        |bytes| vec![bytes],
+        |bytes| if bytes.len() > 600 { vec![vec![0xff; 40]] } else { vec![bytes] },
+    );
     let (_root, relay, _, volunteer) = scene(meddler, 2).await;
     record(&volunteer, "mine").await;
     assert!(matches!(misbehaviour(sync(&volunteer, &relay).await), Misbehaviour::Garbage(_)));
@@ -238,7 +245,7 @@ fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
-/// A relay that lost its disk gets everything back from the phones.
+/// A relay that lost its disk, and its key with it, gets everything back from the phones once people trust it.
 #[tokio::test(flavor = "multi_thread")]
 async fn phones_heal_a_relay_that_lost_its_disk() {
     let root = tempfile::tempdir().unwrap();
@@ -247,20 +254,22 @@ async fn phones_heal_a_relay_that_lost_its_disk() {
     record(&volunteer, "kept by phones").await;
     sync(&volunteer, &lost).await.unwrap();
     sync(&coordinator, &lost).await.unwrap();
-    let key = std::fs::read_dir(root.path().join("relay")).is_ok();
-    assert!(key);
+    record(&coordinator, "not sent before the fire").await;
     lost.stop().await;
-    let fresh = relay(&root.path().join("fresh")).await;
-    // Whoever runs the relay restores its key, or the coordinators agree to trust the new one.
-    for phone in [&coordinator, &volunteer] {
-        assert!(matches!(misbehaviour(sync(phone, &fresh).await), Misbehaviour::AnotherRelay { .. }));
-    }
-}
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_report_adds_up() {
-    let mut report = ReceiveReport { kept: 1, ..ReceiveReport::default() };
-    report.add(ReceiveReport { kept: 2, known: 3, ..ReceiveReport::default() });
-    assert_eq!((report.kept, report.known), (3, 3));
-    let _ = draft("unused");
+    let fresh = relay(&root.path().join("fresh")).await;
+    assert!(matches!(misbehaviour(sync(&coordinator, &fresh).await), Misbehaviour::AnotherRelay { .. }));
+    coordinator.trust_new_relay().await.unwrap();
+    sync(&coordinator, &fresh).await.unwrap();
+    assert_eq!(coordinator.outbox_len().await.unwrap(), 0);
+
+    // The volunteer's own words came back although the volunteer has not been seen since.
+    let newcomer = phone(root.path(), "newcomer after the fire").await;
+    admit(&coordinator, &[(&newcomer, roles::ROLE_VOLUNTEER)]).await;
+    sync(&newcomer, &fresh).await.unwrap();
+    assert_eq!(texts(&newcomer).await, ["kept by phones", "not sent before the fire"]);
+    volunteer.trust_new_relay().await.unwrap();
+    let report = sync(&volunteer, &fresh).await.unwrap();
+    assert_eq!((report.refused, report.caught_up), (vec![], true));
+    assert_eq!(texts(&volunteer).await, ["kept by phones", "not sent before the fire"]);
 }

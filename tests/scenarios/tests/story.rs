@@ -1,0 +1,191 @@
+//! The whole way of an observation, over real sockets and real stores, with phones that are closed and opened again.
+
+use std::sync::Arc;
+
+use lamppost_core::base::RoleId;
+use lamppost_core::replica::{
+    CaseLink, Content, Delivery, Error, FeedEvent, Filter, FixedVault, LiaisonAnswer, LinkState, ReleasePlan,
+    Replica, Step, WebSocketTransport,
+};
+use lamppost_core::sync::session::Budget;
+use lamppost_core::watch::{Kind, Redaction, roles};
+use lamppost_scenarios::town::{admit, draft, pair, phone, record, relay, sync, texts};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observation_travels_to_the_liaison_and_the_answer_comes_back() {
+    let root = tempfile::tempdir().unwrap();
+    let relay = relay(&root.path().join("relay")).await;
+    let coordinator = phone(root.path(), "coordinator").await;
+    let (anna, ben) = (phone(root.path(), "anna").await, phone(root.path(), "benjamin").await);
+    let liaison = phone(root.path(), "liaison").await;
+    coordinator.found().await.unwrap();
+    let volunteer = roles::ROLE_VOLUNTEER;
+    admit(&coordinator, &[(&anna, volunteer), (&ben, volunteer), (&liaison, roles::ROLE_LIAISON)]).await;
+
+    // Offline for weeks: recorded, closed, opened, amended, and still only here.
+    let first = record(&anna, "two people swapped a bag").await;
+    drop(anna);
+    let anna = phone(root.path(), "anna").await;
+    anna.amend(first, draft("two people swapped a small bag")).await.unwrap();
+    let second = record(&ben, "a swap, seen from the bus").await;
+    let listed = anna.list(Filter::default()).await.unwrap();
+    assert!(listed.iter().all(|(_, delivery)| *delivery == Delivery::OnPhone));
+
+    for member in [&anna, &ben, &coordinator] {
+        assert!(sync(member, &relay).await.unwrap().caught_up);
+    }
+    let detail = coordinator.get(first).await.unwrap();
+    let Content::Observation(observation, Some(sealed)) = detail.content else { panic!() };
+    assert_eq!(observation.what_happened, "two people swapped a small bag");
+    assert_eq!(sealed.notes, "plate ZZZ-1234");
+
+    coordinator.annotate(first, String::new(), "seen".into()).await.unwrap();
+    let links = [first, second].map(|observation| CaseLink { observation, reason: "40 m, 3 min".into() });
+    coordinator.link(None, "A swap".into(), links.to_vec()).await.unwrap();
+    let plan = ReleasePlan {
+        title: "A swap".into(),
+        purpose: "Patrol planning".into(),
+        recipient: Some(liaison.info().await.unwrap().member),
+        expires_ms: None,
+        observations: vec![(first, Redaction::default()), (second, Redaction::default())],
+    };
+    let release = coordinator.release(plan).await.unwrap();
+    sync(&coordinator, &relay).await.unwrap();
+    sync(&liaison, &relay).await.unwrap();
+    let rows = liaison.list(Filter::default()).await.unwrap();
+    assert_eq!(rows.iter().map(|(row, _)| row.kind).collect::<Vec<_>>(), [Kind::RELEASE.0]);
+    for item in coordinator.evidence(release).await.unwrap() {
+        assert_eq!(liaison.check_evidence(release, item.bytes).await.unwrap().entry, item.entry);
+    }
+
+    let answer =
+        LiaisonAnswer { status: "closed".into(), outcome: "prevention".into(), reason: "A lamp".into() };
+    liaison.respond(release, answer).await.unwrap();
+    for member in [&liaison, &anna, &ben] {
+        sync(member, &relay).await.unwrap();
+    }
+    for (member, id) in [(&anna, first), (&ben, second)] {
+        let steps = member.get(id).await.unwrap().steps;
+        assert!(matches!(steps.first(), Some(Step::Recorded { .. })), "{steps:?}");
+        assert!(steps.iter().any(|step| matches!(step, Step::AtRelay { .. })), "{steps:?}");
+        assert!(steps.iter().any(|step| matches!(step, Step::Released { .. })), "{steps:?}");
+        assert!(
+            matches!(steps.last(), Some(Step::Answered { outcome, .. }) if outcome == "prevention"),
+            "{steps:?}"
+        );
+    }
+    for member in [&coordinator, &anna, &ben, &liaison] {
+        assert_eq!(member.set_aside().await.unwrap(), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_cut_by_its_budget_goes_on_where_it_stopped() {
+    let root = tempfile::tempdir().unwrap();
+    let relay = relay(&root.path().join("relay")).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    for n in 0..40 {
+        record(&coordinator, &format!("observation {n:02}")).await;
+    }
+    sync(&coordinator, &relay).await.unwrap();
+    let mut sessions = 0;
+    loop {
+        sessions += 1;
+        assert!(sessions < 50);
+        let budget = Budget { bytes: Some(4_000), span_ms: None };
+        if volunteer.sync_once(&relay.url(), budget).await.unwrap().caught_up {
+            break;
+        }
+    }
+    assert!(sessions > 2, "{sessions}");
+    assert_eq!(texts(&volunteer).await.len(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_link_brings_changes_into_the_feed() {
+    let root = tempfile::tempdir().unwrap();
+    let relay = relay(&root.path().join("relay")).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    let feed = volunteer.feed();
+    assert_eq!(feed.next().await.unwrap(), FeedEvent::Reset(vec![]));
+    let mut live = volunteer.go_live(&relay.url());
+    let _coordinators = coordinator.go_live(&relay.url());
+    while live.state() != LinkState::UpToDate {
+        live.changed().await.unwrap();
+    }
+    let id = record(&coordinator, "seen live").await;
+    let FeedEvent::Changed(rows) = feed.next().await.unwrap() else { panic!("expected a difference") };
+    assert_eq!(
+        rows.iter().map(|(row, _)| (row.id, row.text.as_str())).collect::<Vec<_>>(),
+        [(id, "seen live")]
+    );
+    relay.stop().await;
+    loop {
+        if matches!(live.changed().await.unwrap(), LinkState::Waiting(_)) {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_relay_serves_many_groups_and_mixes_none() {
+    let root = tempfile::tempdir().unwrap();
+    let relay = relay(&root.path().join("relay")).await;
+    let mut groups = Vec::new();
+    for name in ["north", "south"] {
+        let directory = root.path().join(name);
+        let (coordinator, volunteer) = pair(&directory, Arc::new(WebSocketTransport)).await;
+        record(&coordinator, name).await;
+        sync(&coordinator, &relay).await.unwrap();
+        sync(&volunteer, &relay).await.unwrap();
+        groups.push((name, volunteer, coordinator));
+    }
+    assert_eq!(relay.group_count(), 2);
+    for (name, volunteer, _) in &groups {
+        assert_eq!(texts(volunteer).await, [*name]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_copy_of_a_phone_is_stopped_before_it_forks_its_log() {
+    let root = tempfile::tempdir().unwrap();
+    let relay = relay(&root.path().join("relay")).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    sync(&coordinator, &relay).await.unwrap();
+    record(&volunteer, "before the backup").await;
+    sync(&volunteer, &relay).await.unwrap();
+    drop(volunteer);
+    let (from, backup) = (root.path().join("volunteer"), root.path().join("backup"));
+    std::fs::create_dir_all(&backup).unwrap();
+    for child in std::fs::read_dir(&from).unwrap() {
+        let child = child.unwrap();
+        if child.path().is_file() {
+            std::fs::copy(child.path(), backup.join(child.file_name())).unwrap();
+        } else {
+            std::fs::create_dir_all(backup.join(child.file_name())).unwrap();
+        }
+    }
+    let volunteer = phone(root.path(), "volunteer").await;
+    record(&volunteer, "after the backup").await;
+    sync(&volunteer, &relay).await.unwrap();
+    let vault = Arc::new(FixedVault::new(["volunteer".len() as u8; 32]));
+    let restored = Replica::open(&backup, vault).await.unwrap();
+    record(&restored, "a second entry for the same place").await;
+    assert!(matches!(sync(&restored, &relay).await, Err(Error::RolledBack)));
+    assert_eq!(texts(&restored).await.len(), 2, "nothing that was typed is lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_not_admitted_gets_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let relay = relay(&root.path().join("relay")).await;
+    let coordinator = phone(root.path(), "coordinator").await;
+    coordinator.found().await.unwrap();
+    sync(&coordinator, &relay).await.unwrap();
+    let stranger = phone(root.path(), "a stranger").await;
+    let other = phone(root.path(), "another one").await;
+    let request = other.request().await.unwrap();
+    let admission = coordinator.admit(request, RoleId(roles::ROLE_VOLUNTEER)).await.unwrap();
+    assert!(matches!(stranger.join(admission).await, Err(Error::Admission(_))));
+    assert!(matches!(sync(&stranger, &relay).await, Err(Error::NoGroup)));
+}
