@@ -122,3 +122,30 @@ async fn measure() {
     println!("1000 live sessions, both ends in this process: {}", rss());
     println!("stop: {}", running.stop().await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn measure_idle() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = crate::program::Program::start(&directory.path().join("data"));
+    let world = World::new(1);
+    let rss = || {
+        std::fs::read_to_string(format!("/proc/{}/status", program.child.id()))
+            .unwrap()
+            .lines()
+            .find(|l| l.starts_with("VmRSS"))
+            .unwrap()
+            .to_owned()
+    };
+    let (mut first, _) = Phone::open(&program.url, &world, &world.founder).await;
+    first.push(0, &world.roll).await.unwrap();
+    println!("relay before: {}", rss());
+    let mut idle = Vec::new();
+    for _ in 0..1000 {
+        let (mut p, _) = Phone::open(&program.url, &world, &world.founder).await;
+        p.say(&Frame::Pull(Pull { cursors: vec![Cursor { compartment: ROLL, after: 0 }], live: true })).await;
+        while p.hear().await.unwrap() != Frame::CaughtUp {}
+        idle.push(p);
+    }
+    println!("relay with 1000 live sessions: {}", rss());
+    program.kill();
+}
