@@ -1,6 +1,6 @@
 //! `lamppost-relay`: the relay as a program.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -146,7 +146,8 @@ fn make_private(path: &Path) -> io::Result<()> {
 
 fn start_log(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let filter = EnvFilter::try_new(&settings.log)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let log = log.with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match settings.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -93,7 +93,7 @@ impl<'b, C> Decode<'b, C> for Kind {
     }
 }
 
-/// The root of a relay's arrivals at a size (PROTOCOL.md §7.3).
+/// The root of a relay's arrivals at a size (PROTOCOL.md §5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Checkpoint {

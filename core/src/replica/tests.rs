@@ -232,6 +232,130 @@ fn a_store_opens_only_with_its_own_vault() {
     assert_eq!(Engine::open(environment(1, store)).unwrap().device_id(), id);
 }
 
+/// Whatever a device holds, whoever hands it over: the liaison opens nothing that is not for them.
+#[test]
+fn a_liaison_who_is_handed_everything_reads_no_more() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let id = vic.record(draft("for the group")).unwrap();
+    hand(&vic, &mut carla);
+    carla.annotate(id, "noted", "seen").unwrap();
+    let everything = carla.store.scan(ENTRIES, &[], None, usize::MAX).unwrap();
+    let wires: Vec<Wire> = everything.iter().map(|(_, bytes)| cbor::decode(bytes).unwrap()).collect();
+    let report = liaison.receive(wires, None).unwrap();
+    assert!(report.kept > 8, "{report:?}");
+    assert_eq!(liaison.list(&Filter::default()).unwrap(), []);
+    assert!(matches!(liaison.get(id), Err(Error::NotHere(_))));
+}
+
+/// What a member with a modified app can sign, and what becomes of it everywhere.
+#[test]
+fn words_that_break_a_rule_are_set_aside_with_the_reason() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let veras = vera.record(draft("vera's own")).unwrap();
+    hand(&vera, &mut vic);
+    let group = crate::base::CompartmentId(roles::COMPARTMENT_GROUP);
+    let common = crate::base::CompartmentId(roles::COMPARTMENT_COORDINATORS);
+    let change_by = |device: crate::base::DeviceId| {
+        let mut document = crate::document::Document::new(device);
+        document.write(&draft("forged").observation).unwrap().unwrap().bytes().to_vec()
+    };
+    let (vic_id, vera_id) = (vic.device_id(), vera.device_id());
+    let (mine, case) = (vic.new_id(Kind::OBSERVATION), vic.new_id(Kind::CASE));
+    let forgeries = [
+        (group, mine, Kind::OBSERVATION, change_by(vera_id), "names another device as its author"),
+        (group, veras, Kind::OBSERVATION, change_by(vic_id), "only its author may change"),
+        (group, case, Kind::CASE, change_by(vic_id), "role of its author may not write this kind"),
+        (common, mine, Kind::OBSERVATION, change_by(vic_id), "belongs into another compartment"),
+        (group, mine, Kind::OBSERVATION, b"not a change".to_vec(), "not one uncompressed Automerge change"),
+    ];
+    let mut batch = crate::storage::Batch::default();
+    for (compartment, document, kind, bytes, _) in &forgeries {
+        let form = crate::entry::plaintext::Form::CHANGE;
+        let content = crate::entry::plaintext::Content {
+            document: *document,
+            kind: kind.0,
+            form,
+            bytes: bytes.clone(),
+        };
+        vic.append_content(&mut batch, *compartment, &content).unwrap();
+    }
+    vic.apply(batch).unwrap();
+    let honest = vic.record(draft("honest")).unwrap();
+    hand(&vera, &mut carla);
+    let report = hand(&vic, &mut carla);
+    assert_eq!(report.set_aside, forgeries.len());
+    let reasons: Vec<String> = carla.set_aside().unwrap().into_iter().map(|row| row.reason).collect();
+    for (_, _, _, _, expected) in &forgeries {
+        assert!(reasons.iter().any(|reason| reason.contains(expected)), "{expected}: {reasons:#?}");
+    }
+    let mut texts = texts(&carla, Kind::OBSERVATION);
+    texts.sort();
+    assert_eq!(texts, ["honest", "vera's own"]);
+    assert!(carla.get(honest).is_ok());
+}
+
+#[test]
+fn a_release_is_frozen_even_for_the_coordinator_who_signed_it() {
+    let Town { mut carla, mut liaison, .. } = town();
+    let id = carla.record(draft("for the liaison")).unwrap();
+    let plan = ReleasePlan {
+        title: "One".into(),
+        purpose: "Patrol planning".into(),
+        recipient: Some(liaison.member_id()),
+        expires_ms: None,
+        observations: vec![(id, Redaction::default())],
+    };
+    let release = carla.release(&plan).unwrap();
+    hand(&carla, &mut liaison);
+    let mut batch = crate::storage::Batch::default();
+    let Content::Release(mut changed) = carla.get(release).unwrap().content else { panic!() };
+    changed.title = "Another".into();
+    carla.write(&mut batch, Kind::RELEASE, release, &changed).unwrap();
+    carla.apply(batch).unwrap();
+    hand(&carla, &mut liaison);
+    let Content::Release(received) = liaison.get(release).unwrap().content else { panic!() };
+    assert_eq!(received.title, "One");
+    assert!(liaison.set_aside().unwrap()[0].reason.contains("frozen"));
+}
+
+/// Somebody who does not govern can sign an admission; it admits nobody, anywhere.
+#[test]
+fn an_operation_by_a_volunteer_has_no_effect() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let stranger = engine(9);
+    let member = stranger.member_id();
+    let certificates = vec![stranger.certificate().as_bytes().to_vec().into()];
+    let admit = crate::roll::operation::Admission { member, role: RoleId(1), certificates, grants: vec![] };
+    let mut batch = crate::storage::Batch::default();
+    vic.append_operation(&mut batch, &crate::roll::Operation::Admit(admit)).unwrap();
+    vic.apply(batch).unwrap();
+    for phone in [&mut carla, &mut vera] {
+        let report = hand(&vic, phone);
+        assert_eq!(report.set_aside, 1);
+        assert_eq!(phone.state().unwrap().member(member), None);
+    }
+    assert_eq!(vic.state().unwrap().member(member), None);
+}
+
+/// A rotation, and a newcomer after it who reads what was written before.
+#[test]
+fn keys_rotate_and_a_newcomer_reads_back_through_the_chain() {
+    let Town { mut carla, mut vic, .. } = town();
+    vic.record(draft("before the rotation")).unwrap();
+    let group = crate::base::CompartmentId(roles::COMPARTMENT_GROUP);
+    assert_eq!(carla.rotate(group).unwrap().number, 1);
+    hand(&carla, &mut vic);
+    vic.record(draft("after the rotation")).unwrap();
+    let mut late = engine(9);
+    carla.admit(&late.request().unwrap(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    late.join(&carla.admission().unwrap()).unwrap();
+    hand(&vic, &mut late);
+    let mut seen = texts(&late, Kind::OBSERVATION);
+    seen.sort();
+    assert_eq!(seen, ["after the rotation", "before the rotation"]);
+    assert!(matches!(vic.rotate(group), Err(Error::Role(_))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lamppost_core::base::limits;
 use lamppost_core::storage::{FaultAt, FaultyStore, MemoryStore, Options, SledStore, StoreKind};
+use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{Refusal, Standing};
 use lamppost_core::sync::receipt::SignedReceipt;
 use lamppost_server::{Query, Relay, RelayStore, Reply, Seed};
@@ -28,6 +30,7 @@ fn read_all(relay: &Relay, world: &World, person: &Person, compartments: &[u8]) 
             Reply::Fetched(None) => return all,
             Reply::Fetched(Some(entries)) => {
                 assert!(entries.upto > cursors[&entries.compartment]);
+                assert!(Frame::Entries(entries.clone()).to_bytes().len() <= limits::FRAME_BYTES_MAX);
                 cursors.insert(entries.compartment, entries.upto);
                 all.extend(entries.entries.into_iter().map(|wire| wire.signed.into()));
             }

@@ -4,7 +4,6 @@
 mod admission;
 mod durability;
 mod fixture;
-mod measure;
 mod program;
 mod sessions;
 mod sockets;

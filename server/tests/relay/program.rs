@@ -12,9 +12,9 @@ use lamppost_core::sync::frame::{Cursor, Outcome, Pull};
 use crate::fixture::*;
 use crate::sockets::Phone;
 
-pub struct Program {
-    pub child: Child,
-    pub url: String,
+struct Program {
+    child: Child,
+    url: String,
     relay: String,
 }
 
@@ -26,7 +26,7 @@ fn command(data: &Path) -> Command {
 
 impl Program {
     /// Starts the relay and reads from its log where it listens.
-    pub fn start(data: &Path) -> Self {
+    fn start(data: &Path) -> Self {
         let mut child = command(data).env("NO_COLOR", "1").stderr(Stdio::piped()).spawn().unwrap();
         let (mut address, mut relay, mut log) = (None, None, Vec::new());
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -44,7 +44,7 @@ impl Program {
         Self { child, url: format!("ws://{}/v1/session", address.unwrap()), relay: relay.unwrap() }
     }
 
-    pub fn kill(mut self) {
+    fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
