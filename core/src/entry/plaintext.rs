@@ -164,7 +164,7 @@ mod tests {
         let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).unwrap();
         let frame = |stated: u32| {
             let mut plain = vec![ZSTD];
-            plain.extend((bomb.len() as u32).to_be_bytes());
+            plain.extend(u32::try_from(bomb.len()).unwrap().to_be_bytes());
             plain.extend(stated.to_be_bytes());
             plain.extend(&bomb);
             plain.resize(padded_bytes(plain.len()), 0);

@@ -44,7 +44,7 @@ impl Replica {
     /// # Errors
     /// [`Error::Store`] if the directory cannot be used, [`Error::WrongVault`] if it belongs to another keychain.
     pub async fn open(directory: &Path, vault: Arc<dyn Vault>) -> Result<Self, Error> {
-        Self::open_over(directory, vault, Arc::new(WebSocketTransport)).await
+        Self::open_over(directory, vault, Arc::new(WebSocketTransport::default())).await
     }
 
     /// As [`Replica::open`], over a network of one's own.

@@ -34,4 +34,6 @@ pub use record::{CaseLink, ObservationDraft};
 pub use release::{EvidenceItem, ReleasePlan, Response as LiaisonAnswer};
 pub use transport::{Connection, Transport, TransportError, WebSocketTransport};
 pub use vault::{FixedVault, Vault, VaultError};
+
+pub use crate::sync::session::Budget;
 pub use view::{Content, Delivery, Detail, Filter, HistoryRow, Row, SetAside, Step};

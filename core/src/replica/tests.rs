@@ -25,7 +25,7 @@ impl Clock for TestClock {
 fn environment(seed: u64, store: Arc<dyn Store>) -> Environment {
     Environment {
         store,
-        vault: Arc::new(FixedVault::new([seed as u8; 32])),
+        vault: Arc::new(FixedVault::new([u8::try_from(seed).unwrap(); 32])),
         clock: Arc::new(TestClock(AtomicU64::new(1_780_000_000_000))),
         entropy: Box::new(ChaCha20Rng::seed_from_u64(seed)),
     }

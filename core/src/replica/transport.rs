@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::Connector;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
@@ -41,9 +43,37 @@ pub trait Connection: Send {
 #[error("{0}")]
 pub struct TransportError(pub String);
 
-/// WebSocket over TCP.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WebSocketTransport;
+/// WebSocket over TCP (`ws://`) or TLS (`wss://`).
+#[derive(Clone)]
+pub struct WebSocketTransport {
+    tls: Arc<rustls::ClientConfig>,
+}
+
+impl WebSocketTransport {
+    /// Trusts these certificates too (DER), beside the public web's: for a town that keeps its own authority.
+    ///
+    /// # Errors
+    /// [`TransportError`] if one of them is no certificate.
+    pub fn trusting(certificates: &[Vec<u8>]) -> Result<Self, TransportError> {
+        let mut roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        for certificate in certificates {
+            let added = roots.add(rustls::pki_types::CertificateDer::from(certificate.clone()));
+            added.map_err(|e| TransportError(format!("this is no certificate to trust: {e}")))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|e| TransportError(e.to_string()))?;
+        Ok(Self { tls: Arc::new(builder.with_root_certificates(roots).with_no_client_auth()) })
+    }
+}
+
+impl Default for WebSocketTransport {
+    fn default() -> Self {
+        #[expect(clippy::expect_used, reason = "see its text")]
+        Self::trusting(&[]).expect("the public roots alone work because they come with the library")
+    }
+}
 
 impl Transport for WebSocketTransport {
     fn connect<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Box<dyn Connection>, TransportError>> {
@@ -51,7 +81,9 @@ impl Transport for WebSocketTransport {
             let config = WebSocketConfig::default()
                 .max_message_size(Some(limits::FRAME_BYTES_MAX))
                 .max_frame_size(Some(limits::FRAME_BYTES_MAX));
-            let connected = tokio_tungstenite::connect_async_with_config(url, Some(config), true).await;
+            let connector = Some(Connector::Rustls(Arc::clone(&self.tls)));
+            let connected =
+                tokio_tungstenite::connect_async_tls_with_config(url, Some(config), true, connector).await;
             let (stream, _) = connected.map_err(|e| TransportError(e.to_string()))?;
             let connection: Box<dyn Connection> = Box::new(WebSocket(stream));
             Ok(connection)

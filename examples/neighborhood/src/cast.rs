@@ -21,7 +21,7 @@ pub struct Phone {
 impl Phone {
     /// A phone on a good network.
     pub async fn open(root: &Path, name: &str) -> Result<Self, Error> {
-        Self::open_over(root, name, Arc::new(WebSocketTransport), Arc::default()).await
+        Self::open_over(root, name, Arc::new(WebSocketTransport::default()), Arc::default()).await
     }
 
     /// A phone on a network that breaks off three times.

@@ -37,7 +37,7 @@ impl BadNetwork {
 impl Transport for BadNetwork {
     fn connect<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Box<dyn Connection>, TransportError>> {
         Box::pin(async move {
-            let inner = WebSocketTransport.connect(url).await?;
+            let inner = WebSocketTransport::default().connect(url).await?;
             let struck = self.strikes.load(Ordering::Relaxed);
             if struck >= self.strikes_max {
                 return Ok(inner);

@@ -159,11 +159,14 @@ fn a_proof_is_for_this_session_relay_version_and_device() {
 #[test]
 fn before_the_proof_nothing_but_a_short_proof_is_read() {
     let (world, volunteer, relay) = village();
-    for bytes in [vec![], vec![0xff; 10], Frame::AskHeads.to_bytes(), vec![0; 1_025]] {
+    for bytes in [vec![], vec![0xff; 10], Frame::AskHeads.to_bytes()] {
         let mut rig = Rig::new(&relay);
         rig.give(Input::Message(bytes));
         assert_eq!(rig.goodbye(), Some(Refusal::MALFORMED));
     }
+    let mut long = Rig::new(&relay);
+    long.say(&Frame::Hello(Hello { proof: ByteVec::from(vec![0; 1_025]) }));
+    assert!(matches!(long.sent.last(), Some(Frame::Goodbye(why)) if why.reason.contains("is short")));
     let mut twice = Rig::open(&relay, &world, &volunteer);
     twice.say(&hello(relay.id(), world.id, &volunteer.key, |_| {}));
     assert_eq!(twice.goodbye(), Some(Refusal::MALFORMED));

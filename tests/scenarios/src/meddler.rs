@@ -42,7 +42,7 @@ impl Meddler {
 impl Transport for Meddler {
     fn connect<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Box<dyn Connection>, TransportError>> {
         Box::pin(async move {
-            let inner = WebSocketTransport.connect(url).await?;
+            let inner = WebSocketTransport::default().connect(url).await?;
             let (sent, received) = (Arc::clone(&self.sent), Arc::clone(&self.received));
             let connection: Box<dyn Connection> =
                 Box::new(Meddled { inner, sent, received, waiting: Vec::new() });

@@ -27,7 +27,7 @@ pub async fn relay_with(directory: &Path, settings: Settings) -> Running {
 
 /// Opens the phone `name` below `root`; the same name opens the same phone.
 pub async fn phone(root: &Path, name: &str) -> Replica {
-    phone_over(root, name, Arc::new(WebSocketTransport)).await
+    phone_over(root, name, Arc::new(WebSocketTransport::default())).await
 }
 
 /// As [`phone`], over a network of one's own.

@@ -205,7 +205,7 @@ async fn entries_that_were_not_asked_for_end_the_session() {
 async fn another_relay_in_its_place_is_noticed() {
     let root = tempfile::tempdir().unwrap();
     let known = relay(&root.path().join("relay")).await;
-    let (coordinator, _) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    let (coordinator, _) = pair(root.path(), Arc::new(WebSocketTransport::default())).await;
     sync(&coordinator, &known).await.unwrap();
     let impostor = relay(&root.path().join("impostor")).await;
     let what = misbehaviour(sync(&coordinator, &impostor).await);
@@ -218,7 +218,7 @@ async fn a_second_history_of_the_same_relay_is_noticed() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("relay");
     let first = relay(&directory).await;
-    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport::default())).await;
     sync(&coordinator, &first).await.unwrap();
     first.stop().await;
     let copy = root.path().join("copy");
@@ -250,7 +250,7 @@ fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
 async fn phones_heal_a_relay_that_lost_its_disk() {
     let root = tempfile::tempdir().unwrap();
     let lost = relay(&root.path().join("relay")).await;
-    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport::default())).await;
     record(&volunteer, "kept by phones").await;
     sync(&volunteer, &lost).await.unwrap();
     sync(&coordinator, &lost).await.unwrap();

@@ -10,6 +10,10 @@ use lamppost_core::replica::{
 use lamppost_core::sync::session::Budget;
 use lamppost_core::watch::{Kind, Redaction, roles};
 use lamppost_scenarios::town::{admit, draft, pair, phone, record, relay, sync, texts};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_observation_travels_to_the_liaison_and_the_answer_comes_back() {
@@ -83,7 +87,7 @@ async fn an_observation_travels_to_the_liaison_and_the_answer_comes_back() {
 async fn a_session_cut_by_its_budget_goes_on_where_it_stopped() {
     let root = tempfile::tempdir().unwrap();
     let relay = relay(&root.path().join("relay")).await;
-    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport::default())).await;
     for n in 0..40 {
         record(&coordinator, &format!("observation {n:02}")).await;
     }
@@ -105,7 +109,7 @@ async fn a_session_cut_by_its_budget_goes_on_where_it_stopped() {
 async fn a_live_link_brings_changes_into_the_feed() {
     let root = tempfile::tempdir().unwrap();
     let relay = relay(&root.path().join("relay")).await;
-    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport::default())).await;
     let feed = volunteer.feed();
     assert_eq!(feed.next().await.unwrap(), FeedEvent::Reset(vec![]));
     let mut live = volunteer.go_live(&relay.url());
@@ -134,7 +138,7 @@ async fn one_relay_serves_many_groups_and_mixes_none() {
     let mut groups = Vec::new();
     for name in ["north", "south"] {
         let directory = root.path().join(name);
-        let (coordinator, volunteer) = pair(&directory, Arc::new(WebSocketTransport)).await;
+        let (coordinator, volunteer) = pair(&directory, Arc::new(WebSocketTransport::default())).await;
         record(&coordinator, name).await;
         sync(&coordinator, &relay).await.unwrap();
         sync(&volunteer, &relay).await.unwrap();
@@ -150,7 +154,7 @@ async fn one_relay_serves_many_groups_and_mixes_none() {
 async fn an_older_copy_of_a_phone_is_stopped_before_it_forks_its_log() {
     let root = tempfile::tempdir().unwrap();
     let relay = relay(&root.path().join("relay")).await;
-    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport)).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport::default())).await;
     sync(&coordinator, &relay).await.unwrap();
     record(&volunteer, "before the backup").await;
     sync(&volunteer, &relay).await.unwrap();
@@ -188,4 +192,39 @@ async fn who_was_not_admitted_gets_nothing() {
     let admission = coordinator.admit(request, RoleId(roles::ROLE_VOLUNTEER)).await.unwrap();
     assert!(matches!(stranger.join(admission).await, Err(Error::Admission(_))));
     assert!(matches!(sync(&stranger, &relay).await, Err(Error::NoGroup)));
+}
+
+/// The way relays are run: TLS ends in a proxy before them.
+#[tokio::test(flavor = "multi_thread")]
+async fn phones_reach_the_relay_through_tls_and_only_with_a_certificate_they_trust() {
+    let root = tempfile::tempdir().unwrap();
+    let relay = relay(&root.path().join("relay")).await;
+    let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let certificate = certified.cert.der().to_vec();
+    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config =
+        config.with_no_client_auth().with_single_cert(vec![certified.cert.der().clone()], key).unwrap();
+    let (acceptor, behind) = (TlsAcceptor::from(Arc::new(config)), relay.local_addr());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("wss://localhost:{}/v1/session", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((outside, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut outside = acceptor.accept(outside).await?;
+                let mut inside = TcpStream::connect(behind).await?;
+                tokio::io::copy_bidirectional(&mut outside, &mut inside).await
+            });
+        }
+    });
+    let trusting = Arc::new(WebSocketTransport::trusting(&[certificate]).unwrap());
+    let (wary, trusting) = pair(root.path(), trusting).await;
+    let refused = wary.sync_once(&url, Budget::UNLIMITED).await;
+    assert!(matches!(&refused, Err(Error::Network(why)) if why.contains("certificate")), "{refused:?}");
+    record(&trusting, "through TLS").await;
+    let report = trusting.sync_once(&url, Budget::UNLIMITED).await.unwrap();
+    assert!(report.caught_up && report.sent > 0, "{report:?}");
+    assert!(WebSocketTransport::trusting(&[vec![1, 2, 3]]).is_err());
 }
