@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, limits};
+use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId};
 use lamppost_core::entry::chain::{BadLink, verify_run};
 use lamppost_core::entry::{Kind, LogId, Malformed, Received, Verified, Wire};
 use lamppost_core::roll::{Roll, State};
@@ -122,10 +122,6 @@ fn cheap_check(
             Refusal::OTHER_GROUP,
             "the entry belongs to another group than this session",
         ));
-    }
-    if header.claimed_ms > pushing.now_ms.saturating_add(limits::CLOCK_AHEAD_MS_MAX) {
-        let reason = "the entry is dated more than a day ahead: set the clock of the device that wrote it";
-        return Err(Refused::new(Refusal::CLOCK, reason));
     }
     // Otherwise somebody could get an entry in without its body before its author brings it.
     let expired = header.expiry_day.is_some_and(|day| u64::from(day) < pushing.now_ms / DAY_MS);

@@ -103,7 +103,6 @@ fn name(refusal: Refusal) -> &'static str {
         Refusal::ROLL_UNKNOWN => "roll_unknown",
         Refusal::QUOTA => "quota",
         Refusal::RATE => "rate",
-        Refusal::CLOCK => "clock",
         Refusal::CLOSED => "closed",
         Refusal::STORE => "store",
         Refusal::SHUTDOWN => "shutdown",

@@ -86,9 +86,9 @@ mod tests {
     #[test]
     fn full_buckets_are_thrown_away() {
         let mut rates = Rates::new(10);
-        for n in 0..BUCKETS_MAX as u32 {
+        for n in 0..BUCKETS_MAX {
             let mut device = [0; 32];
-            device[..4].copy_from_slice(&n.to_be_bytes());
+            device[..8].copy_from_slice(&n.to_be_bytes());
             rates.take(GroupId([1; 32]), DeviceId(device), 1, 0);
         }
         rates.take(GroupId([1; 32]), DeviceId([9; 32]), 1, MINUTE_MS);

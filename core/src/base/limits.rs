@@ -51,9 +51,6 @@ pub const PROOF_HASHES_MAX: usize = 80;
 /// Characters of a reason in a frame.
 pub const REASON_CHARS_MAX: usize = 400;
 
-/// Milliseconds a device's claimed time may lie ahead before a relay refuses the entry: one day, for time zones set wrong.
-pub const CLOCK_AHEAD_MS_MAX: u64 = 24 * 3_600 * 1_000;
-
 // Relations the protocol leans on: a broken one does not compile.
 const _: () = assert!(SIGNED_BYTES_MAX + BODY_BYTES_MAX + 64 < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_ENTRIES_BYTES + SIGNED_BYTES_MAX + BODY_BYTES_MAX < FRAME_BYTES_MAX);

@@ -276,8 +276,6 @@ impl Refusal {
     pub const QUOTA: Self = Self(9);
     /// Too much at once.
     pub const RATE: Self = Self(10);
-    /// Its claimed time lies too far ahead.
-    pub const CLOCK: Self = Self(11);
     /// The relay takes no new groups.
     pub const CLOSED: Self = Self(12);
     /// The relay cannot write just now.
@@ -302,11 +300,11 @@ impl Refusal {
             Self::UNKNOWN_DEVICE,
             Self::QUOTA,
             Self::RATE,
-            Self::CLOCK,
             Self::CLOSED,
             Self::STORE,
             Self::SHUTDOWN,
             Self::TOO_SLOW,
+            Self::VERSION,
         ]
         .contains(&self)
     }

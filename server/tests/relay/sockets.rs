@@ -78,9 +78,8 @@ impl Phone {
 
     async fn goodbye(&mut self) -> Option<Refusal> {
         loop {
-            match self.hear().await? {
-                Frame::Goodbye(why) => return Some(why.refusal),
-                _ => {}
+            if let Frame::Goodbye(why) = self.hear().await? {
+                return Some(why.refusal);
             }
         }
     }
