@@ -261,7 +261,8 @@ impl Engine {
             arrivals.pasts.insert(heads.clone(), self.group()?.roll.state_at(heads));
         }
         let past = arrivals.pasts.get(heads).and_then(Option::as_ref);
-        let Some((device, role)) = past.and_then(|past| past.device(header.device)) else {
+        let Some((past, (device, role))) = past.and_then(|past| Some((past, past.device(header.device)?)))
+        else {
             return Ok(Some("its device did not belong to the group".to_owned()));
         };
         let Some(rule) = rule(kind).filter(|_| content.form == Form::CHANGE) else {
@@ -276,10 +277,10 @@ impl Engine {
             Some("the role of its author may not write this kind of document")
         } else if (rule.author_only || rule.frozen) && !is_created_by(id, device.member, kind.0) {
             Some("only its author may change this document")
+        } else if !past.members().any(|(member, _)| is_created_by(id, member, kind.0)) {
+            Some("its identity was made for another kind, or by nobody of the group")
         } else if rule.frozen && already {
             Some("this document is frozen: it cannot be changed")
-        } else if arrivals.parts.get(&id).is_some_and(|(other, _)| *other != kind) {
-            Some("the document is of another kind")
         } else {
             None
         };

@@ -6,7 +6,7 @@ use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRo
 use super::engine::Engine;
 use super::error::Error;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId, cbor};
-use crate::document::{BadDocument, Document};
+use crate::document::{BadDocument, Document, is_created_by};
 use crate::entry::LogId;
 use crate::storage::Batch;
 use crate::watch::{
@@ -308,11 +308,14 @@ impl Engine {
         let latest = parts.iter().map(|part| part.claimed_ms).max().unwrap_or_default();
         let old = self.row(id)?;
         let before = old.as_ref();
+        // Not whose part came first: that differs from phone to phone.
+        let mut authors = parts.iter().map(|part| part.author).chain(before.map(|old| old.author));
+        let creator = authors.find(|author| is_created_by(id, *author, kind.0));
         let added = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         let row = Row {
             id,
             kind: kind.0,
-            author: before.map_or(first.author, |old| old.author),
+            author: creator.unwrap_or_else(|| before.map_or(first.author, |old| old.author)),
             created_ms: before.map_or(first.claimed_ms, |old| old.created_ms.min(first.claimed_ms)),
             updated_ms: before.map_or(latest, |old| old.updated_ms.max(latest)),
             entries: before.map_or(0, |old| old.entries).saturating_add(added),
@@ -459,7 +462,12 @@ impl Engine {
                 Kind::ANNOTATION | Kind::CASE if governs(row.author) => steps.push(Step::Seen {
                     by: row.author,
                     at_ms: row.created_ms,
-                    text: if row.text.is_empty() { row.title.clone() } else { row.text.clone() },
+                    text: if row.text.is_empty() || row.kind == Kind::CASE.0 {
+                        &row.title
+                    } else {
+                        &row.text
+                    }
+                    .clone(),
                 }),
                 Kind::DISCLOSURE => {
                     let disclosure: Disclosure =
