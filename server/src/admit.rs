@@ -306,7 +306,7 @@ fn bad_link(why: &BadLink) -> Refused {
 
 fn quarantined(why: &Quarantine) -> Refused {
     let refusal = match why {
-        Quarantine::UnknownDevice => Refusal::UNKNOWN_DEVICE,
+        Quarantine::UnknownDevice | Quarantine::Certificate => Refusal::UNKNOWN_DEVICE,
         Quarantine::Role => Refusal::ROLE,
         Quarantine::Roll(_) => Refusal::MALFORMED,
     };

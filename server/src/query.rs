@@ -175,11 +175,9 @@ fn next_range(
         return Err(unknown_device());
     }
     let state = group.roll.state();
-    if let Some(compartment) = cursors.keys().find(|compartment| !state.may_read(device, **compartment)) {
-        let reason = format!("the device's role may not read compartment {compartment}");
-        return Err(Refused::new(Refusal::ROLE, reason));
-    }
-    let ranges = cursors.iter().map(|(compartment, after)| Range {
+    // Not refused: the phone may not have heard of its new role, and the roll that tells it comes first.
+    let readable = cursors.iter().filter(|(compartment, _)| state.may_read(device, **compartment));
+    let ranges = readable.map(|(compartment, after)| Range {
         compartment: *compartment,
         after: *after,
         last: group.positions.get(compartment).copied().unwrap_or_default(),

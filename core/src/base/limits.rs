@@ -21,8 +21,8 @@ pub const TEMPLATE_ROWS_MAX: usize = 32;
 /// Bytes of a name in a template.
 pub const TEMPLATE_NAME_BYTES_MAX: usize = 64;
 
-/// Keys sealed by one roll operation: 6 compartments for each of 500 devices, and room.
-pub const GRANTS_MAX: usize = 4_096;
+/// Keys sealed by one roll operation, of at most 156 bytes each: as many as fit into a body.
+pub const GRANTS_MAX: usize = 1_600;
 
 /// Certificates carried by one admission.
 pub const CERTIFICATES_MAX: usize = 16;
@@ -42,8 +42,11 @@ pub const PUSH_FRAMES_IN_FLIGHT_MAX: usize = 4;
 /// Entries a phone keeps that wait for a predecessor or a roll operation. An honest relay causes a handful.
 pub const WAITING_ENTRIES_MAX: usize = 1_024;
 
-/// Logs named in one frame: 500 devices in 6 compartments, and room.
-pub const LOG_HEADS_MAX: usize = 8_192;
+/// Bytes of the entries that wait: an old phone can hold and judge them at every frame.
+pub const WAITING_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+
+/// Logs named in one frame, of at most 82 bytes each: 500 devices in 6 compartments, and room.
+pub const LOG_HEADS_MAX: usize = 6_000;
 
 /// Hashes of a consistency proof: two per level of a tree of 2^40 arrivals.
 pub const PROOF_HASHES_MAX: usize = 80;
@@ -54,5 +57,7 @@ pub const REASON_CHARS_MAX: usize = 400;
 // Relations the protocol leans on: a broken one does not compile.
 const _: () = assert!(SIGNED_BYTES_MAX + BODY_BYTES_MAX + 64 < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_ENTRIES_BYTES + SIGNED_BYTES_MAX + BODY_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(GRANTS_MAX * 156 < BODY_BYTES_MAX);
+const _: () = assert!(LOG_HEADS_MAX * 82 + 64 < FRAME_BYTES_MAX);
 const _: () = assert!(ROLL_HEADS_MAX * 34 + 400 < SIGNED_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PLAINTEXT_BYTES_MAX);

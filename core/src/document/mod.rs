@@ -70,6 +70,11 @@ impl Document {
         Ok(self.0.get_last_local_change().map(AuthoredChange::own))
     }
 
+    /// Whether changes are missing that others build on.
+    pub fn lacks_changes(&mut self) -> bool {
+        !self.0.get_missing_deps(&[]).is_empty()
+    }
+
     /// The content.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! [`Replica`]: the engine for apps. Every call that touches the disk is async and runs off the caller's thread.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
 
@@ -252,8 +252,8 @@ impl Replica {
             let mut rows = Vec::new();
             for id in ids {
                 if let Some(row) = engine.row(id)? {
-                    let unsent = engine.group()?.unsent.contains_key(&id);
-                    rows.push((row, if unsent { Delivery::OnPhone } else { Delivery::AtRelay }));
+                    let delivery = engine.group()?.delivery(id);
+                    rows.push((row, delivery));
                 }
             }
             Ok(rows)
@@ -297,7 +297,13 @@ impl Replica {
     ) -> Result<T, Error> {
         let inner = Arc::clone(&self.inner);
         let done = tokio::task::spawn_blocking(move || {
-            let mut engine = inner.engine.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut engine = inner.engine.lock().unwrap_or_else(|poisoned| {
+                // A call died half way: what it had in memory is not to be built on.
+                inner.engine.clear_poison();
+                let mut engine = poisoned.into_inner();
+                engine.distrust_memory();
+                engine
+            });
             let before = engine.outbox_mark();
             let outcome = work(&mut engine);
             let changed = engine.take_changed();

@@ -64,6 +64,9 @@ pub struct SetAsideRow {
     /// Whether it was the relay that refused it.
     #[n(1)]
     pub by_relay: bool,
+    /// The document, if it is this device's own word that the relay refused.
+    #[n(2)]
+    pub document: Option<DocumentId>,
 }
 
 /// When an entry reached the relay.

@@ -10,7 +10,7 @@ use super::app::Replica;
 use super::error::Error;
 use super::receive::{Received, Warning};
 use super::transport::Connection;
-use crate::sync::session::{Budget, Effect, End, Input, Session};
+use crate::sync::session::{Budget, Effect, End, Input, Misbehaviour, Session};
 
 /// What one session did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,9 @@ pub enum LinkState {
 
 /// How often the machine is told that time passes.
 const TICK: Duration = Duration::from_secs(5);
+
+/// Longest wait for a relay to take a message.
+const SEND: Duration = Duration::from_secs(60);
 
 /// Longest wait for a relay to answer a connection, in milliseconds.
 const CONNECT_MS_MAX: u64 = 20_000;
@@ -123,12 +126,15 @@ async fn run(
     };
     state(LinkState::CatchingUp);
     let mut session = Session::new(plan);
+    // Time counts from before the connection, as the deadline does.
+    session.handle(Input::Tick, 0);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let deadline = budget.span_ms.map(|span_ms| begun + Duration::from_millis(span_ms));
     loop {
         let input = tokio::select! {
             message = connection.receive() => match message {
+                Ok(Some(bytes)) if bytes.is_empty() => Input::Heard,
                 Ok(Some(bytes)) => Input::Message(bytes),
                 Ok(None) => return Err(Error::Network("the relay closed the connection".to_owned())),
                 Err(why) => return Err(Error::Network(why.to_string())),
@@ -168,7 +174,10 @@ async fn carry_out(
     state: &mut (dyn FnMut(LinkState) + Send),
 ) -> Result<Option<Input>, Error> {
     match effect {
-        Effect::Send(bytes) => connection.send(bytes).await.map_err(|e| Error::Network(e.to_string()))?,
+        Effect::Send(bytes) => match tokio::time::timeout(SEND, connection.send(bytes)).await {
+            Ok(sent) => sent.map_err(|e| Error::Network(e.to_string()))?,
+            Err(_) => return Err(Error::Network("it takes nothing any more".to_owned())),
+        },
         Effect::Sign(payload) => {
             let signed = replica.run(move |engine| Ok(engine.sign_session(payload))).await?;
             return Ok(Some(Input::Signed(signed)));
@@ -188,7 +197,12 @@ async fn carry_out(
         Effect::Receive(entries) => {
             let cursor = (entries.compartment, entries.upto);
             let received = replica.run(move |engine| engine.receive(entries.entries, Some(cursor))).await?;
+            let spoilt = received.warnings.iter().find(|_| received.is_spoilt()).map(ToString::to_string);
             report.received.add(received);
+            // Going on would move the cursor past what is still to be had.
+            if let Some(why) = spoilt {
+                return Err(Error::RelayMisbehaved(Misbehaviour::NotGenuine(why)));
+            }
         }
         Effect::Kept { keys, receipt } => {
             report.sent += keys.len();

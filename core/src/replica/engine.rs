@@ -79,6 +79,8 @@ pub(super) struct Group {
     pub relay: RelayMemory,
     /// Entries in the outbox by document.
     pub unsent: HashMap<DocumentId, u32>,
+    /// Documents of which the relay refused a part for good.
+    pub refused: BTreeSet<DocumentId>,
     pub next_outbox: u64,
     pub next_receipt: u64,
     pub next_roll: u64,
@@ -180,7 +182,8 @@ impl Engine {
                     disk::decode_entry(&entry.ok_or_else(|| Error::store_damaged(&"a roll entry is gone"))?)?;
                 let placed = match &mut roll {
                     None => Roll::found(&entry).map(|new| roll = Some(new)),
-                    Some(roll) => roll.insert(&entry).map(|_| ()),
+                    // One that is no operation is set aside, and harms nothing here.
+                    Some(roll) => roll.insert(&entry).map(|_| ()).or(Ok(())),
                 };
                 placed.map_err(|e| Error::store_damaged(&e))?;
             }
@@ -205,6 +208,10 @@ impl Engine {
                 *group.unsent.entry(document).or_default() += 1;
             }
         }
+        for (_, row) in self.store.scan(disk::QUARANTINE, &[], None, usize::MAX)? {
+            let row: disk::SetAsideRow = disk::decode(&row)?;
+            group.refused.extend(row.document.filter(|_| row.by_relay));
+        }
         if let Some(bytes) = self.store.get(META, RELAY)? {
             group.relay = disk::decode(&bytes)?;
         }
@@ -222,6 +229,7 @@ impl Engine {
             senders: HashMap::new(),
             relay: RelayMemory::default(),
             unsent: HashMap::new(),
+            refused: BTreeSet::new(),
             next_outbox: disk::next_number(&*self.store, OUTBOX)?,
             next_receipt: disk::next_number(&*self.store, disk::RECEIPTS)?,
             next_roll: disk::next_number(&*self.store, ROLL)?,
@@ -454,8 +462,10 @@ impl Engine {
                     continue;
                 }
                 let purpose = SealPurpose::EpochChain { compartment: row.id, old, new: id };
-                if let Ok(secret) = key.open(&purpose, &previous.sealed) {
-                    group.epoch_keys.insert((row.id, old), Agreement::from_secret(secret));
+                let opened = key.open(&purpose, &previous.sealed).map(Agreement::from_secret);
+                if let Some(old_key) = opened.ok().filter(|key| EpochId::of(old.number, key.public()) == old)
+                {
+                    group.epoch_keys.insert((row.id, old), old_key);
                 }
             }
         }
@@ -503,6 +513,11 @@ impl Engine {
     pub fn check_vault(&self) -> Result<(), Error> {
         self.vault.secret()?;
         Ok(())
+    }
+
+    /// Reads everything again from the disk before the next call.
+    pub(super) fn distrust_memory(&mut self) {
+        self.stale = true;
     }
 
     /// Grows with every entry that is queued for the relay.

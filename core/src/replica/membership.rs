@@ -111,9 +111,7 @@ impl Engine {
     /// # Errors
     /// [`Error::HasGroup`] if it belongs to one already; errors of the store.
     pub fn found(&mut self) -> Result<GroupInfo, Error> {
-        if self.fresh().is_ok() {
-            return Err(Error::HasGroup);
-        }
+        self.must_be_free()?;
         let template = watch_template();
         let role = RoleId(roles::ROLE_COORDINATOR);
         let device = (self.device_id(), *self.identity.agreement.public());
@@ -147,6 +145,14 @@ impl Engine {
         self.abandon(outcome)?;
         self.absorb_keys();
         self.info()
+    }
+
+    fn must_be_free(&mut self) -> Result<(), Error> {
+        match self.fresh() {
+            Ok(_) => Err(Error::HasGroup),
+            Err(Error::NoGroup) => Ok(()),
+            Err(why) => Err(why),
+        }
     }
 
     /// What this device hands to a coordinator in order to be admitted.
@@ -196,7 +202,7 @@ impl Engine {
             // Not even a coordinator reads it: a new epoch begins for the newcomer and the readers there are.
             let mut readers = reader_devices(&state, compartment);
             readers.push(newcomer);
-            let number = newest.map_or(0, |epoch| epoch.number + 1);
+            let number = newest.map_or(0, |epoch| epoch.number.saturating_add(1));
             rotations.push(self.rotation(compartment, number, None, &readers)?);
         }
         let certificates = vec![ByteVec::from(certificate.as_bytes().to_vec())];
@@ -229,9 +235,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Admission`] if it is not genuine or names somebody else; [`Error::HasGroup`].
     pub fn join(&mut self, admission: &Admission) -> Result<GroupInfo, Error> {
-        if self.fresh().is_ok() {
-            return Err(Error::HasGroup);
-        }
+        self.must_be_free()?;
         let refuse = |why: &dyn std::fmt::Display| Error::Admission(why.to_string());
         let entries: Result<Vec<_>, _> = admission.roll.iter().cloned().map(Received::parse).collect();
         let mut entries = entries.map_err(|e| refuse(&e))?.into_iter();
@@ -376,15 +380,16 @@ impl Engine {
     ) -> Result<Rotation, Error> {
         let key = Agreement::draw(&mut self.rng);
         let epoch = EpochId::of(number, key.public());
-        let grants: Result<Vec<_>, _> =
-            readers.iter().map(|reader| self.grant(compartment, epoch, &key, *reader)).collect();
+        // A device with an unusable key harms itself, and not the others' rotation.
+        let grants =
+            readers.iter().filter_map(|reader| self.grant(compartment, epoch, &key, *reader).ok()).collect();
         let previous = previous.map(|(old, old_key)| {
             let purpose = SealPurpose::EpochChain { compartment, old, new: epoch };
             seal(&mut self.rng, key.public(), &purpose, old_key.secret())
                 .map(|sealed| crate::roll::operation::PreviousKey { epoch: old, sealed })
         });
         let previous = previous.transpose().map_err(|e| Error::Admission(e.to_string()))?;
-        Ok(Rotation { compartment, number, public: *key.public(), grants: grants?, previous })
+        Ok(Rotation { compartment, number, public: *key.public(), grants, previous })
     }
 
     fn grant(

@@ -9,7 +9,7 @@ use super::disk::{
 };
 use super::engine::{Engine, SENDERS, sender_row};
 use super::error::Error;
-use super::view::{Part, project};
+use super::view::{Part, Projection, project};
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, Incarnation, RelayId, cbor, limits};
 use crate::document::{AuthoredChange, Document, is_created_by};
 use crate::entry::plaintext::{Content, Form};
@@ -20,7 +20,7 @@ use crate::roll::State;
 use crate::storage::{Batch, Store};
 use crate::sync::SignedReceipt;
 use crate::sync::frame::{LogHeight, OwnHead, Refused};
-use crate::sync::inbox::{Logs, Verdict, judge};
+use crate::sync::inbox::{Logs, PASTS_MAX, Quarantine, Verdict, judge};
 use crate::sync::session::{Budget, Outgoing, Plan};
 use crate::watch::Kind;
 use crate::watch::kinds::rule;
@@ -38,6 +38,8 @@ pub struct Received {
     pub set_aside: usize,
     /// What somebody did wrong.
     pub warnings: Vec<Warning>,
+    /// Too much waited for what never came: everything is to be fetched again.
+    pub start_over: bool,
 }
 
 /// Something that no honest party does. Nothing else is disturbed by it.
@@ -70,8 +72,17 @@ impl Received {
         self.waiting += more.waiting;
         self.set_aside += more.set_aside;
         self.warnings.extend(more.warnings);
+        self.start_over |= more.start_over;
+    }
+
+    /// Whether something came that is not genuine: the good copy is still to be had, so the cursor stays.
+    pub fn is_spoilt(&self) -> bool {
+        self.warnings.iter().any(|warning| matches!(warning, Warning::NotGenuine(_)))
     }
 }
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 struct StoreLogs<'a>(&'a dyn Store);
 
@@ -97,10 +108,19 @@ struct NewPart {
     change: AuthoredChange,
 }
 
+/// What a document's changes amount to.
+enum Outcome {
+    /// They can be read; a row shows it, unless the kind is of a later version.
+    Content(Option<Projection>),
+    /// Others, which they build on, have not arrived.
+    Incomplete,
+}
+
 #[derive(Default)]
 struct Arrivals {
     parts: BTreeMap<DocumentId, (Kind, Vec<NewPart>)>,
     pasts: HashMap<Vec<EntryHash>, Option<Arc<State>>>,
+    sender_rows: BTreeSet<Vec<u8>>,
     new_keys: bool,
 }
 
@@ -118,7 +138,9 @@ impl Engine {
         self.fresh()?;
         let mut batch = Batch::default();
         let outcome = self.take_in(&mut batch, wires).and_then(|report| {
-            if let Some((compartment, upto)) = cursor {
+            if report.start_over {
+                self.forget_cursors(&mut batch)?;
+            } else if let Some((compartment, upto)) = cursor.filter(|_| !report.is_spoilt()) {
                 Self::put_cursor(&mut batch, compartment, upto);
             }
             self.apply(batch)?;
@@ -132,6 +154,10 @@ impl Engine {
         let mut entries = Vec::with_capacity(wires.len());
         for wire in wires {
             match ReceivedEntry::parse(wire) {
+                // Its hash would stay good, and the copy with the body would be taken for known.
+                Ok(entry) if entry.body().is_none() && !self.is_expired(&entry) => {
+                    report.warnings.push(Warning::NotGenuine("an entry's body was taken away".to_owned()));
+                }
                 Ok(entry) => entries.push(entry),
                 Err(why) => report.warnings.push(Warning::NotGenuine(why.to_string())),
             }
@@ -146,21 +172,22 @@ impl Engine {
         let roll_grew = !Arc::ptr_eq(&roll, &self.group()?.roll);
         self.fresh()?.roll = roll;
         let mut arrivals = Arrivals::default();
+        let mut overflowing = Vec::new();
         if roll_grew {
             self.absorb_keys();
             arrivals.new_keys = true;
         }
         let mut waiting_now = waiting.len();
+        let mut waiting_bytes: usize = waiting.iter().map(|(_, bytes)| bytes.len()).sum();
         for (at, verdict) in verdicts {
             if let Some((key, _)) = at.checked_sub(fresh).and_then(|at| waiting.get(at))
                 && !matches!(verdict, Verdict::Wait(..))
             {
                 batch.delete(WAITING, key.clone());
-                waiting_now -= 1;
             }
             match verdict {
                 Verdict::Keep(entry) => {
-                    self.keep(batch, &entry)?;
+                    self.keep(batch, &entry, false)?;
                     report.kept += 1;
                     if let Some(reason) = self.take_effect(batch, &entry, &mut arrivals)? {
                         set_aside(batch, &entry, &reason);
@@ -168,7 +195,7 @@ impl Engine {
                     }
                 }
                 Verdict::Quarantine(entry, why) => {
-                    self.keep(batch, &entry)?;
+                    self.keep(batch, &entry, matches!(why, Quarantine::Roll(_)))?;
                     set_aside(batch, &entry, &why.to_string());
                     report.set_aside += 1;
                 }
@@ -176,12 +203,9 @@ impl Engine {
                 Verdict::Wait(entry, _) => {
                     if at < fresh {
                         waiting_now += 1;
-                        if waiting_now > limits::WAITING_ENTRIES_MAX {
-                            return Err(Error::RelayRefused(
-                                "it hands out entries whose causes it keeps back; try again later".to_owned(),
-                            ));
-                        }
+                        waiting_bytes += entry.bytes();
                         batch.put(WAITING, disk::hash_key(entry.hash()), entry.to_bytes());
+                        overflowing.push(entry.hash());
                     }
                     report.waiting += 1;
                 }
@@ -196,6 +220,13 @@ impl Engine {
                 Verdict::Refuse(_, why) => report.warnings.push(Warning::NotGenuine(why.to_string())),
             }
         }
+        if waiting_now > limits::WAITING_ENTRIES_MAX || waiting_bytes > limits::WAITING_BYTES_MAX {
+            // Whoever sent them can invent more. The honest ones among them are fetched again from the beginning.
+            waiting.iter().for_each(|(key, _)| batch.delete(WAITING, key.clone()));
+            overflowing.iter().for_each(|hash| batch.delete(WAITING, disk::hash_key(*hash)));
+            report.warnings.push(Warning::Withheld { entries: waiting_now });
+            report.start_over = true;
+        }
         if arrivals.new_keys {
             self.retry_unopened(batch, &mut arrivals, &mut report)?;
         }
@@ -203,13 +234,14 @@ impl Engine {
         Ok(report)
     }
 
-    fn keep(&mut self, batch: &mut Batch, entry: &Verified) -> Result<(), Error> {
+    /// Stores a verified entry. One that is `no_operation` is not part of the roll, wherever it stands.
+    fn keep(&mut self, batch: &mut Batch, entry: &Verified, no_operation: bool) -> Result<(), Error> {
         let log = LogId::of(entry);
         if log.device == self.device_id() {
             return Err(Error::RolledBack);
         }
         batch.put(ENTRIES, disk::entry_key(log, entry.header().seq), entry.to_bytes());
-        if log.compartment == CompartmentId::ROLL {
+        if log.compartment == CompartmentId::ROLL && !no_operation {
             self.put_roll_row(batch, entry)?;
         }
         Ok(())
@@ -226,9 +258,14 @@ impl Engine {
         let header = entry.header();
         match (header.kind, header.epoch) {
             (EntryKind::SENDER_KEY, Some(epoch)) => {
-                batch.put(SENDERS, sender_row(log, epoch), header.seq.to_be_bytes());
-                self.absorb_sender(entry);
-                arrivals.new_keys = true;
+                // The first stands: a second would take from readers what was written under it.
+                let row = sender_row(log, epoch);
+                if !arrivals.sender_rows.contains(&row) && self.store.get(SENDERS, &row)?.is_none() {
+                    batch.put(SENDERS, row.clone(), header.seq.to_be_bytes());
+                    arrivals.sender_rows.insert(row);
+                    self.absorb_sender(entry);
+                    arrivals.new_keys = true;
+                }
                 Ok(None)
             }
             (EntryKind::SEALED, Some(epoch)) => {
@@ -258,6 +295,9 @@ impl Engine {
         let kind = Kind(content.kind);
         let heads = &header.roll_heads;
         if !arrivals.pasts.contains_key(heads) {
+            if arrivals.pasts.len() >= PASTS_MAX {
+                arrivals.pasts.clear();
+            }
             arrivals.pasts.insert(heads.clone(), self.group()?.roll.state_at(heads));
         }
         let past = arrivals.pasts.get(heads).and_then(Option::as_ref);
@@ -333,10 +373,15 @@ impl Engine {
                     changes.extend(self.change_of(&entry)?);
                 }
             }
-            changes.extend(parts.iter().map(|new| new.change.clone()));
-            let projection = Document::load(self.device_id(), changes).and_then(|d| project(kind, &d));
-            match projection {
-                Ok(projection) => {
+            let (accepted, outcome) = self.fit(kind, changes, parts, batch, report);
+            let parts = accepted;
+            match outcome {
+                Outcome::Incomplete => {
+                    for new in &parts {
+                        batch.put(DOCUMENTS, disk::part_key(id, new.log, new.seq), Vec::new());
+                    }
+                }
+                Outcome::Content(projection) => {
                     for new in &parts {
                         batch.put(DOCUMENTS, disk::part_key(id, new.log, new.seq), Vec::new());
                     }
@@ -345,16 +390,49 @@ impl Engine {
                         self.put_row(batch, id, kind, &authors, projection)?;
                     }
                 }
-                Err(why) => {
-                    for new in &parts {
-                        let row = SetAsideRow { reason: why.to_string(), by_relay: false };
-                        batch.put(QUARANTINE, disk::entry_key(new.log, new.seq), cbor::encode(&row));
-                        report.set_aside += 1;
-                    }
-                }
             }
         }
         Ok(())
+    }
+
+    /// Adds parts to what a document has, each for itself if not all together, and sets aside those that do not fit.
+    fn fit(
+        &self,
+        kind: Kind,
+        mut changes: Vec<AuthoredChange>,
+        parts: Vec<NewPart>,
+        batch: &mut Batch,
+        report: &mut Received,
+    ) -> (Vec<NewPart>, Outcome) {
+        let with = |changes: &[AuthoredChange], more: &[&NewPart]| {
+            let more = more.iter().map(|new| new.change.clone());
+            let mut document = Document::load(self.device_id(), changes.iter().cloned().chain(more))?;
+            match project(kind, &document) {
+                Ok(projection) => Ok(Outcome::Content(projection)),
+                // What it builds on may still come, from another log.
+                Err(_) if document.lacks_changes() => Ok(Outcome::Incomplete),
+                Err(why) => Err(why),
+            }
+        };
+        if let Ok(outcome) = with(&changes, &parts.iter().collect::<Vec<_>>()) {
+            return (parts, outcome);
+        }
+        let (mut accepted, mut last) = (Vec::new(), Outcome::Incomplete);
+        for new in parts {
+            match with(&changes, &[&new]) {
+                Ok(outcome) => {
+                    last = outcome;
+                    changes.push(new.change.clone());
+                    accepted.push(new);
+                }
+                Err(why) => {
+                    let row = SetAsideRow { reason: why.to_string(), by_relay: false, document: None };
+                    batch.put(QUARANTINE, disk::entry_key(new.log, new.seq), cbor::encode(&row));
+                    report.set_aside += 1;
+                }
+            }
+        }
+        (accepted, last)
     }
 
     /// What a session with the relay begins from.
@@ -412,14 +490,25 @@ impl Engine {
         group.relay.incarnation = Some(incarnation);
         group.relay.checkpoint = None;
         group.relay.receipted = None;
-        let compartments: Vec<_> =
-            group.roll.state().template().compartments.iter().map(|row| row.id).collect();
         let mut batch = Batch::default();
-        for compartment in compartments {
-            Self::put_cursor(&mut batch, compartment, 0);
+        for (key, _) in self.store.scan(WAITING, &[], None, usize::MAX)? {
+            batch.delete(WAITING, key);
         }
+        self.forget_cursors(&mut batch)?;
         self.put_relay(&mut batch)?;
         self.apply(batch)
+    }
+
+    fn forget_cursors(&self, batch: &mut Batch) -> Result<(), Error> {
+        for row in &self.state()?.template().compartments {
+            Self::put_cursor(batch, row.id, 0);
+        }
+        Ok(())
+    }
+
+    fn is_expired(&self, entry: &ReceivedEntry) -> bool {
+        let today = self.clock.now_ms() / DAY_MS;
+        entry.header().expiry_day.is_some_and(|day| u64::from(day) < today)
     }
 
     /// Keeps a checkpoint that was proven to continue the ones before.
@@ -427,7 +516,9 @@ impl Engine {
     /// # Errors
     /// Errors of the store.
     pub fn keep_checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
-        self.fresh()?.relay.checkpoint = Some(checkpoint);
+        let group = self.fresh()?;
+        group.relay.checkpoint = Some(checkpoint);
+        group.relay.receipted = None;
         let mut batch = Batch::default();
         self.put_relay(&mut batch)?;
         self.apply(batch)
@@ -494,7 +585,7 @@ impl Engine {
         let logs_here = StoreLogs(&*self.store);
         for log in logs {
             let Some(head) = logs_here.head(log)? else { continue };
-            let first = theirs.get(&log).map_or(0, |theirs| theirs.seq + 1);
+            let first = theirs.get(&log).map_or(0, |theirs| theirs.seq.saturating_add(1));
             order.extend((first..=head.seq).map(|seq| (log, seq)));
         }
         let mut placed = BTreeSet::new();
@@ -522,14 +613,19 @@ impl Engine {
         let received = ReceivedRow { received_ms: receipt.receipt().received_ms, receipt: number };
         for key in keys {
             if let Some(row) = self.leave_outbox(&mut batch, *key)? {
-                batch.put(RECEIVED, disk::entry_key(row.log, row.seq), cbor::encode(&received));
+                let key = disk::entry_key(row.log, row.seq);
+                batch.put(RECEIVED, key.clone(), cbor::encode(&received));
+                if self.store.get(QUARANTINE, &key)?.is_some_and(|row| is_by_relay(&row)) {
+                    batch.delete(QUARANTINE, key);
+                }
+                if let Some(document) = row.document {
+                    self.fresh()?.refused.remove(&document);
+                }
             }
         }
+        // The first receipt since the last proof stays until the next proof covers it.
         let checkpoint = receipt.receipt().checkpoint;
-        let group = self.fresh()?;
-        if group.relay.receipted.is_none_or(|old| old.size < checkpoint.size) {
-            group.relay.receipted = Some(checkpoint);
-        }
+        self.fresh()?.relay.receipted.get_or_insert(checkpoint);
         self.put_relay(&mut batch)?;
         self.apply(batch)
     }
@@ -542,7 +638,8 @@ impl Engine {
         self.fresh()?;
         let mut batch = Batch::default();
         if let Some(row) = self.leave_outbox(&mut batch, key)? {
-            let aside = SetAsideRow { reason: why.reason.clone(), by_relay: true };
+            let aside = SetAsideRow { reason: why.reason.clone(), by_relay: true, document: row.document };
+            self.fresh()?.refused.extend(row.document);
             batch.put(QUARANTINE, disk::entry_key(row.log, row.seq), cbor::encode(&aside));
         }
         self.apply(batch)
@@ -583,8 +680,12 @@ impl Engine {
     }
 }
 
+fn is_by_relay(row: &[u8]) -> bool {
+    cbor::decode::<SetAsideRow>(row).is_ok_and(|row| row.by_relay)
+}
+
 fn set_aside(batch: &mut Batch, entry: &Verified, reason: &str) {
-    let row = SetAsideRow { reason: reason.to_owned(), by_relay: false };
+    let row = SetAsideRow { reason: reason.to_owned(), by_relay: false, document: None };
     let key = disk::entry_key(LogId::of(entry), entry.header().seq);
     batch.put(QUARANTINE, key, cbor::encode(&row));
 }

@@ -356,6 +356,59 @@ fn keys_rotate_and_a_newcomer_reads_back_through_the_chain() {
     assert!(matches!(vic.rotate(group), Err(Error::Role(_))));
 }
 
+/// A stranger with a key of their own signs junk for the roll: nobody cites it, and the store opens all the same.
+#[test]
+fn junk_in_the_roll_is_cited_by_nobody_and_breaks_no_store() {
+    let Town { mut carla, mut vera, .. } = town();
+    let group = carla.group_id().unwrap();
+    let stranger = ed25519_dalek::SigningKey::from_bytes(&[77; 32]);
+    let owner = ed25519_dalek::SigningKey::from_bytes(&[78; 32]);
+    let certificate = crate::entry::Certificate::issue(&owner, &stranger, [9; 32]);
+    let mut slot = crate::entry::seal::Slot {
+        group: Some(group),
+        compartment: crate::base::CompartmentId::ROLL,
+        head: None,
+        claimed_ms: 0,
+        expiry_day: None,
+        roll_heads: carla.group().unwrap().roll.heads(),
+        checkpoint: None,
+    };
+    let write = |slot: &crate::entry::seal::Slot, kind, body: &[u8]| {
+        crate::entry::seal::write_clear(&stranger, slot, kind, None, body.to_vec()).unwrap()
+    };
+    let first = write(&slot, crate::entry::Kind::CERTIFICATE, certificate.as_bytes());
+    slot.head = Some(crate::entry::LogHead { seq: 0, hash: first.hash() });
+    let junk = write(&slot, crate::entry::Kind::OPERATION, b"junk");
+    let before = carla.group().unwrap().roll.heads();
+    carla.receive(vec![first.wire().clone(), junk.wire().clone()], None).unwrap();
+    assert_eq!(carla.group().unwrap().roll.heads(), before);
+    let id = carla.record(draft("after the junk")).unwrap();
+    let mut carla = Engine::open(environment(1, Arc::clone(&carla.store))).unwrap();
+    assert!(carla.get(id).is_ok());
+    hand(&carla, &mut vera);
+    assert_eq!(texts(&vera, Kind::OBSERVATION), ["after the junk"]);
+}
+
+/// A coordinator's case under the identity of a volunteer's observation changes nothing of the observation.
+#[test]
+fn nobody_takes_a_document_over_by_calling_it_another_kind() {
+    let Town { mut carla, mut vic, .. } = town();
+    let id = vic.record(draft("vic's words")).unwrap();
+    hand(&vic, &mut carla);
+    let mut document = crate::document::Document::new(carla.device_id());
+    let case = crate::watch::Case { title: "taken over".into(), ..Default::default() };
+    let bytes = document.write(&case).unwrap().unwrap().bytes().to_vec();
+    let form = crate::entry::plaintext::Form::CHANGE;
+    let content = crate::entry::plaintext::Content { document: id, kind: Kind::CASE.0, form, bytes };
+    let mut batch = crate::storage::Batch::default();
+    let group = crate::base::CompartmentId(roles::COMPARTMENT_GROUP);
+    carla.append_content(&mut batch, group, &content).unwrap();
+    carla.apply(batch).unwrap();
+    let report = hand(&carla, &mut vic);
+    assert_eq!(report.set_aside, 1);
+    assert_eq!(texts(&vic, Kind::OBSERVATION), ["vic's words"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 

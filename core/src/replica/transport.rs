@@ -31,7 +31,7 @@ pub trait Connection: Send {
     /// [`TransportError`] if the connection is gone.
     fn send(&mut self, message: Vec<u8>) -> Boxed<'_, Result<(), TransportError>>;
 
-    /// The next message; none when the other side has closed. May be dropped and called again without losing one.
+    /// The next message, empty if it is but a sign of life; none when the other side has closed. May be dropped and called again without losing one.
     ///
     /// # Errors
     /// [`TransportError`] if the connection broke.
@@ -110,7 +110,8 @@ impl Connection for WebSocket {
                     None | Some(Ok(Message::Close(_))) => return Ok(None),
                     Some(Ok(Message::Binary(bytes))) => return Ok(Some(bytes.into())),
                     // The library answers pings by itself; text has no meaning here.
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Text(_) | Message::Frame(_))) => {}
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(Some(Vec::new())),
+                    Some(Ok(Message::Text(_) | Message::Frame(_))) => {}
                     Some(Err(why)) => return Err(TransportError(why.to_string())),
                 }
             }

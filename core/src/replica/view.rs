@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRow, SetAsideRow};
-use super::engine::Engine;
+use super::engine::{Engine, Group};
 use super::error::Error;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId, cbor};
 use crate::document::{BadDocument, Document, is_created_by};
@@ -65,6 +65,8 @@ pub enum Delivery {
     OnPhone,
     /// The relay has acknowledged all of it.
     AtRelay,
+    /// The relay refuses some of it for good: the reason is among what is set aside.
+    Refused,
 }
 
 /// Which rows to list.
@@ -374,7 +376,7 @@ impl Engine {
         }
         rows.sort_by(|a, b| b.updated_ms.cmp(&a.updated_ms).then(a.id.cmp(&b.id)));
         rows.truncate(filter.rows_max.unwrap_or(usize::MAX));
-        let delivery = |row: &Row| delivery(group.unsent.contains_key(&row.id));
+        let delivery = |row: &Row| group.delivery(row.id);
         Ok(rows
             .into_iter()
             .map(|row| {
@@ -405,7 +407,7 @@ impl Engine {
         }
         let history = self.history(id)?;
         let steps = self.steps(&row, &history, &about)?;
-        let delivery = delivery(self.group()?.unsent.contains_key(&id));
+        let delivery = self.group()?.delivery(id);
         Ok(Detail { row, delivery, content, history, about, steps })
     }
 
@@ -502,7 +504,7 @@ impl Engine {
         let mut rows = Vec::new();
         for (key, bytes) in self.store.scan(QUARANTINE, &[], None, usize::MAX)? {
             let Some((log, seq)) = disk::parse_entry_key(&key) else { continue };
-            let SetAsideRow { reason, by_relay } = disk::decode(&bytes)?;
+            let SetAsideRow { reason, by_relay, .. } = disk::decode(&bytes)?;
             rows.push(SetAside { compartment: log.compartment, device: log.device, seq, reason, by_relay });
         }
         Ok(rows)
@@ -518,6 +520,15 @@ fn answer(row: &Row) -> Option<Step> {
     })
 }
 
-fn delivery(unsent: bool) -> Delivery {
-    if unsent { Delivery::OnPhone } else { Delivery::AtRelay }
+impl Group {
+    /// Whether a document has left the phone.
+    pub(super) fn delivery(&self, id: DocumentId) -> Delivery {
+        if self.refused.contains(&id) {
+            Delivery::Refused
+        } else if self.unsent.contains_key(&id) {
+            Delivery::OnPhone
+        } else {
+            Delivery::AtRelay
+        }
+    }
 }

@@ -108,10 +108,20 @@ impl Roll {
             Some(_) => self.state_at(&parents).is_some_and(|past| past.governs(author)),
         };
         let depth = parents.iter().filter_map(|p| self.nodes.get(p)).map(|n| n.depth + 1).max().unwrap_or(0);
-        for parent in &parents {
-            self.heads.remove(parent);
+        // What has no effect is cited by nobody: else a stranger's entry, which honest relays refuse, would keep
+        // everything that cites it from them.
+        let cited = match certificates.first() {
+            Some(own) if operation.is_none() => {
+                self.state_at(&parents).is_some_and(|past| past.member(own.claims().member).is_some())
+            }
+            Some(_) | None => counts,
+        };
+        if cited {
+            for parent in &parents {
+                self.heads.remove(parent);
+            }
+            self.heads.insert(hash);
         }
-        self.heads.insert(hash);
         let newest = self.nodes.iter().map(|(hash, node)| (node.depth, *hash)).max();
         let node = Node { author, depth, parents, operation, certificates, counts };
         let in_order = newest.is_none_or(|newest| newest < (depth, hash));

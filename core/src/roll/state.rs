@@ -83,13 +83,18 @@ impl State {
         if self.template.compartment(rotation.compartment).is_none() {
             return;
         }
-        self.epochs.entry(rotation.compartment).or_default().entry(rotation.epoch()).or_insert_with(|| {
-            Epoch {
-                public: rotation.public,
-                grants: rotation.grants.clone(),
-                previous: rotation.previous.clone(),
-            }
+        let epochs = self.epochs.entry(rotation.compartment).or_default();
+        // One step at a time: a leap to the last number would leave no room for anybody's next.
+        let next = epochs.last_key_value().map_or(0, |(newest, _)| newest.number.saturating_add(1));
+        if rotation.number > next {
+            return;
+        }
+        let epoch = epochs.entry(rotation.epoch()).or_insert_with(|| Epoch {
+            public: rotation.public,
+            grants: Vec::new(),
+            previous: rotation.previous.clone(),
         });
+        epoch.grants.extend(rotation.grants.iter().cloned());
     }
 
     fn grant(&mut self, grant: &Grant) {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::base::{CompartmentId, EntryHash, GroupId};
-use crate::entry::chain::{BadLink, verify_one, verify_run};
-use crate::entry::{LogHead, LogId, Received, Verified};
+use crate::entry::chain::{BadLink, certificate_of, verify_one, verify_run};
+use crate::entry::{Kind, LogHead, LogId, Received, Verified};
 use crate::roll::{Inserted, Roll, State};
 
 /// What the judge asks its store: how far it has each log.
@@ -61,6 +61,9 @@ pub enum Quarantine {
     /// The author's role may not write into the compartment.
     #[error("the role of its author may not write there")]
     Role,
+    /// It begins a log with a certificate that names somebody else than the roll does.
+    #[error("its certificate names another member than the roll")]
+    Certificate,
     /// A roll entry that cannot be read.
     #[error("it breaks a rule of the roll: {0}")]
     Roll(String),
@@ -111,6 +114,9 @@ pub fn judge<L: Logs>(
     Ok(judge.verdicts)
 }
 
+/// States of the roll remembered at once: one serves nearly all entries of a frame, and each may be large.
+pub const PASTS_MAX: usize = 16;
+
 struct Judge<'a, L> {
     roll: &'a mut Arc<Roll>,
     logs: &'a L,
@@ -136,6 +142,17 @@ impl<L: Logs> Judge<'_, L> {
         log: LogId,
         places: &mut BTreeMap<u64, Vec<(usize, Received)>>,
     ) -> Result<(), L::Error> {
+        while self.advance_once(group, log, places)? {}
+        Ok(())
+    }
+
+    /// Judges one run; answers whether another can be judged now.
+    fn advance_once(
+        &mut self,
+        group: GroupId,
+        log: LogId,
+        places: &mut BTreeMap<u64, Vec<(usize, Received)>>,
+    ) -> Result<bool, L::Error> {
         let head = self.head(log)?;
         let next = head.map_or(0, |head| head.seq.saturating_add(1));
         let later = places.split_off(&next);
@@ -160,7 +177,7 @@ impl<L: Logs> Judge<'_, L> {
             seq += 1;
         }
         if run.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let outcome = verify_run(group, head, run);
         let mut at = places_of_run.into_iter();
@@ -177,14 +194,9 @@ impl<L: Logs> Judge<'_, L> {
         for (at, rival) in rivals {
             self.compare(log, at, rival)?;
         }
-        // What arrived twice, or behind a bad entry, can be judged in the next round.
-        if places.first_key_value().is_some_and(|(seq, c)| {
-            *seq <= self.heads.get(&log).copied().flatten().map_or(0, |h| h.seq + 1)
-                && c.first().is_some_and(|(_, e)| self.roll.knows(&e.header().roll_heads))
-        }) {
-            return self.advance(group, log, places);
-        }
-        Ok(())
+        let next = self.heads.get(&log).copied().flatten().map_or(0, |head| head.seq.saturating_add(1));
+        let first = places.first_key_value();
+        Ok(first.is_some_and(|(seq, c)| *seq <= next && c.first().is_some_and(|(_, e)| self.causes_known(e))))
     }
 
     fn causes_known(&self, entry: &Received) -> bool {
@@ -203,9 +215,15 @@ impl<L: Logs> Judge<'_, L> {
         let (device, compartment) = (entry.header().device, entry.header().compartment);
         let heads = &entry.header().roll_heads;
         if !self.pasts.contains_key(heads) {
+            if self.pasts.len() >= PASTS_MAX {
+                self.pasts.clear();
+            }
             self.pasts.insert(heads.clone(), self.roll.state_at(heads));
         }
         match self.pasts.get(heads).and_then(Option::as_ref) {
+            Some(past) if !certificate_fits(&entry, past) => {
+                Verdict::Quarantine(entry, Quarantine::Certificate)
+            }
             Some(past) if past.may_write(device, compartment) => Verdict::Keep(entry),
             Some(past) if past.device(device).is_some() => Verdict::Quarantine(entry, Quarantine::Role),
             Some(_) | None => Verdict::Quarantine(entry, Quarantine::UnknownDevice),
@@ -277,4 +295,15 @@ impl<L: Logs> Judge<'_, L> {
         }
         Ok(())
     }
+}
+
+/// Whether the certificate that a log begins with says what the roll says: evidence names its author by it.
+fn certificate_fits(entry: &Received, past: &State) -> bool {
+    if entry.header().kind != Kind::CERTIFICATE {
+        return true;
+    }
+    let claimed = certificate_of(entry).map(|certificate| certificate.claims().member);
+    claimed.is_ok_and(|member| {
+        past.device(entry.header().device).is_none_or(|(device, _)| device.member == member)
+    })
 }

@@ -57,6 +57,8 @@ impl Budget {
 pub enum Input {
     /// A message came in.
     Message(Vec<u8>),
+    /// The relay gave a sign of life that says nothing.
+    Heard,
     /// The proof was signed: COSE_Sign1 of [`Effect::Sign`]'s payload.
     Signed(Vec<u8>),
     /// What the outbox holds behind the key last asked for: in order, with each entry's key and hash.
@@ -164,6 +166,9 @@ pub enum Misbehaviour {
     /// It sent a frame that has no place there.
     #[error("it sent {0} out of turn")]
     OutOfTurn(&'static str),
+    /// It passed on what its author never signed.
+    #[error("{0}")]
+    NotGenuine(String),
     /// It spoke of a compartment that was not asked for, or went backwards.
     #[error("it sent entries that were not asked for")]
     NotAsked,
@@ -196,6 +201,8 @@ pub struct Session {
     announced: bool,
     /// Questions of consistency that are open: the older checkpoints they are about, in the order asked.
     proofs_open: VecDeque<Checkpoint>,
+    /// The checkpoint that the last proof led to.
+    proven: Option<Checkpoint>,
     asked_heads: bool,
     heads_open: bool,
     outbox: Outbox,
@@ -242,6 +249,7 @@ impl Session {
             caught_up: false,
             announced: false,
             proofs_open: VecDeque::new(),
+            proven: None,
             asked_heads: false,
             heads_open: false,
             outbox: Outbox::Unread,
@@ -301,6 +309,7 @@ impl Session {
                     self.queue.extend(entries);
                 }
             }
+            Input::Heard => self.heard_ms = now_ms,
             Input::OutboxGrew => self.outbox_grew = true,
             Input::Tick if now_ms.saturating_sub(self.heard_ms) > SILENCE_MS_MAX => return Err(End::Silence),
             Input::Stop => return Err(End::Stopped),
@@ -372,6 +381,14 @@ impl Session {
                 let new = signed.receipt().checkpoint;
                 if !checkpoint::continues(&old, &new, &proof.hashes) {
                     return Err(Misbehaviour::TwoHistories.into());
+                }
+                // Two proofs must not lead to two ends.
+                if let Some(before) = self.proven.replace(new).filter(|before| *before != new) {
+                    if before.size >= new.size {
+                        return Err(Misbehaviour::TwoHistories.into());
+                    }
+                    self.proofs_open.push_back(before);
+                    self.send(&Frame::AskConsistency(AskConsistency { from: before.size }), effects);
                 }
                 if self.proofs_open.is_empty() {
                     self.keep_checkpoint(new, effects);
@@ -501,14 +518,7 @@ impl Session {
             if !kept.iter().map(|(_, hash)| hash).eq(named) {
                 return Err(Misbehaviour::ReceiptMismatch.into());
             }
-            let checkpoint = receipt.receipt().checkpoint;
             effects.push(Effect::Kept { keys: kept.into_iter().map(|(key, _)| key).collect(), receipt });
-            if self.proofs_open.is_empty()
-                && self.plan.checkpoint.is_none_or(|old| old.size < checkpoint.size)
-            {
-                // The next session's proof of consistency will cover the way from here.
-                self.keep_checkpoint(checkpoint, effects);
-            }
         }
         if lacks_causes && !self.asked_heads {
             self.ask_heads(effects);

@@ -509,6 +509,7 @@ fn list_row((row, delivery): &(Row, Delivery)) -> String {
     let place = match delivery {
         Delivery::OnPhone => "on this phone",
         Delivery::AtRelay => "at the relay",
+        Delivery::Refused => "refused",
     };
     format!(
         "{} | {:24} | {:13} | {}",

@@ -79,26 +79,29 @@ async fn a_withheld_entry_is_noticed_and_what_follows_waits_for_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_altered_entry_is_refused_alone_and_a_good_copy_mends_it() {
-    let meddler = Meddler::with_received({
+    for strip_the_body in [false, true] {
         let mut first = true;
-        move |frame| match frame {
+        let meddler = Meddler::with_received(move |frame| match frame {
             Frame::Entries(mut entries) if entries.compartment.0 == 2 && first => {
                 first = false;
-                let good = Frame::Entries(entries.clone());
                 let last = entries.entries.last_mut().unwrap();
-                let mut signed = last.signed.to_vec();
-                *signed.last_mut().unwrap() ^= 1;
-                last.signed = signed.into();
-                drop(good);
+                if strip_the_body {
+                    last.body = None;
+                } else {
+                    let mut signed = last.signed.to_vec();
+                    *signed.last_mut().unwrap() ^= 1;
+                    last.signed = signed.into();
+                }
                 vec![Frame::Entries(entries)]
             }
             other => vec![other],
-        }
-    });
-    let (_root, relay, _, volunteer) = scene(meddler, 3).await;
-    let report = sync(&volunteer, &relay).await.unwrap();
-    assert!(matches!(report.received.warnings.as_slice(), [Warning::NotGenuine(_)]), "{report:?}");
-    assert_eq!(texts(&volunteer).await, ["observation 0", "observation 1"]);
+        });
+        let (_root, relay, _, volunteer) = scene(meddler, 3).await;
+        assert!(matches!(misbehaviour(sync(&volunteer, &relay).await), Misbehaviour::NotGenuine(_)));
+        assert_eq!(texts(&volunteer).await, ["observation 0", "observation 1"]);
+        assert!(sync(&volunteer, &relay).await.unwrap().caught_up);
+        assert_eq!(texts(&volunteer).await, ["observation 0", "observation 1", "observation 2"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,22 +109,48 @@ async fn another_groups_entries_disturb_nothing() {
     let root = tempfile::tempdir().unwrap();
     let stranger = phone(root.path(), "stranger of another group").await;
     stranger.found().await.unwrap();
-    let foreign = stranger_entries(&stranger).await;
+    let mut foreign = stranger_entries(&stranger).await;
     let meddler = Meddler::with_received(move |frame| match frame {
         Frame::Entries(mut entries) => {
-            entries.entries.splice(0..0, foreign.clone());
+            entries.entries.splice(0..0, std::mem::take(&mut foreign));
             vec![Frame::Entries(entries)]
         }
         other => vec![other],
     });
     let (_root, relay, _, volunteer) = scene(meddler, 1).await;
-    let report = sync(&volunteer, &relay).await.unwrap();
-    assert!(
-        report.received.warnings.iter().all(|w| w.to_string().contains("belongs to group")),
-        "{report:?}"
-    );
-    assert!(!report.received.warnings.is_empty());
+    let what = misbehaviour(sync(&volunteer, &relay).await);
+    assert!(what.to_string().contains("belongs to group"), "{what}");
+    assert!(sync(&volunteer, &relay).await.unwrap().caught_up);
     assert_eq!(texts(&volunteer).await, ["observation 0"]);
+}
+
+/// Inventions that wait for what never comes are thrown out before they fill an old phone, and honest words still arrive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_inventions_blocks_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let honest = relay(&root.path().join("relay")).await;
+    let (coordinator, other) = pair(root.path(), Arc::new(WebSocketTransport::default())).await;
+    for n in 0..1_100 {
+        record(&other, &format!("in order {n:04}")).await;
+    }
+    sync(&other, &honest).await.unwrap();
+    let flooding = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&flooding);
+    let meddler = Meddler::with_received(move |frame| match frame {
+        Frame::Entries(mut entries) if entries.compartment.0 == 2 && switch.load(Ordering::Relaxed) => {
+            entries.entries.retain(|wire| Received::parse(wire.clone()).unwrap().header().seq > 0);
+            vec![Frame::Entries(entries)]
+        }
+        other => vec![other],
+    });
+    let victim = lamppost_scenarios::town::phone_over(root.path(), "victim of a flood", meddler).await;
+    admit(&coordinator, &[(&victim, roles::ROLE_VOLUNTEER)]).await;
+    sync(&coordinator, &honest).await.unwrap();
+    let report = sync(&victim, &honest).await.unwrap();
+    assert!(report.received.start_over, "{:?}", report.received.warnings);
+    flooding.store(false, Ordering::Relaxed);
+    assert!(sync(&victim, &honest).await.unwrap().caught_up);
+    assert_eq!(texts(&victim).await.len(), 1_100);
 }
 
 async fn stranger_entries(stranger: &Replica) -> Vec<lamppost_core::entry::Wire> {
