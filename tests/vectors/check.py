@@ -208,8 +208,6 @@ def run(group, entries):  # [2.4]
             break
         linked.append(entry)
         before = entry
-    if linked and holds(linked[-1].verify):
-        return len(linked)
     return next((n for n, entry in enumerate(linked) if not holds(entry.verify)), len(linked))
 
 
@@ -309,19 +307,22 @@ def operation(entry):
 
 class Roll:  # [4.3]
     def __init__(self, entries):
-        self.nodes, waiting = {}, [entry.verify() for entry in entries]
+        self.nodes, waiting, citable = {}, [entry.verify() for entry in entries], []
         while waiting:
             ready = [e for e in waiting if all(p in self.nodes for p in self.parents(e))]
             demand(ready, "something is missing")
             for entry in ready:
                 depth = max((self.nodes[p][0] + 1 for p in self.parents(entry)), default=0)
                 read = operation(entry)
-                counts = entry.header.get(2) is None or read[0] is None or self.governs(
-                    self.state(self.past(self.parents(entry))), entry.header[4])
+                before = self.state(self.past(self.parents(entry)))
+                founding, own = entry.header.get(2) is None, read[0] is None
+                counts = founding or own or self.governs(before, entry.header[4])
+                if counts and (not own or read[2][0][1] in before["members"]):
+                    citable.append(entry)
                 self.nodes[entry.hash] = (depth, entry, read, counts)
                 waiting.remove(entry)
-        cited = {p for _, entry, _, _ in self.nodes.values() for p in self.parents(entry)}
-        self.heads = sorted(set(self.nodes) - cited)[-16:]
+        cited = {p for entry in citable for p in self.parents(entry)}
+        self.heads = sorted({entry.hash for entry in citable} - cited)[-16:]
 
     @staticmethod
     def parents(entry):
@@ -355,7 +356,8 @@ class Roll:  # [4.3]
             for rotation in {0: fields.get(3), 3: fields.get(0)}.get(code) or []:
                 epoch = (rotation[1], tagged(b"lamppost/1/epoch", rotation[2])[:16])
                 epochs = state["epochs"].setdefault(rotation[0], {})
-                epochs.setdefault(epoch, (rotation[2], list(rotation[3])))
+                if rotation[1] <= max((number + 1 for number, _ in epochs), default=0):
+                    epochs.setdefault(epoch, (rotation[2], []))[1].extend(rotation[3])
             for grant in {1: fields.get(3), 2: fields.get(0)}.get(code) or []:
                 epochs = state["epochs"].get(grant[0], {})
                 if tuple(grant[1]) in epochs:

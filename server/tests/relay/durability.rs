@@ -145,8 +145,9 @@ fn readers_get_what_their_newest_role_may_read_without_their_own() {
     assert!(
         matches!(fetch(&volunteer, GROUP), Reply::Fetched(Some(e)) if e.entries.is_empty() && e.upto == 2)
     );
-    assert!(matches!(fetch(&partner, GROUP), Reply::Refused(why) if why.refusal == Refusal::ROLE));
-    assert!(matches!(fetch(&volunteer, COORDINATORS), Reply::Refused(why) if why.refusal == Refusal::ROLE));
+    // Not refused: they may not have heard of their role yet.
+    assert!(matches!(fetch(&partner, GROUP), Reply::Fetched(None)));
+    assert!(matches!(fetch(&volunteer, COORDINATORS), Reply::Fetched(None)));
     let stranger = Person::new(9);
     assert!(matches!(fetch(&stranger, ROLL), Reply::Refused(why) if why.refusal == Refusal::UNKNOWN_DEVICE));
     assert_eq!(welcome(&relay, &world, &stranger).standing, Standing::UnknownDevice);
