@@ -26,22 +26,32 @@
 //!
 //! Bytes, messages and rules are in `PROTOCOL.md` beside this crate; the code cites its sections.
 //!
-//! # A group of one, offline
+//! # Two phones, offline
 //!
 #![cfg_attr(feature = "device", doc = "```")]
 #![cfg_attr(not(feature = "device"), doc = "```ignore")]
 //! use std::sync::Arc;
 //!
-//! use lamppost_core::replica::{Delivery, Filter, FixedVault, ObservationDraft, Replica};
-//! use lamppost_core::watch::{Observation, When};
+//! use lamppost_core::replica::{Delivery, Error, Filter, FixedVault, ObservationDraft, Replica};
+//! use lamppost_core::watch::{Observation, When, roles};
 //!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
-//! # let directory = tempfile::tempdir().unwrap();
-//! # let directory = directory.path();
-//! // 32 bytes that the app keeps in the phone's keychain.
-//! let vault = Arc::new(FixedVault::new([7; 32]));
-//! let phone = Replica::open(directory, vault).await?;
-//! phone.found().await?;
+//! # let root = tempfile::tempdir().unwrap();
+//! # let root = root.path();
+//! // A directory for each device, and 32 random bytes that its app keeps in the phone's keychain.
+//! let coordinator = Replica::open(root.join("coordinator"), Arc::new(FixedVault::new([1; 32]))).await?;
+//! let volunteer = Replica::open(root.join("volunteer"), Arc::new(FixedVault::new([2; 32]))).await?;
+//!
+//! // At the first start a device belongs to no group; at every later one it knows its own.
+//! let group = match coordinator.info().await {
+//!     Err(Error::NoGroup) => coordinator.found().await?,
+//!     known => known?,
+//! };
+//!
+//! // Both are bytes that hold no secret, to be shown as a code or sent: `as_bytes`, `to_bytes`, `from_bytes`.
+//! let request = volunteer.request().await?;
+//! let admission = coordinator.admit(request, roles::VOLUNTEER).await?;
+//! assert_eq!(volunteer.join(admission).await?.group, group.group);
 //!
 //! let observation = Observation {
 //!     when: When { start_ms: 1_779_990_000_000, precision: "hour".into(), ..When::default() },
@@ -51,14 +61,22 @@
 //!     basis: "saw".into(),
 //!     ..Observation::default()
 //! };
-//! let id = phone.record(ObservationDraft { observation, sealed: None }).await?;
+//! let id = volunteer.record(ObservationDraft { observation, sealed: None }).await?;
 //!
-//! let listed = phone.list(Filter::default()).await?;
+//! let listed = volunteer.list(Filter::default()).await?;
 //! assert_eq!(listed[0].0.id, id);
 //! assert_eq!(listed[0].1, Delivery::OnPhone);
-//! # Ok::<_, lamppost_core::replica::Error>(())
+//! # Ok::<_, Error>(())
 //! # }).unwrap();
 //! ```
+//!
+//! Codes such as `public_way` are keys of the lists in `src/watch/codes/*.json`; `watch::codes` gives each as a
+//! `Catalogue` with its labels. The program in the repository's `README.md` goes on from here with a relay, and is
+//! compiled with these examples.
+
+#[cfg(all(doctest, feature = "device"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
 
 pub mod base;
 #[cfg(feature = "device")]

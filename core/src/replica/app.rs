@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
 
 use super::clock::SystemClock;
-use super::driver::{self, LinkState, SyncReport};
+use super::driver::{self, LinkState};
+use super::effects::SyncReport;
 use super::engine::{Engine, Environment};
 use super::error::Error;
 use super::feed::{Feed, Feeds};
@@ -43,8 +44,8 @@ impl Replica {
     ///
     /// # Errors
     /// [`Error::Store`] if the directory cannot be used, [`Error::WrongVault`] if it belongs to another keychain.
-    pub async fn open(directory: &Path, vault: Arc<dyn Vault>) -> Result<Self, Error> {
-        Self::open_over(directory, vault, Arc::new(WebSocketTransport::default())).await
+    pub async fn open(directory: impl AsRef<Path>, vault: Arc<dyn Vault>) -> Result<Self, Error> {
+        Self::open_over(directory.as_ref(), vault, Arc::new(WebSocketTransport::default())).await
     }
 
     /// As [`Replica::open`], over a network of one's own.

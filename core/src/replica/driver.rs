@@ -7,27 +7,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::app::Replica;
+use super::effects::SyncReport;
 use super::error::Error;
-use super::receive::{Received, Warning};
 use super::transport::Connection;
-use crate::sync::session::{Budget, Effect, End, Input, Misbehaviour, Session};
-
-/// What one session did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SyncReport {
-    /// Entries that the relay acknowledged.
-    pub sent: usize,
-    /// Entries that came in, by what became of them.
-    pub received: Received,
-    /// Whether everything there was has been sent and fetched; otherwise the budget ended it before.
-    pub caught_up: bool,
-    /// Entries that the relay did not take for now, and its reason. They stay and are sent again.
-    pub postponed: Vec<String>,
-    /// Entries that the relay will never take, and its reason. They stay on this device.
-    pub refused: Vec<String>,
-    /// Bytes carried, both ways.
-    pub bytes: u64,
-}
+use crate::sync::session::{Budget, Effect, End, Input, Session};
 
 /// How a live link is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +104,7 @@ async fn run(
     let transport = replica.transport();
     let connecting = tokio::time::timeout(patience, transport.connect(url));
     let mut connection = match connecting.await {
-        Ok(connected) => connected.map_err(|e| Error::Network(e.to_string()))?,
+        Ok(connected) => connected.map_err(Error::not_connected)?,
         Err(_) => return Err(Error::Network("no answer".to_owned())),
     };
     state(LinkState::CatchingUp);
@@ -173,53 +156,23 @@ async fn carry_out(
     report: &mut SyncReport,
     state: &mut (dyn FnMut(LinkState) + Send),
 ) -> Result<Option<Input>, Error> {
-    match effect {
-        Effect::Send(bytes) => match tokio::time::timeout(SEND, connection.send(bytes)).await {
-            Ok(sent) => sent.map_err(|e| Error::Network(e.to_string()))?,
-            Err(_) => return Err(Error::Network("it takes nothing any more".to_owned())),
-        },
-        Effect::Sign(payload) => {
-            let signed = replica.run(move |engine| Ok(engine.sign_session(payload))).await?;
-            return Ok(Some(Input::Signed(signed)));
-        }
-        Effect::NewLife(relay, incarnation) => {
-            replica.run(move |engine| engine.new_relay_life(relay, incarnation)).await?;
-        }
-        Effect::CheckOwn(seen) => replica.run(move |engine| engine.check_own(&seen)).await?,
-        Effect::Checkpoint(checkpoint) => {
-            replica.run(move |engine| engine.keep_checkpoint(checkpoint)).await?;
-        }
-        Effect::Offer(heads) => replica.run(move |engine| engine.offer(&heads)).await?,
-        Effect::LoadOutbox { after } => {
-            let outgoing = replica.run(move |engine| engine.outbox(after)).await?;
-            return Ok(Some(Input::Outbox(outgoing)));
-        }
-        Effect::Receive(entries) => {
-            let cursor = (entries.compartment, entries.upto);
-            let received = replica.run(move |engine| engine.receive(entries.entries, Some(cursor))).await?;
-            let spoilt = received.warnings.iter().find(|_| received.is_spoilt()).map(ToString::to_string);
-            report.received.add(received);
-            // Going on would move the cursor past what is still to be had.
-            if let Some(why) = spoilt {
-                return Err(Error::RelayMisbehaved(Misbehaviour::NotGenuine(why)));
-            }
-        }
-        Effect::Kept { keys, receipt } => {
-            report.sent += keys.len();
-            replica.run(move |engine| engine.mark_kept(&keys, &receipt)).await?;
-        }
-        Effect::Refused { key, why } => {
-            report.refused.push(why.reason.clone());
-            replica.run(move |engine| engine.mark_refused(key, &why)).await?;
-        }
-        Effect::Postponed { why, .. } => report.postponed.push(why.reason),
-        Effect::CaughtUp => {
-            report.caught_up = true;
-            let withheld: Option<Warning> = replica.run(|engine| engine.withheld()).await?;
-            report.received.warnings.extend(withheld);
-            state(LinkState::UpToDate);
-        }
-        Effect::End(_) => {}
+    if let Effect::Send(bytes) = effect {
+        return match tokio::time::timeout(SEND, connection.send(bytes)).await {
+            Ok(sent) => sent.map(|()| None).map_err(|e| Error::Network(e.to_string())),
+            Err(_) => Err(Error::Network("it takes nothing any more".to_owned())),
+        };
     }
-    Ok(None)
+    let up_to_date = effect == Effect::CaughtUp;
+    let mut carried = std::mem::take(report);
+    let (carried, answer) = replica
+        .run(move |engine| {
+            let answer = engine.carry_out(effect, &mut carried);
+            Ok((carried, answer))
+        })
+        .await?;
+    *report = carried;
+    if up_to_date {
+        state(LinkState::UpToDate);
+    }
+    answer
 }

@@ -11,14 +11,13 @@ use rand_core::CryptoRng;
 use super::clock::Clock;
 use super::disk::{self, DiskCipher, META, OUTBOX, OutboxRow};
 use super::error::Error;
+use super::relay::RelayMemory;
 use super::vault::Vault;
-use crate::base::{
-    CompartmentId, DeviceId, DocumentId, EpochId, GroupId, Incarnation, MemberId, RelayId, RoleId, cbor,
-};
+use crate::base::{CompartmentId, DeviceId, DocumentId, EpochId, GroupId, MemberId, RoleId, cbor};
 use crate::entry::keys::{Agreement, SALT_BYTES, SealPurpose, Secret, seal};
 use crate::entry::plaintext::Content;
 use crate::entry::seal::{CannotSeal, Slot, write_clear, write_sealed};
-use crate::entry::{Certificate, Checkpoint, Kind, LogHead, LogId, Verified};
+use crate::entry::{Certificate, Kind, LogHead, LogId, Verified};
 use crate::roll::{Operation, Roll, State};
 use crate::storage::{Batch, Store, Table};
 
@@ -39,7 +38,6 @@ pub struct Environment {
 /// Every method that changes something returns only after it is on disk.
 pub struct Engine {
     pub(super) store: Arc<dyn Store>,
-    vault: Arc<dyn Vault>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rng: Box<dyn CryptoRng + Send>,
     pub(super) cipher: DiskCipher,
@@ -86,27 +84,6 @@ pub(super) struct Group {
     pub next_roll: u64,
 }
 
-/// What a device remembers of its relay.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct RelayMemory {
-    /// Its key, once seen.
-    #[n(0)]
-    pub relay: Option<RelayId>,
-    /// The life of its store that cursors belong to.
-    #[n(1)]
-    pub incarnation: Option<Incarnation>,
-    /// Its last proven checkpoint.
-    #[n(2)]
-    pub checkpoint: Option<Checkpoint>,
-    /// The checkpoint of its last receipt.
-    #[n(3)]
-    pub receipted: Option<Checkpoint>,
-    /// The address that an admission named.
-    #[n(4)]
-    pub url: Option<String>,
-}
-
 /// number → entry key: roll entries, causes first.
 pub(super) const ROLL: Table = Table(13);
 /// log ‖ epoch → seq of the entry that holds the sender key.
@@ -114,9 +91,7 @@ pub(super) const SENDERS: Table = Table(14);
 
 const IDENTITY: &[u8] = b"identity";
 const GROUP: &[u8] = b"group";
-const RELAY: &[u8] = b"relay";
 const SENDER_PREFIX: &[u8] = b"sender/";
-const CURSOR_PREFIX: &[u8] = b"cursor/";
 
 impl Engine {
     /// Opens the device that lives in the store, or makes a new one in an empty store.
@@ -152,7 +127,6 @@ impl Engine {
         };
         let mut engine = Self {
             store,
-            vault,
             clock,
             rng: entropy,
             cipher,
@@ -212,9 +186,7 @@ impl Engine {
             let row: disk::SetAsideRow = disk::decode(&row)?;
             group.refused.extend(row.document.filter(|_| row.by_relay));
         }
-        if let Some(bytes) = self.store.get(META, RELAY)? {
-            group.relay = disk::decode(&bytes)?;
-        }
+        group.relay = self.stored_relay()?;
         self.group = Some(group);
         self.absorb_keys();
         Ok(())
@@ -256,11 +228,6 @@ impl Engine {
         self.group.as_ref()?.roll.state().member(self.member_id()).map(|member| member.role)
     }
 
-    /// What is known of the relay.
-    pub fn relay_memory(&self) -> RelayMemory {
-        self.group.as_ref().map(|group| group.relay.clone()).unwrap_or_default()
-    }
-
     pub(super) fn certificate(&self) -> Certificate {
         Certificate::issue(&self.identity.member, &self.identity.device, *self.identity.agreement.public())
     }
@@ -282,38 +249,23 @@ impl Engine {
         Ok(self.group()?.roll.state())
     }
 
-    /// Writes a batch. If that fails, memory is read again from the disk before anything else happens.
-    pub(super) fn apply(&mut self, batch: Batch) -> Result<(), Error> {
-        self.store.apply(batch).map_err(|why| {
-            self.stale = true;
-            self.changed.clear();
-            Error::Store(why)
-        })
-    }
-
-    /// Forgets what a failed operation has put into memory and not onto the disk.
-    pub(super) fn abandon<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
-        if outcome.is_err() {
-            self.stale = true;
-        }
+    /// Does `work`, and writes what it put into the batch in one durable write. If either fails, memory may be ahead
+    /// of the disk, and is read again from it before anything else happens.
+    pub(super) fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self, &mut Batch) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut batch = Batch::default();
+        let outcome = work(self, &mut batch).and_then(|done| {
+            self.store.apply(batch)?;
+            Ok(done)
+        });
+        self.stale |= outcome.is_err();
         outcome
     }
 
     pub(super) fn put_group(batch: &mut Batch, group: GroupId) {
         batch.put(META, GROUP, group.as_bytes());
-    }
-
-    pub(super) fn put_relay(&self, batch: &mut Batch) -> Result<(), Error> {
-        batch.put(META, RELAY, cbor::encode(&self.group()?.relay));
-        Ok(())
-    }
-
-    pub(super) fn cursor(&self, compartment: CompartmentId) -> Result<u64, Error> {
-        Ok(self.store.get(META, &cursor_key(compartment))?.map_or(0, |bytes| disk::parse_number(&bytes)))
-    }
-
-    pub(super) fn put_cursor(batch: &mut Batch, compartment: CompartmentId, after: u64) {
-        batch.put(META, cursor_key(compartment), after.to_be_bytes());
     }
 
     fn slot(&self, compartment: CompartmentId) -> Result<Slot, Error> {
@@ -506,15 +458,6 @@ impl Engine {
         crate::base::cose::sign(&self.identity.device, crate::base::cose::Purpose::Session, payload)
     }
 
-    /// Whether the vault still hands out the key: an app asks before it shows anything.
-    ///
-    /// # Errors
-    /// [`Error::Vault`] if the phone is locked.
-    pub fn check_vault(&self) -> Result<(), Error> {
-        self.vault.secret()?;
-        Ok(())
-    }
-
     /// Reads everything again from the disk before the next call.
     pub(super) fn distrust_memory(&mut self) {
         self.stale = true;
@@ -534,10 +477,6 @@ impl Engine {
 /// The row that names a log's sender-key entry for an epoch.
 pub(super) fn sender_row(log: LogId, epoch: EpochId) -> Vec<u8> {
     [disk::log_prefix(log).as_slice(), &epoch.to_bytes()].concat()
-}
-
-fn cursor_key(compartment: CompartmentId) -> Vec<u8> {
-    [CURSOR_PREFIX, &[compartment.0]].concat()
 }
 
 fn too_large(why: CannotSeal) -> Error {

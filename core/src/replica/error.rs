@@ -1,5 +1,6 @@
 //! What can go wrong for an app, who is at fault, and what to do.
 
+use super::transport::TransportError;
 use crate::base::DocumentId;
 use crate::storage::StoreError;
 use crate::sync::session::{End, Misbehaviour};
@@ -64,6 +65,12 @@ pub enum Error {
         "the keychain's key does not open this store: it belongs to another installation; do not delete it"
     )]
     WrongVault,
+    /// The address is no relay's.
+    #[error(
+        "this is not a relay's address ({0}): it looks like wss://relay.example.org/v1/session, or ws:// for a trial \
+         on one machine; ask a coordinator for it"
+    )]
+    Address(String),
     /// The relay cannot be reached.
     #[error("the relay cannot be reached ({0}): everything stays on this device and is sent later")]
     Network(String),
@@ -96,7 +103,8 @@ impl Error {
             | Self::HasGroup
             | Self::Role(_)
             | Self::NotHere(_)
-            | Self::Kind(_) => Fault::Input,
+            | Self::Kind(_)
+            | Self::Address(_) => Fault::Input,
             Self::Store(_)
             | Self::StoreDamaged(_)
             | Self::Vault(_)
@@ -111,6 +119,13 @@ impl Error {
 
     pub(super) fn store_damaged(why: &dyn std::fmt::Display) -> Self {
         Self::StoreDamaged(why.to_string())
+    }
+
+    pub(super) fn not_connected(why: TransportError) -> Self {
+        match why {
+            TransportError::Network(why) => Self::Network(why),
+            TransportError::Address(why) => Self::Address(why),
+        }
     }
 
     /// What the end of a session means for the app; none if it was meant to end.

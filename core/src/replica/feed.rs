@@ -51,18 +51,15 @@ impl Feed {
     /// Errors of the store.
     pub async fn next(&self) -> Result<FeedEvent, Error> {
         loop {
-            let pending = std::mem::take(&mut *self.state.lock());
-            if pending.reset {
-                return match self.replica.list(Filter::default()).await {
-                    Ok(rows) => Ok(FeedEvent::Reset(rows)),
-                    Err(why) => {
-                        self.state.lock().reset = true;
-                        Err(why)
-                    }
-                };
+            let mut taken = Taken { pending: std::mem::take(&mut *self.state.lock()), state: &self.state };
+            if taken.pending.reset {
+                let rows = self.replica.list(Filter::default()).await?;
+                taken.pending = Pending::default();
+                return Ok(FeedEvent::Reset(rows));
             }
-            if !pending.changed.is_empty() {
-                let rows = self.replica.rows(pending.changed.iter().copied().collect()).await?;
+            if !taken.pending.changed.is_empty() {
+                let rows = self.replica.rows(taken.pending.changed.iter().copied().collect()).await?;
+                taken.pending = Pending::default();
                 if !rows.is_empty() {
                     return Ok(FeedEvent::Changed(rows));
                 }
@@ -70,6 +67,20 @@ impl Feed {
             }
             self.state.wake.notified().await;
         }
+    }
+}
+
+/// What is about to be told. Whatever was not told, because of an error or because nobody waits any more, goes back.
+struct Taken<'a> {
+    pending: Pending,
+    state: &'a FeedState,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut pending = self.state.lock();
+        pending.reset |= self.pending.reset;
+        pending.changed.append(&mut self.pending.changed);
     }
 }
 

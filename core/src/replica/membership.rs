@@ -1,12 +1,13 @@
 //! Founding a group, asking to join, admitting, joining.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::disk::{self, OutboxRow};
-use super::engine::{Engine, ROLL, RelayMemory};
+use super::engine::{Engine, ROLL};
 use super::error::Error;
 use crate::base::{
     CompartmentId, CompartmentRow, DeviceId, EpochId, GroupId, MemberId, RelayId, RoleId, RoleRow, Template,
@@ -16,7 +17,7 @@ use crate::entry::chain::verify_run;
 use crate::entry::keys::{Agreement, SealPurpose, seal};
 use crate::entry::seal::{Slot, write_clear};
 use crate::entry::{Certificate, Kind, LogHead, LogId, Received, Verified, Wire};
-use crate::roll::operation::{Admission as AdmitOperation, Rotations};
+use crate::roll::operation::{Admission as AdmitOperation, Grants, Rotations};
 use crate::roll::{Founding, Grant, Operation, Roll, Rotation, State};
 use crate::storage::Batch;
 use crate::sync::inbox::{Logs, Verdict, judge};
@@ -136,13 +137,13 @@ impl Engine {
         let entry = write_clear(&self.identity.device, &slot, Kind::OPERATION, None, body)
             .map_err(|e| Error::Kind(e.to_string()))?;
         let roll = Roll::found(&entry).map_err(|e| Error::Kind(e.to_string()))?;
-        let mut batch = Batch::default();
-        Self::put_group(&mut batch, roll.group());
         let mut group = self.new_group(Arc::new(roll))?;
         group.own.insert(CompartmentId::ROLL, LogHead { seq: 0, hash: entry.hash() });
-        self.group = Some(group);
-        let outcome = self.keep_own(&mut batch, &entry, None).and_then(|()| self.apply(batch));
-        self.abandon(outcome)?;
+        self.transact(|engine, batch| {
+            Self::put_group(batch, group.roll.group());
+            engine.group = Some(group);
+            engine.keep_own(batch, &entry, None)
+        })?;
         self.absorb_keys();
         self.info()
     }
@@ -207,14 +208,13 @@ impl Engine {
         }
         let certificates = vec![ByteVec::from(certificate.as_bytes().to_vec())];
         let admit = AdmitOperation { member: claims.member, role, certificates, grants };
-        let mut batch = Batch::default();
-        let outcome = self.append_operation(&mut batch, &Operation::Admit(admit)).and_then(|()| {
+        self.transact(|engine, batch| {
+            engine.append_operation(batch, &Operation::Admit(admit))?;
             if !rotations.is_empty() {
-                self.append_operation(&mut batch, &Operation::Rotate(Rotations { rotations }))?;
+                engine.append_operation(batch, &Operation::Rotate(Rotations { rotations }))?;
             }
-            self.apply(batch)
-        });
-        self.abandon(outcome)?;
+            Ok(())
+        })?;
         self.absorb_keys();
         self.admission()
     }
@@ -262,12 +262,12 @@ impl Engine {
         if roll.state().device(self.device_id()).is_none() {
             return Err(refuse(&"it does not name this device"));
         }
-        let mut batch = Batch::default();
-        Self::put_group(&mut batch, admission.group);
-        self.group = Some(self.new_group(roll)?);
-        let outcome = self.take_over(&mut batch, admission, std::iter::once(founding).chain(kept));
-        let outcome = outcome.and_then(|()| self.apply(batch));
-        self.abandon(outcome)?;
+        let group = self.new_group(roll)?;
+        self.transact(|engine, batch| {
+            Self::put_group(batch, admission.group);
+            engine.group = Some(group);
+            engine.take_over(batch, admission, std::iter::once(founding).chain(kept))
+        })?;
         self.absorb_keys();
         self.info()
     }
@@ -333,34 +333,6 @@ impl Engine {
         Ok(rows.collect())
     }
 
-    /// Remembers where the relay is.
-    ///
-    /// # Errors
-    /// [`Error::NoGroup`]; errors of the store.
-    pub fn set_relay_url(&mut self, url: &str) -> Result<(), Error> {
-        let group = self.fresh()?;
-        if group.relay.url.as_deref() == Some(url) {
-            return Ok(());
-        }
-        group.relay.url = Some(url.to_owned());
-        let mut batch = Batch::default();
-        self.put_relay(&mut batch)?;
-        self.apply(batch)
-    }
-
-    /// Takes the next relay at this group's address for the right one, whatever its key: for when the people have
-    /// agreed that the old relay is lost. Everything that phones hold is offered to it.
-    ///
-    /// # Errors
-    /// [`Error::NoGroup`]; errors of the store.
-    pub fn trust_new_relay(&mut self) -> Result<(), Error> {
-        let group = self.fresh()?;
-        group.relay = RelayMemory { url: group.relay.url.take(), ..RelayMemory::default() };
-        let mut batch = Batch::default();
-        self.put_relay(&mut batch)?;
-        self.apply(batch)
-    }
-
     /// The roll's entries, causes first.
     pub(super) fn roll_entries(&self) -> Result<Vec<Verified>, Error> {
         let keys = self.store.scan(ROLL, &[], None, usize::MAX)?;
@@ -376,7 +348,7 @@ impl Engine {
         compartment: CompartmentId,
         number: u32,
         previous: Option<(EpochId, Agreement)>,
-        readers: &[(DeviceId, [u8; 32])],
+        readers: &[ReaderDevice],
     ) -> Result<Rotation, Error> {
         let key = Agreement::draw(&mut self.rng);
         let epoch = EpochId::of(number, key.public());
@@ -392,12 +364,57 @@ impl Engine {
         Ok(Rotation { compartment, number, public: *key.public(), grants, previous })
     }
 
+    /// Hands out the keys that readers lack, as far as this device governs and has them.
+    ///
+    /// Somebody who was admitted while somebody else rotated, neither knowing of the other, is in nobody's grants: who
+    /// hears of both mends it (PROTOCOL.md §4.4). To be called with everything fetched, lest it mend what is mended.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn grant_missing(&mut self) -> Result<(), Error> {
+        self.fresh()?;
+        if !self.state()?.governs(self.device_id()) {
+            return Ok(());
+        }
+        let mut grants = Vec::new();
+        for (compartment, epoch, key, reader) in self.lacking_grants()? {
+            // A device with an unusable key harms itself alone.
+            grants.extend(self.grant(compartment, epoch, &key, reader).ok());
+        }
+        for grants in grants.chunks(limits::GRANTS_MAX) {
+            let operation = Operation::Grant(Grants { grants: grants.to_vec() });
+            self.transact(|engine, batch| engine.append_operation(batch, &operation))?;
+        }
+        Ok(())
+    }
+
+    /// Readers' devices that were not granted an epoch and do not reach it from a newer one, where this device has the
+    /// epoch's key.
+    fn lacking_grants(&self) -> Result<Vec<(CompartmentId, EpochId, Agreement, ReaderDevice)>, Error> {
+        let (state, keys) = (self.state()?, &self.group()?.epoch_keys);
+        let mut lacking = Vec::new();
+        for row in state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL) {
+            let readers = reader_devices(state, row.id);
+            // From the newest down: whoever has a grant, or gets one now, reaches the epoch before from there.
+            let mut reached = BTreeSet::new();
+            for (id, epoch) in state.epochs(row.id).rev() {
+                if let Some(key) = keys.get(&(row.id, id)).filter(|_| !reached.contains(&id)) {
+                    let granted: BTreeSet<DeviceId> = epoch.grants.iter().map(|grant| grant.device).collect();
+                    let without = readers.iter().filter(|(device, _)| !granted.contains(device));
+                    lacking.extend(without.map(|reader| (row.id, id, key.clone(), *reader)));
+                }
+                reached.extend(epoch.previous.as_ref().map(|previous| previous.epoch));
+            }
+        }
+        Ok(lacking)
+    }
+
     fn grant(
         &mut self,
         compartment: CompartmentId,
         epoch: EpochId,
         key: &Agreement,
-        (device, agreement): (DeviceId, [u8; 32]),
+        (device, agreement): ReaderDevice,
     ) -> Result<Grant, Error> {
         let purpose = SealPurpose::EpochKey(compartment, epoch);
         let sealed = seal(&mut self.rng, &agreement, &purpose, key.secret())
@@ -423,10 +440,8 @@ impl Engine {
         let readers = reader_devices(&state, compartment);
         let rotation = self.rotation(compartment, number, Some(previous), &readers)?;
         let epoch = rotation.epoch();
-        let mut batch = Batch::default();
         let rotate = Operation::Rotate(Rotations { rotations: vec![rotation] });
-        let outcome = self.append_operation(&mut batch, &rotate).and_then(|()| self.apply(batch));
-        self.abandon(outcome)?;
+        self.transact(|engine, batch| engine.append_operation(batch, &rotate))?;
         self.absorb_keys();
         Ok(epoch)
     }
@@ -447,7 +462,10 @@ impl Logs for JustFounded {
     }
 }
 
-fn reader_devices(state: &State, compartment: CompartmentId) -> Vec<(DeviceId, [u8; 32])> {
+/// A device, and the key that something is sealed to for it.
+type ReaderDevice = (DeviceId, [u8; 32]);
+
+fn reader_devices(state: &State, compartment: CompartmentId) -> Vec<ReaderDevice> {
     let readers = state.devices().filter(|(_, _, role)| state.template().may_read(*role, compartment));
     readers.map(|(id, device, _)| (id, device.agreement)).take(limits::GRANTS_MAX).collect()
 }

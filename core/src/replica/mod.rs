@@ -8,29 +8,36 @@ mod app;
 mod clock;
 mod disk;
 mod driver;
+mod effects;
 mod engine;
 mod error;
 mod feed;
 mod membership;
+mod outbox;
 mod receive;
 mod record;
+mod relay;
 mod release;
 mod transport;
 mod vault;
 mod view;
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use app::{Live, Replica};
 pub use clock::{Clock, SystemClock};
-pub use driver::{LinkState, SyncReport};
-pub use engine::{Engine, Environment, RelayMemory};
+pub use driver::LinkState;
+pub use effects::SyncReport;
+pub use engine::{Engine, Environment};
 pub use error::{Error, Fault};
 pub use feed::{Feed, FeedEvent};
 pub use membership::{Admission, GroupInfo, JoinRequest, RosterRow};
 pub use receive::{Received as ReceiveReport, Warning};
 pub use record::{CaseLink, ObservationDraft};
+pub use relay::RelayMemory;
 pub use release::{EvidenceItem, ReleasePlan, Response as LiaisonAnswer};
 pub use transport::{Connection, Transport, TransportError, WebSocketTransport};
 pub use vault::{FixedVault, Vault, VaultError};

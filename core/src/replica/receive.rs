@@ -3,25 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::disk::{
-    self, DOCUMENTS, ENTRIES, FORKS, OUTBOX, OutboxRow, QUARANTINE, RECEIPTS, RECEIVED, ReceivedRow,
-    SetAsideRow, UNOPENED, WAITING,
-};
+use super::disk::{self, DOCUMENTS, ENTRIES, FORKS, QUARANTINE, SetAsideRow, UNOPENED, WAITING};
 use super::engine::{Engine, SENDERS, sender_row};
 use super::error::Error;
 use super::view::{Part, Projection, project};
-use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, Incarnation, RelayId, cbor, limits};
+use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, cbor, limits};
 use crate::document::{AuthoredChange, Document, is_created_by};
 use crate::entry::plaintext::{Content, Form};
-use crate::entry::{
-    Checkpoint, Kind as EntryKind, LogHead, LogId, Received as ReceivedEntry, Verified, Wire, seal,
-};
+use crate::entry::{Kind as EntryKind, LogHead, LogId, Received as ReceivedEntry, Verified, Wire, seal};
 use crate::roll::State;
 use crate::storage::{Batch, Store};
-use crate::sync::SignedReceipt;
-use crate::sync::frame::{LogHeight, OwnHead, Refused};
 use crate::sync::inbox::{Logs, PASTS_MAX, Quarantine, Verdict, judge};
-use crate::sync::session::{Budget, Outgoing, Plan};
 use crate::watch::Kind;
 use crate::watch::kinds::rule;
 
@@ -84,7 +76,8 @@ impl Received {
 /// Milliseconds of a day.
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
-struct StoreLogs<'a>(&'a dyn Store);
+/// The logs as they are stored.
+pub(super) struct StoreLogs<'a>(pub &'a dyn Store);
 
 impl Logs for StoreLogs<'_> {
     type Error = Error;
@@ -136,17 +129,15 @@ impl Engine {
         cursor: Option<(CompartmentId, u64)>,
     ) -> Result<Received, Error> {
         self.fresh()?;
-        let mut batch = Batch::default();
-        let outcome = self.take_in(&mut batch, wires).and_then(|report| {
+        self.transact(|engine, batch| {
+            let report = engine.take_in(batch, wires)?;
             if report.start_over {
-                self.forget_cursors(&mut batch)?;
+                engine.forget_cursors(batch)?;
             } else if let Some((compartment, upto)) = cursor.filter(|_| !report.is_spoilt()) {
-                Self::put_cursor(&mut batch, compartment, upto);
+                Self::put_cursor(batch, compartment, upto);
             }
-            self.apply(batch)?;
             Ok(report)
-        });
-        self.abandon(outcome)
+        })
     }
 
     fn take_in(&mut self, batch: &mut Batch, wires: Vec<Wire>) -> Result<Received, Error> {
@@ -435,253 +426,10 @@ impl Engine {
         (accepted, last)
     }
 
-    /// What a session with the relay begins from.
-    ///
-    /// # Errors
-    /// [`Error::NoGroup`]; errors of the store.
-    pub fn plan(&mut self, live: bool, budget: Budget) -> Result<Plan, Error> {
-        self.fresh()?;
-        let group = self.group()?;
-        let state = Arc::clone(group.roll.state());
-        let (device, mut cursors) = (self.device_id(), BTreeMap::new());
-        for row in state
-            .template()
-            .compartments
-            .iter()
-            .filter(|row| row.id == CompartmentId::ROLL || state.may_read(device, row.id))
-        {
-            cursors.insert(row.id, self.cursor(row.id)?);
-        }
-        Ok(Plan {
-            group: group.roll.group(),
-            device,
-            relay: group.relay.relay,
-            incarnation: group.relay.incarnation,
-            checkpoint: group.relay.checkpoint,
-            receipted: group.relay.receipted,
-            cursors,
-            live,
-            budget,
-        })
-    }
-
-    /// Makes sure that this device's own logs hold what the relay has seen of them.
-    ///
-    /// # Errors
-    /// [`Error::RolledBack`] if the store is older than that, or another copy of it has gone on.
-    pub fn check_own(&self, seen: &[OwnHead]) -> Result<(), Error> {
-        let logs = StoreLogs(&*self.store);
-        for OwnHead { compartment, head } in seen {
-            let log = LogId { compartment: *compartment, device: self.device_id() };
-            if logs.hash_at(log, head.seq)? != Some(head.hash) {
-                return Err(Error::RolledBack);
-            }
-        }
-        Ok(())
-    }
-
-    /// The relay's store has begun a new life: nothing it acknowledged before counts any more.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub fn new_relay_life(&mut self, relay: RelayId, incarnation: Incarnation) -> Result<(), Error> {
-        let group = self.fresh()?;
-        group.relay.relay = Some(relay);
-        group.relay.incarnation = Some(incarnation);
-        group.relay.checkpoint = None;
-        group.relay.receipted = None;
-        let mut batch = Batch::default();
-        for (key, _) in self.store.scan(WAITING, &[], None, usize::MAX)? {
-            batch.delete(WAITING, key);
-        }
-        self.forget_cursors(&mut batch)?;
-        self.put_relay(&mut batch)?;
-        self.apply(batch)
-    }
-
-    fn forget_cursors(&self, batch: &mut Batch) -> Result<(), Error> {
-        for row in &self.state()?.template().compartments {
-            Self::put_cursor(batch, row.id, 0);
-        }
-        Ok(())
-    }
-
     fn is_expired(&self, entry: &ReceivedEntry) -> bool {
         let today = self.clock.now_ms() / DAY_MS;
         entry.header().expiry_day.is_some_and(|day| u64::from(day) < today)
     }
-
-    /// Keeps a checkpoint that was proven to continue the ones before.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub fn keep_checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
-        let group = self.fresh()?;
-        group.relay.checkpoint = Some(checkpoint);
-        group.relay.receipted = None;
-        let mut batch = Batch::default();
-        self.put_relay(&mut batch)?;
-        self.apply(batch)
-    }
-
-    /// What the outbox holds behind `after`: a few frames of it.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub fn outbox(&mut self, after: u64) -> Result<Vec<Outgoing>, Error> {
-        self.fresh()?;
-        let after = disk::number_key(after);
-        let mut outgoing = Vec::new();
-        let mut bytes = 0;
-        for (key, row) in self.store.scan(OUTBOX, &[], Some(&after), limits::FRAME_ENTRIES_MAX)? {
-            let row: OutboxRow = disk::decode(&row)?;
-            let Some(entry) = disk::read_entry(&*self.store, row.log, row.seq)? else { continue };
-            bytes += entry.bytes();
-            outgoing.push(Outgoing {
-                key: disk::parse_number(&key),
-                hash: entry.hash(),
-                wire: entry.wire().clone(),
-            });
-            if bytes > limits::FRAME_ENTRIES_BYTES * limits::PUSH_FRAMES_IN_FLIGHT_MAX {
-                break;
-            }
-        }
-        Ok(outgoing)
-    }
-
-    /// Puts into the outbox whatever is here and not at the relay: the roll first, causes before effects.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub fn offer(&mut self, theirs: &[LogHeight]) -> Result<(), Error> {
-        self.fresh()?;
-        let theirs: BTreeMap<LogId, LogHead> =
-            theirs.iter().map(|height| (height.log, height.head)).collect();
-        let lacks = |log: LogId, seq: u64| theirs.get(&log).is_none_or(|head| head.seq < seq);
-        let mut batch = Batch::default();
-        let mut queued = BTreeMap::new();
-        for (key, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
-            let row: OutboxRow = disk::decode(&row)?;
-            batch.delete(OUTBOX, key);
-            queued.insert((row.log, row.seq), row);
-        }
-        self.fresh()?.unsent.clear();
-        let mut order: Vec<(LogId, u64)> = Vec::new();
-        for entry in self.roll_entries()? {
-            let place = (LogId::of(&entry), entry.header().seq);
-            if lacks(place.0, place.1) {
-                order.push(place);
-            }
-        }
-        let state = Arc::clone(self.state()?);
-        let logs = state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL).flat_map(
-            |row| {
-                state
-                    .devices()
-                    .map(|(device, _, _)| LogId { compartment: row.id, device })
-                    .collect::<Vec<_>>()
-            },
-        );
-        let logs_here = StoreLogs(&*self.store);
-        for log in logs {
-            let Some(head) = logs_here.head(log)? else { continue };
-            let first = theirs.get(&log).map_or(0, |theirs| theirs.seq.saturating_add(1));
-            order.extend((first..=head.seq).map(|seq| (log, seq)));
-        }
-        let mut placed = BTreeSet::new();
-        // What was queued and is not missing there was sent, and its receipt lost: it is asked for once more.
-        let rest = queued.keys().copied().collect::<Vec<_>>();
-        for (log, seq) in order.into_iter().chain(rest) {
-            if placed.insert((log, seq)) {
-                let document = queued.get(&(log, seq)).and_then(|row| row.document);
-                self.enqueue(&mut batch, OutboxRow { log, seq, document })?;
-            }
-        }
-        self.apply(batch)
-    }
-
-    /// Marks entries as kept by the relay.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub fn mark_kept(&mut self, keys: &[u64], receipt: &SignedReceipt) -> Result<(), Error> {
-        let group = self.fresh()?;
-        let number = group.next_receipt;
-        group.next_receipt += 1;
-        let mut batch = Batch::default();
-        batch.put(RECEIPTS, disk::number_key(number), receipt.as_bytes());
-        let received = ReceivedRow { received_ms: receipt.receipt().received_ms, receipt: number };
-        for key in keys {
-            if let Some(row) = self.leave_outbox(&mut batch, *key)? {
-                let key = disk::entry_key(row.log, row.seq);
-                batch.put(RECEIVED, key.clone(), cbor::encode(&received));
-                if self.store.get(QUARANTINE, &key)?.is_some_and(|row| is_by_relay(&row)) {
-                    batch.delete(QUARANTINE, key);
-                }
-                if let Some(document) = row.document {
-                    self.fresh()?.refused.remove(&document);
-                }
-            }
-        }
-        // The first receipt since the last proof stays until the next proof covers it.
-        let checkpoint = receipt.receipt().checkpoint;
-        self.fresh()?.relay.receipted.get_or_insert(checkpoint);
-        self.put_relay(&mut batch)?;
-        self.apply(batch)
-    }
-
-    /// Takes an entry out of the outbox that the relay refuses for good. The entry itself stays.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub fn mark_refused(&mut self, key: u64, why: &Refused) -> Result<(), Error> {
-        self.fresh()?;
-        let mut batch = Batch::default();
-        if let Some(row) = self.leave_outbox(&mut batch, key)? {
-            let aside = SetAsideRow { reason: why.reason.clone(), by_relay: true, document: row.document };
-            self.fresh()?.refused.extend(row.document);
-            batch.put(QUARANTINE, disk::entry_key(row.log, row.seq), cbor::encode(&aside));
-        }
-        self.apply(batch)
-    }
-
-    fn leave_outbox(&mut self, batch: &mut Batch, key: u64) -> Result<Option<OutboxRow>, Error> {
-        let Some(bytes) = self.store.get(OUTBOX, &disk::number_key(key))? else { return Ok(None) };
-        let row: OutboxRow = disk::decode(&bytes)?;
-        batch.delete(OUTBOX, disk::number_key(key));
-        if let Some(document) = row.document {
-            let group = self.fresh()?;
-            let left = group.unsent.get(&document).copied().unwrap_or(1) - 1;
-            if left == 0 {
-                group.unsent.remove(&document);
-            } else {
-                group.unsent.insert(document, left);
-            }
-            self.changed.insert(document);
-        }
-        Ok(Some(row))
-    }
-
-    /// Entries that the relay has not acknowledged yet.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub fn outbox_len(&self) -> Result<usize, Error> {
-        Ok(self.store.scan(OUTBOX, &[], None, usize::MAX)?.len())
-    }
-
-    /// Entries that wait for others, which a relay should have handed out before.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub fn withheld(&self) -> Result<Option<Warning>, Error> {
-        let entries = self.store.scan(WAITING, &[], None, limits::WAITING_ENTRIES_MAX)?.len();
-        Ok((entries > 0).then_some(Warning::Withheld { entries }))
-    }
-}
-
-fn is_by_relay(row: &[u8]) -> bool {
-    cbor::decode::<SetAsideRow>(row).is_ok_and(|row| row.by_relay)
 }
 
 fn set_aside(batch: &mut Batch, entry: &Verified, reason: &str) {

@@ -41,9 +41,7 @@ impl Engine {
     /// [`Error::Invalid`] names the field and what to do; [`Error::Role`]; errors of the store.
     pub fn record(&mut self, draft: ObservationDraft) -> Result<DocumentId, Error> {
         let id = self.new_id(Kind::OBSERVATION);
-        let mut batch = Batch::default();
-        let outcome = self.write_draft(&mut batch, id, draft).and_then(|()| self.apply(batch));
-        self.abandon(outcome)?;
+        self.write_draft(id, draft)?;
         Ok(id)
     }
 
@@ -60,29 +58,26 @@ impl Engine {
         if row.author != self.member_id() {
             return Err(Error::Role("change somebody else's observation; annotate it instead"));
         }
-        let mut batch = Batch::default();
-        let outcome = self.write_draft(&mut batch, id, draft).and_then(|()| self.apply(batch));
-        self.abandon(outcome)
+        self.write_draft(id, draft)
     }
 
-    fn write_draft(
-        &mut self,
-        batch: &mut Batch,
-        id: DocumentId,
-        draft: ObservationDraft,
-    ) -> Result<(), Error> {
-        let ObservationDraft { mut observation, sealed } = draft;
+    fn write_draft(&mut self, id: DocumentId, draft: ObservationDraft) -> Result<(), Error> {
+        let ObservationDraft { mut observation, mut sealed } = draft;
         if let Some(position) = sealed.as_ref().and_then(|sealed| sealed.position.as_ref())
             && observation.cell.is_empty()
         {
             observation.cell = blur::cell(position.lat, position.lon, blur::CELL_SIZE_M)?.to_string();
         }
         observation.validate()?;
-        self.write(batch, Kind::OBSERVATION, id, &observation)?;
-        let Some(mut sealed) = sealed else { return Ok(()) };
-        sealed.observation = id.to_string();
-        sealed.validate()?;
-        self.write(batch, Kind::SEALED, self.sibling(id), &sealed)
+        if let Some(sealed) = &mut sealed {
+            sealed.observation = id.to_string();
+            sealed.validate()?;
+        }
+        let sibling = self.sibling(id);
+        self.transact(|engine, batch| {
+            engine.write(batch, Kind::OBSERVATION, id, &observation)?;
+            sealed.map_or(Ok(()), |sealed| engine.write(batch, Kind::SEALED, sibling, &sealed))
+        })
     }
 
     /// Remarks on a document.
@@ -131,9 +126,7 @@ impl Engine {
             content.link(link.observation.to_string(), link.reason.clone(), by.clone());
         }
         content.validate()?;
-        let mut batch = Batch::default();
-        let outcome = self.write(&mut batch, Kind::CASE, id, &content).and_then(|()| self.apply(batch));
-        self.abandon(outcome)?;
+        self.transact(|engine, batch| engine.write(batch, Kind::CASE, id, &content))?;
         Ok(id)
     }
 
@@ -157,9 +150,7 @@ impl Engine {
         T: autosurgeon::Reconcile,
     {
         let id = self.new_id(kind);
-        let mut batch = Batch::default();
-        let outcome = self.write(&mut batch, kind, id, value).and_then(|()| self.apply(batch));
-        self.abandon(outcome)?;
+        self.transact(|engine, batch| engine.write(batch, kind, id, value))?;
         Ok(id)
     }
 

@@ -10,7 +10,6 @@ use crate::entry::evidence::{self, Evidence, Proven};
 use crate::entry::keys::Secret;
 use crate::entry::seal;
 use crate::entry::{Kind as EntryKind, LogId, chain};
-use crate::storage::Batch;
 use crate::watch::{
     Disclosure, Kind, Outcome, Provenance, Redaction, Release, ReleasedItem, Source, redact, roles,
 };
@@ -130,13 +129,11 @@ impl Engine {
         let provenance = Provenance { release: id.to_string(), sources };
         provenance.validate()?;
         let (disclosure_id, provenance_id) = (self.new_id(Kind::DISCLOSURE), self.new_id(Kind::PROVENANCE));
-        let mut batch = Batch::default();
-        let outcome = self
-            .write(&mut batch, Kind::RELEASE, id, &release)
-            .and_then(|()| self.write(&mut batch, Kind::DISCLOSURE, disclosure_id, &disclosure))
-            .and_then(|()| self.write(&mut batch, Kind::PROVENANCE, provenance_id, &provenance))
-            .and_then(|()| self.apply(batch));
-        self.abandon(outcome)?;
+        self.transact(|engine, batch| {
+            engine.write(batch, Kind::RELEASE, id, &release)?;
+            engine.write(batch, Kind::DISCLOSURE, disclosure_id, &disclosure)?;
+            engine.write(batch, Kind::PROVENANCE, provenance_id, &provenance)
+        })?;
         Ok(id)
     }
 
@@ -159,12 +156,10 @@ impl Engine {
         let outcome = Outcome::from(&response);
         outcome.validate()?;
         let (response_id, outcome_id) = (self.new_id(Kind::RESPONSE), self.new_id(Kind::OUTCOME));
-        let mut batch = Batch::default();
-        let written = self
-            .write(&mut batch, Kind::RESPONSE, response_id, &response)
-            .and_then(|()| self.write(&mut batch, Kind::OUTCOME, outcome_id, &outcome))
-            .and_then(|()| self.apply(batch));
-        self.abandon(written)?;
+        self.transact(|engine, batch| {
+            engine.write(batch, Kind::RESPONSE, response_id, &response)?;
+            engine.write(batch, Kind::OUTCOME, outcome_id, &outcome)
+        })?;
         Ok(response_id)
     }
 

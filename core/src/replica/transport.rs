@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::Connector;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::base::limits;
 
@@ -19,7 +19,7 @@ pub trait Transport: Send + Sync {
     /// Connects to the relay at `url`.
     ///
     /// # Errors
-    /// [`TransportError`] if nobody answers there.
+    /// [`TransportError::Network`] if nobody answers there, [`TransportError::Address`] if it is no relay's address.
     fn connect<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Box<dyn Connection>, TransportError>>;
 }
 
@@ -38,10 +38,16 @@ pub trait Connection: Send {
     fn receive(&mut self) -> Boxed<'_, Result<Option<Vec<u8>>, TransportError>>;
 }
 
-/// The network failed. Nothing is lost by it.
+/// Why there is no connection, or not any more. Nothing is lost by it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TransportError(pub String);
+pub enum TransportError {
+    /// The network failed: it is worth trying again.
+    #[error("{0}")]
+    Network(String),
+    /// The address leads to no relay, and will not unless a person changes it.
+    #[error("{0}")]
+    Address(String),
+}
 
 /// WebSocket over TCP (`ws://`) or TLS (`wss://`).
 #[derive(Clone)]
@@ -58,12 +64,12 @@ impl WebSocketTransport {
         let mut roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         for certificate in certificates {
             let added = roots.add(rustls::pki_types::CertificateDer::from(certificate.clone()));
-            added.map_err(|e| TransportError(format!("this is no certificate to trust: {e}")))?;
+            added.map_err(|e| TransportError::Network(format!("this is no certificate to trust: {e}")))?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.map_err(|e| TransportError(e.to_string()))?;
+        let builder = builder.map_err(|e| TransportError::Network(e.to_string()))?;
         Ok(Self { tls: Arc::new(builder.with_root_certificates(roots).with_no_client_auth()) })
     }
 }
@@ -78,17 +84,44 @@ impl Default for WebSocketTransport {
 impl Transport for WebSocketTransport {
     fn connect<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Box<dyn Connection>, TransportError>> {
         Box::pin(async move {
+            check_scheme(url)?;
             let config = WebSocketConfig::default()
                 .max_message_size(Some(limits::FRAME_BYTES_MAX))
                 .max_frame_size(Some(limits::FRAME_BYTES_MAX));
             let connector = Some(Connector::Rustls(Arc::clone(&self.tls)));
             let connected =
                 tokio_tungstenite::connect_async_tls_with_config(url, Some(config), true, connector).await;
-            let (stream, _) = connected.map_err(|e| TransportError(e.to_string()))?;
+            let (stream, _) = connected.map_err(|e| not_connected(&e))?;
             let connection: Box<dyn Connection> = Box::new(WebSocket(stream));
             Ok(connection)
         })
     }
+}
+
+fn check_scheme(url: &str) -> Result<(), TransportError> {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme.as_deref() {
+        Some("ws" | "wss") => Ok(()),
+        Some(other) => Err(TransportError::Address(format!("it begins with {other}://"))),
+        None => Err(TransportError::Address("it does not say wss:// in front".to_owned())),
+    }
+}
+
+fn not_connected(why: &tungstenite::Error) -> TransportError {
+    if let tungstenite::Error::Http(answer) = why {
+        let status = answer.status();
+        // So do proxies answer while the relay behind them restarts or is full.
+        let passes = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
+        if !passes {
+            return TransportError::Address(format!(
+                "there is no relay at this path, the answer was {status}"
+            ));
+        }
+    }
+    if matches!(why, tungstenite::Error::Url(_) | tungstenite::Error::HttpFormat(_)) {
+        return TransportError::Address(why.to_string());
+    }
+    TransportError::Network(why.to_string())
 }
 
 struct WebSocket(
@@ -99,7 +132,7 @@ impl Connection for WebSocket {
     fn send(&mut self, message: Vec<u8>) -> Boxed<'_, Result<(), TransportError>> {
         Box::pin(async move {
             let sent = self.0.send(Message::Binary(message.into())).await;
-            sent.map_err(|e| TransportError(e.to_string()))
+            sent.map_err(|e| TransportError::Network(e.to_string()))
         })
     }
 
@@ -112,9 +145,55 @@ impl Connection for WebSocket {
                     // The library answers pings by itself; text has no meaning here.
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(Some(Vec::new())),
                     Some(Ok(Message::Text(_) | Message::Frame(_))) => {}
-                    Some(Err(why)) => return Err(TransportError(why.to_string())),
+                    Some(Err(why)) => return Err(TransportError::Network(why.to_string())),
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn failure(url: &str) -> TransportError {
+        match WebSocketTransport::default().connect(url).await {
+            Ok(_) => panic!("{url} is connected"),
+            Err(why) => why,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_no_relays_is_told_from_a_bad_network() {
+        for url in ["http://127.0.0.1:1/v1/session", "relay.example.org/v1/session", "", "ws://", "ws://a b/"]
+        {
+            assert!(matches!(failure(url).await, TransportError::Address(_)), "{url}");
+        }
+        assert!(matches!(failure("ws://127.0.0.1:1/v1/session").await, TransportError::Network(_)));
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_a_relay_is_the_address_and_a_proxy_without_its_relay_is_the_network() {
+        for (status, is_address) in [
+            ("404 Not Found", true),
+            ("200 OK", true),
+            ("503 Service Unavailable", false),
+            ("502 Bad", false),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("ws://{}/v1/session", listener.local_addr().unwrap());
+            let server = tokio::spawn(async move {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let _ = socket.read(&mut [0; 4096]).await.unwrap();
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            });
+            let why = failure(&url).await;
+            assert_eq!(matches!(why, TransportError::Address(_)), is_address, "{status}: {why}");
+            server.await.unwrap();
+        }
     }
 }

@@ -65,6 +65,8 @@ pub enum Input {
     Outbox(Vec<Outgoing>),
     /// The outbox has grown.
     OutboxGrew,
+    /// What [`Effect::CaughtUp`] asks for is done.
+    Settled,
     /// Time has passed.
     Tick,
     /// The app wants the session to end.
@@ -126,7 +128,8 @@ pub enum Effect {
         /// Why.
         why: Refused,
     },
-    /// Everything there was has been fetched, and everything to send was answered.
+    /// Everything there was has been fetched, and everything to send was answered. Do what can only be done now that
+    /// everything is known, and answer with [`Input::Settled`]: what it put into the outbox is still sent.
     CaughtUp,
     /// The session is over. Close the connection.
     End(End),
@@ -199,6 +202,7 @@ pub struct Session {
     pulled: bool,
     caught_up: bool,
     announced: bool,
+    settled: bool,
     /// Questions of consistency that are open: the older checkpoints they are about, in the order asked.
     proofs_open: VecDeque<Checkpoint>,
     /// The checkpoint that the last proof led to.
@@ -213,6 +217,8 @@ pub struct Session {
     queue: Vec<Outgoing>,
     in_flight: BTreeMap<u32, Vec<(u64, EntryHash)>>,
     next_push: u32,
+    /// Why the relay takes nothing of this group.
+    closed: Option<Refused>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,6 +254,7 @@ impl Session {
             pulled: false,
             caught_up: false,
             announced: false,
+            settled: false,
             proofs_open: VecDeque::new(),
             proven: None,
             asked_heads: false,
@@ -258,6 +265,7 @@ impl Session {
             queue: Vec::new(),
             in_flight: BTreeMap::new(),
             next_push: 0,
+            closed: None,
         }
     }
 
@@ -311,6 +319,10 @@ impl Session {
             }
             Input::Heard => self.heard_ms = now_ms,
             Input::OutboxGrew => self.outbox_grew = true,
+            Input::Settled => {
+                self.settled = true;
+                self.outbox_grew = true;
+            }
             Input::Tick if now_ms.saturating_sub(self.heard_ms) > SILENCE_MS_MAX => return Err(End::Silence),
             Input::Stop => return Err(End::Stopped),
             Input::Signed(_) | Input::Outbox(_) | Input::Tick => {}
@@ -325,7 +337,7 @@ impl Session {
 
     fn frame(&mut self, frame: Frame, effects: &mut Vec<Effect>) -> Result<(), End> {
         match (self.phase, frame) {
-            (_, Frame::Goodbye(why)) => Err(End::Relay(why)),
+            (_, Frame::Goodbye(why)) => Err(End::Relay(self.cause_of(why))),
             (Phase::Challenge, Frame::Challenge(challenge)) => {
                 if challenge.version != SESSION_VERSION {
                     let reason = format!(
@@ -485,12 +497,14 @@ impl Session {
     fn finish(&mut self, effects: &mut Vec<Effect>) -> Result<(), End> {
         let sent = self.queue.is_empty() && self.in_flight.is_empty();
         let idle = sent && self.outbox == Outbox::Drained && !self.outbox_grew;
-        if self.caught_up && idle && !self.heads_open && self.proofs_open.is_empty() && !self.announced {
+        if !self.caught_up || !idle || self.heads_open || !self.proofs_open.is_empty() {
+            return Ok(());
+        }
+        if !self.announced {
             self.announced = true;
             effects.push(Effect::CaughtUp);
-            if !self.plan.live {
-                return Err(End::Done);
-            }
+        } else if self.settled && !self.plan.live {
+            return Err(End::Done);
         }
         Ok(())
     }
@@ -507,6 +521,9 @@ impl Session {
                 Outcome::Kept => kept.push((key, hash)),
                 Outcome::Refused(why) if why.refusal.is_passing() => {
                     lacks_causes |= why.refusal.lacks_causes();
+                    if why.refusal == Refusal::CLOSED {
+                        self.closed = Some(why.clone());
+                    }
                     effects.push(Effect::Postponed { key, why });
                 }
                 Outcome::Refused(why) => effects.push(Effect::Refused { key, why }),
@@ -524,6 +541,18 @@ impl Session {
             self.ask_heads(effects);
         }
         Ok(())
+    }
+
+    /// A relay that is closed to a group does not know its devices either: of the two, people are told the cause.
+    fn cause_of(&mut self, why: Refused) -> Refused {
+        match self.closed.take() {
+            Some(closed) if why.refusal == Refusal::UNKNOWN_DEVICE => {
+                let group = self.plan.group;
+                let reason = format!("{} (for its setting `allowed_groups`: {group})", closed.reason);
+                Refused { reason, ..closed }
+            }
+            _ => why,
+        }
     }
 
     fn ask_heads(&mut self, effects: &mut Vec<Effect>) {
@@ -576,5 +605,76 @@ fn name(frame: &Frame) -> &'static str {
         Frame::AskConsistency(_) => "a question for consistency",
         Frame::Consistency(_) => "a proof",
         Frame::Goodbye(_) => "a goodbye",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::Challenge;
+    use super::*;
+
+    /// A session of a phone that the relay has never heard of, up to where its outbox is asked for.
+    fn stranger(group: GroupId) -> Session {
+        let mut session = Session::new(Plan {
+            group,
+            device: DeviceId([2; 32]),
+            relay: None,
+            incarnation: None,
+            checkpoint: None,
+            receipted: None,
+            cursors: BTreeMap::from([(CompartmentId::ROLL, 0)]),
+            live: false,
+            budget: Budget::UNLIMITED,
+        });
+        let challenge = Challenge {
+            version: SESSION_VERSION,
+            relay: RelayId([3; 32]),
+            incarnation: Incarnation([4; 16]),
+            nonce: [5; 32],
+        };
+        say(&mut session, &Frame::Challenge(challenge));
+        session.handle(Input::Signed(Vec::new()), 0);
+        let standing = Standing::UnknownGroup;
+        say(
+            &mut session,
+            &Frame::Welcome(Welcome { relay_ms: 0, standing, checkpoint: None, own: Vec::new() }),
+        );
+        say(&mut session, &Frame::Heads(Heads { logs: Vec::new() }));
+        session
+    }
+
+    fn say(session: &mut Session, frame: &Frame) -> Vec<Effect> {
+        session.handle(Input::Message(frame.to_bytes()), 0)
+    }
+
+    fn goodbye() -> Frame {
+        Frame::Goodbye(Refused::new(Refusal::UNKNOWN_DEVICE, "it has not heard of this device"))
+    }
+
+    #[test]
+    fn a_relay_closed_to_the_group_is_told_with_the_id_that_its_operator_needs() {
+        let group = GroupId([1; 32]);
+        let mut session = stranger(group);
+        let wire = Wire { signed: ByteVec::from(vec![0]), body: None };
+        session.handle(Input::Outbox(vec![Outgoing { key: 1, hash: EntryHash([6; 32]), wire }]), 0);
+        let closed = Refused::new(Refusal::CLOSED, "it takes no new groups");
+        let ack = Ack { number: 0, outcomes: vec![Outcome::Refused(closed)], receipt: None };
+        assert!(say(&mut session, &Frame::Ack(ack)).iter().any(|e| matches!(e, Effect::Postponed { .. })));
+        let effects = say(&mut session, &goodbye());
+        let [Effect::End(End::Relay(why))] = effects.as_slice() else { panic!("{effects:?}") };
+        assert_eq!(why.refusal, Refusal::CLOSED);
+        assert!(why.reason.starts_with("it takes no new groups"), "{}", why.reason);
+        assert!(why.reason.contains(&group.to_string()), "{}", why.reason);
+    }
+
+    #[test]
+    fn a_device_nobody_admitted_is_told_just_that() {
+        let mut session = stranger(GroupId([1; 32]));
+        session.handle(Input::Outbox(Vec::new()), 0);
+        let effects = say(&mut session, &goodbye());
+        assert!(
+            matches!(effects.as_slice(), [Effect::End(End::Relay(why))] if why.refusal == Refusal::UNKNOWN_DEVICE),
+            "{effects:?}"
+        );
     }
 }

@@ -4,6 +4,8 @@
 //! template that Lamppost puts there (section 5 of the protocol), so a change here reaches new groups only.
 //! The roll is not a row: the engine brings it along.
 
+use crate::base::RoleId;
+
 /// Leads the group: reads and writes everything but referrals.
 pub const ROLE_COORDINATOR: u8 = 1;
 /// Watches and reports.
@@ -16,6 +18,19 @@ pub const ROLE_HEALTH_PARTNER: u8 = 4;
 pub const ROLE_BUSINESS: u8 = 5;
 /// Checks afterwards what was handed over.
 pub const ROLE_AUDITOR: u8 = 6;
+
+/// [`ROLE_COORDINATOR`], as an app names it when it admits somebody.
+pub const COORDINATOR: RoleId = RoleId(ROLE_COORDINATOR);
+/// [`ROLE_VOLUNTEER`], likewise.
+pub const VOLUNTEER: RoleId = RoleId(ROLE_VOLUNTEER);
+/// [`ROLE_LIAISON`], likewise.
+pub const LIAISON: RoleId = RoleId(ROLE_LIAISON);
+/// [`ROLE_HEALTH_PARTNER`], likewise.
+pub const HEALTH_PARTNER: RoleId = RoleId(ROLE_HEALTH_PARTNER);
+/// [`ROLE_BUSINESS`], likewise.
+pub const BUSINESS: RoleId = RoleId(ROLE_BUSINESS);
+/// [`ROLE_AUDITOR`], likewise.
+pub const AUDITOR: RoleId = RoleId(ROLE_AUDITOR);
 
 /// Membership, keys and policy; the relay reads it too.
 pub const COMPARTMENT_ROLL: u8 = 0;

@@ -3,15 +3,16 @@
 //! Everything is real: sockets, stores on disk, keys. Whatever is promised is checked, and a broken promise is a
 //! non-zero exit.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that tells a story prints it")]
+#![expect(clippy::print_stderr, reason = "a program that tells a story says why it ends")]
 
 mod cast;
-mod input;
+mod choice;
 mod narrator;
 mod network;
 mod proof;
 mod story;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,10 +22,11 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "neighborhood", after_help = AFTER_HELP)]
 struct Arguments {
-    /// Reports to play instead of the bundled sample: a GeoJSON file, or a CSV file of incidents.
+    /// Reports to play instead of the bundled sample: a GeoJSON file of points, or a CSV file of incidents in the format
+    /// of Denver's open data.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// How many volunteers' phones take part.
+    /// How many volunteers' phones take part: a number from 2 to 100.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=100))]
     phones: u8,
     /// Keep the stores in this directory, which must be empty or not exist yet.
@@ -36,12 +38,28 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-CSV columns (the order does not matter, others are ignored) and what they become are printed when such a file is read. \
-Rows that cannot be used are counted and named, and the rest goes on.";
+GeoJSON: every Point with a `title`, `name` or `description` becomes a report. Only reports whose `consent` names \
+`liaison` are ever handed over, so the chapters about that are left out for a file without any.
+
+CSV: the header has to name OFFENSE_TYPE_ID and FIRST_OCCURRENCE_DATE, in any order; Denver's other columns are used if \
+they are there, and the rest is ignored.
+
+What columns and properties become is printed when a file is read. Rows that cannot be used are counted and named, and \
+the rest goes on.
+
+Exit codes: 0 every promise was kept, 1 one was broken, 2 the story could not be played.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match story::play(Arguments::parse()).await {
+    let story = Box::pin(story::play(Arguments::parse()));
+    let played = tokio::select! {
+        played = story => played,
+        why = narrator::unheard() => match why {
+            ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+            other => Err(format!("it cannot be printed: {other}").into()),
+        },
+    };
+    match played {
         Ok(promises) if promises.all_kept() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(why) => {

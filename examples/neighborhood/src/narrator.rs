@@ -1,25 +1,49 @@
 //! How the story is told: chapters, tables, progress, and the promises it keeps.
 
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::sync::SetOnce;
 
-/// A chapter's heading.
-pub fn chapter(number: u8, title: &str) {
-    println!("\n{number}. {title}");
-    println!("{}", "-".repeat(title.chars().count() + 3));
+/// Why a line could not be printed; nothing that comes after it can.
+static UNHEARD: SetOnce<io::ErrorKind> = SetOnce::const_new();
+
+/// Waits until the story cannot be told any more, for instance because `head` has read enough.
+pub async fn unheard() -> io::ErrorKind {
+    *UNHEARD.wait().await
+}
+
+fn line(text: impl Display) {
+    if let Err(why) = writeln!(io::stdout(), "{text}") {
+        // Only the first reason counts.
+        let _ = UNHEARD.set(why.kind());
+    }
+}
+
+/// A line at the left edge.
+pub fn announce(text: &str) {
+    line(text);
+}
+
+/// A chapter's heading, and in plain words what it is about.
+pub fn chapter(number: u8, title: &str, plainly: &str) {
+    line(format_args!("\n{number}. {title}"));
+    line("-".repeat(title.chars().count() + 3));
+    line(format_args!("   {plainly}"));
 }
 
 /// One line of the story.
-pub fn say(text: impl std::fmt::Display) {
-    println!("   {text}");
+pub fn say(text: impl Display) {
+    line(format_args!("   {text}"));
 }
 
 /// What somebody sees, under their name.
-pub fn sees<T: std::fmt::Display>(who: &str, rows: impl IntoIterator<Item = T>) {
-    println!("   [{who} sees]");
+pub fn sees<T: Display>(who: &str, rows: impl IntoIterator<Item = T>) {
+    line(format_args!("   [{who} sees]"));
     for row in rows {
-        println!("     {row}");
+        line(format_args!("     {row}"));
     }
 }
 
@@ -74,9 +98,13 @@ pub fn progress(total: usize, what: &str) -> ProgressBar {
 pub struct Promises(Vec<(String, bool, String)>);
 
 impl Promises {
-    /// Checks one promise and says how it went.
-    pub fn check(&mut self, promise: &str, held: bool, figures: impl std::fmt::Display) {
-        say(format_args!("{} {promise}: {figures}", if held { "[kept]  " } else { "[BROKEN]" }));
+    /// Checks one promise and says whether it held. Its figures are told in the table, unless it is broken.
+    pub fn check(&mut self, promise: &str, held: bool, figures: impl Display) {
+        if held {
+            say(format_args!("[kept]   {promise}"));
+        } else {
+            say(format_args!("[BROKEN] {promise}: {figures}"));
+        }
         self.0.push((promise.to_owned(), held, figures.to_string()));
     }
 
@@ -89,10 +117,10 @@ impl Promises {
     pub fn table(&self) {
         let width = self.0.iter().map(|(promise, _, _)| promise.chars().count()).max().unwrap_or_default();
         for (promise, held, figures) in &self.0 {
-            println!("   {} {promise:width$}  {figures}", if *held { "kept  " } else { "BROKEN" });
+            say(format_args!("{} {promise:width$}  {figures}", if *held { "kept  " } else { "BROKEN" }));
         }
         let kept = self.0.iter().filter(|(_, held, _)| *held).count();
-        println!("   {kept} of {} promises kept", self.0.len());
+        say(format_args!("{kept} of {} promises kept", self.0.len()));
     }
 }
 

@@ -66,7 +66,7 @@ impl BadConnection {
         self.messages_left = self.messages_left.saturating_sub(1);
         if self.messages_left == 0 {
             self.strikes.fetch_add(1, Ordering::Relaxed);
-            return Err(TransportError("the network broke off".to_owned()));
+            return Err(TransportError::Network("the network broke off".to_owned()));
         }
         if self.trouble == Some(on)
             && matches!(Frame::from_bytes(message), Ok(Frame::Push(_) | Frame::Entries(_)))

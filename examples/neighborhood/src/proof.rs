@@ -1,5 +1,6 @@
 //! Byte searches: whether words that must not be somewhere are there.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -8,7 +9,7 @@ use aho_corasick::AhoCorasick;
 
 /// Words to look for.
 pub struct Search {
-    words: usize,
+    words: Vec<String>,
     automaton: AhoCorasick,
 }
 
@@ -23,16 +24,21 @@ pub struct Found {
 
 impl Search {
     /// Prepares to look for any of `words`.
-    pub fn new(words: &[String]) -> Result<Self, aho_corasick::BuildError> {
-        let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
-        words.sort_unstable();
-        words.dedup();
-        Ok(Self { words: words.len(), automaton: AhoCorasick::new(&words)? })
+    pub fn new(words: impl IntoIterator<Item = String>) -> Result<Self, aho_corasick::BuildError> {
+        let words: Vec<String> = words.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let automaton = AhoCorasick::new(&words)?;
+        Ok(Self { words, automaton })
     }
 
     /// How many different words it looks for.
     pub fn words(&self) -> usize {
-        self.words
+        self.words.len()
+    }
+
+    /// Which of the words are in a text, also where one lies within another.
+    pub fn found_in(&self, text: &str) -> BTreeSet<&str> {
+        let found = self.automaton.find_overlapping_iter(text);
+        found.filter_map(|found| self.words.get(found.pattern().as_usize())).map(String::as_str).collect()
     }
 
     /// Looks through every file below `directory`.
@@ -54,8 +60,7 @@ impl Search {
         Ok(found)
     }
 
-    /// Looks through bytes.
-    pub fn in_bytes(&self, bytes: &[u8]) -> u64 {
+    fn in_bytes(&self, bytes: &[u8]) -> u64 {
         self.automaton.find_iter(bytes).count() as u64
     }
 }

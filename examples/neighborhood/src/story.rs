@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 
 use crate::Arguments;
 use crate::cast::{Phone, relay};
-use crate::input::{self, Loaded, Report};
 use crate::narrator::{Promises, Stopwatch, chapter, progress, say, sees, shortened, size, thousands};
 use crate::network::Trouble;
 use crate::proof::Search;
+use neighborhood::input::{self, Loaded, Report};
 
 type Failure = Box<dyn std::error::Error>;
 

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lamppost_core::base::{DocumentId, RoleId};
-use lamppost_core::replica::{
-    Error, Filter, FixedVault, ObservationDraft, Replica, SyncReport, Transport, WebSocketTransport,
-};
+use lamppost_core::replica::testing::draft;
+use lamppost_core::replica::{Error, Filter, FixedVault, Replica, SyncReport, Transport, WebSocketTransport};
 use lamppost_core::storage::{Options, SledStore, StoreKind};
 use lamppost_core::sync::session::Budget;
-use lamppost_core::watch::{Kind, Observation, Position, Sealed, When, roles};
+use lamppost_core::watch::{Kind, roles};
 use lamppost_server::{Running, Settings, start};
 
 /// Starts a relay on a free port with its store in `directory`.
@@ -55,26 +54,6 @@ pub async fn pair(root: &Path, volunteers_network: Arc<dyn Transport>) -> (Repli
     coordinator.found().await.unwrap();
     admit(&coordinator, &[(&volunteer, roles::ROLE_VOLUNTEER)]).await;
     (coordinator, volunteer)
-}
-
-/// An observation with a sealed part.
-pub fn draft(what: &str) -> ObservationDraft {
-    let observation = Observation {
-        when: When { start_ms: 1_779_990_000_000, end_ms: None, precision: "minute".into() },
-        vantage: "public_way".into(),
-        behaviours: vec!["hand_to_hand".into()],
-        what_happened: what.into(),
-        basis: "saw".into(),
-        consent: vec!["liaison".into()],
-        ..Observation::default()
-    };
-    let sealed = Sealed {
-        position: Some(Position { lat: 39.74, lon: -104.95, accuracy_m: 10.0, method: "gps".into() }),
-        address: "12 Invented Street".into(),
-        notes: "plate ZZZ-1234".into(),
-        ..Sealed::default()
-    };
-    ObservationDraft { observation, sealed: Some(sealed) }
 }
 
 /// One sync without a budget.

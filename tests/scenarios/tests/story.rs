@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use lamppost_core::base::RoleId;
+use lamppost_core::replica::testing::draft;
 use lamppost_core::replica::{
     CaseLink, Content, Delivery, Error, FeedEvent, Filter, FixedVault, LiaisonAnswer, LinkState, ReleasePlan,
     Replica, Step, WebSocketTransport,
 };
 use lamppost_core::sync::session::Budget;
 use lamppost_core::watch::{Kind, Redaction, roles};
-use lamppost_scenarios::town::{admit, draft, pair, phone, record, relay, sync, texts};
+use lamppost_scenarios::town::{admit, pair, phone, record, relay, sync, texts};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -129,6 +130,23 @@ async fn a_live_link_brings_changes_into_the_feed() {
             break;
         }
     }
+}
+
+/// An app may give up waiting at any moment: what it was about to be told comes with the next call.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_is_dropped_half_way_tells_it_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (_, volunteer) = pair(root.path(), Arc::new(WebSocketTransport::default())).await;
+    let feed = volunteer.feed();
+    let give_up = async |feed: &lamppost_core::replica::Feed| {
+        tokio::select! { biased; told = feed.next() => panic!("{told:?}"), () = std::future::ready(()) => {} }
+    };
+    give_up(&feed).await;
+    assert_eq!(feed.next().await.unwrap(), FeedEvent::Reset(vec![]));
+    let id = record(&volunteer, "seen").await;
+    give_up(&feed).await;
+    let FeedEvent::Changed(rows) = feed.next().await.unwrap() else { panic!("expected a difference") };
+    assert!(rows.iter().any(|(row, _)| row.id == id));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,15 +14,15 @@ use jiff::{
 use super::{CATALOGUE, InputError, Loaded, Planted, Refused, Report, offences};
 use lamppost_core::watch::{Observation, Position, Sealed, Substance, When};
 
-/// Where each column goes.
+/// Where each column goes. Only those of [`NEEDED`] have to be there.
 pub(super) const MAPPING: &[(&str, &str)] = &[
     ("INCIDENT_ID", "sealed.notes; same_event where several rows share it"),
     ("OFFENSE_ID", "sealed.notes; a second row with the same one is refused"),
     ("OFFENSE_CODE", "sealed.notes"),
     ("OFFENSE_CODE_EXTENSION", "sealed.notes"),
-    ("OFFENSE_TYPE_ID", "behaviours, activity, substances, flags, location, what_happened; sealed.notes"),
+    ("OFFENSE_TYPE_ID", "needed: behaviours, activity, substances, flags, location, what_happened; sealed.notes"),
     ("OFFENSE_CATEGORY_ID", "behaviours (alcohol); sealed.notes"),
-    ("FIRST_OCCURRENCE_DATE", "when.start_ms, when.precision, what_happened"),
+    ("FIRST_OCCURRENCE_DATE", "needed: when.start_ms, when.precision, what_happened"),
     ("LAST_OCCURRENCE_DATE", "when.end_ms, what_happened"),
     ("REPORTED_DATE", "comment"),
     ("INCIDENT_ADDRESS", "sealed.address; location 13 if it is a crossing"),
@@ -36,6 +36,12 @@ pub(super) const MAPPING: &[(&str, &str)] = &[
     ("IS_CRIME", "what_happened"),
     ("IS_TRAFFIC", "location 13, what_happened"),
 ];
+
+/// What and when: without them there is no report.
+const NEEDED: &[&str] = &["OFFENSE_TYPE_ID", "FIRST_OCCURRENCE_DATE"];
+
+/// An open quote swallows lines until the next one.
+const OPEN_QUOTE: &str = "; a field goes over several lines: is a quote (\") left open here?";
 
 /// The table's times are Denver wall clock without a zone. These are the rules of US Mountain time since 2007;
 /// stating them here spares a time zone database. An hour that occurs twice counts as its first occurrence.
@@ -64,11 +70,13 @@ pub(super) fn parse(text: &str) -> Result<Loaded, InputError> {
     for record in reader.records() {
         let result = match &record {
             Ok(record) => columns.row(record).and_then(|row| {
-                if let Some(first) = line_by_offence.get(row.offence_id) {
-                    return Err(format!("OFFENSE_ID `{}` was already on line {first}", row.offence_id));
+                if let Some((id, first)) = row.offence_id.and_then(|id| Some((id, line_by_offence.get(id)?))) {
+                    return Err(format!("OFFENSE_ID `{id}` was already on line {first}"));
                 }
                 let report = row.report(&zone)?;
-                line_by_offence.insert(row.offence_id.to_owned(), line_of(record));
+                if let Some(id) = row.offence_id {
+                    line_by_offence.insert(id.to_owned(), line_of(record));
+                }
                 *rows_by_incident.entry(row.incident_id.to_owned()).or_default() += 1;
                 Ok(report)
             }),
@@ -92,39 +100,43 @@ fn line_of(record: &StringRecord) -> usize {
     record.position().and_then(|position| usize::try_from(position.line()).ok()).unwrap_or_default()
 }
 
-/// Where the known columns stand in this file, in the order of [`MAPPING`].
+fn open_quote(record: &StringRecord) -> &'static str {
+    if record.iter().any(|field| field.contains('\n')) { OPEN_QUOTE } else { "" }
+}
+
+/// Where the known columns stand in this file, in the order of [`MAPPING`]; none where it lacks one.
 struct Columns {
-    indexes: Vec<usize>,
+    indexes: Vec<Option<usize>>,
     count: usize,
 }
 
 impl Columns {
     fn find(header: &StringRecord) -> Result<Self, InputError> {
-        let mut missing = Vec::new();
-        let mut indexes = Vec::new();
-        for (name, _) in MAPPING {
-            match header.iter().position(|found| found.trim().eq_ignore_ascii_case(name)) {
-                Some(index) => indexes.push(index),
-                None => missing.push(*name),
-            }
+        let place = |name: &str| header.iter().position(|found| found.trim().eq_ignore_ascii_case(name));
+        let missing: Vec<_> = NEEDED.iter().copied().filter(|name| place(name).is_none()).collect();
+        if !missing.is_empty() {
+            return Err(InputError::Header { missing, hint: open_quote(header) });
         }
-        if missing.is_empty() {
-            Ok(Self { indexes, count: header.len() })
-        } else {
-            Err(InputError::Header { missing })
-        }
+        Ok(Self { indexes: MAPPING.iter().map(|(name, _)| place(name)).collect(), count: header.len() })
     }
 
     fn row<'a>(&self, record: &'a StringRecord) -> Result<Row<'a>, String> {
         if record.len() != self.count {
-            return Err(format!("{} columns, expected {}", record.len(), self.count));
+            return Err(format!(
+                "{} columns, expected {}{}",
+                record.len(),
+                self.count,
+                open_quote(record)
+            ));
         }
-        let mut values = self.indexes.iter().map(|&index| record.get(index).unwrap_or_default().trim());
+        let mut values = self.indexes.iter().map(|&index| Some(record.get(index?)?.trim()));
+        let mut maybe = || values.next().flatten();
         // The fields stand in the order of MAPPING; a struct literal is evaluated as written.
-        let mut next = || values.next().unwrap_or_default();
+        let (incident_id, offence_id) = (maybe(), maybe());
+        let mut next = || values.next().flatten().unwrap_or_default();
         Ok(Row {
-            incident_id: next(),
-            offence_id: next(),
+            incident_id: incident_id.unwrap_or_default(),
+            offence_id,
             code: next(),
             extension: next(),
             kind: next(),
@@ -140,16 +152,16 @@ impl Columns {
             district: next(),
             precinct: next(),
             neighborhood: next(),
-            is_crime: next(),
-            is_traffic: next(),
+            is_crime: values.next().flatten(),
+            is_traffic: values.next().flatten(),
         })
     }
 }
 
-/// One row, by meaning.
+/// One row, by meaning. Where it matters, what its file has no column for is none; elsewhere it is empty.
 struct Row<'a> {
     incident_id: &'a str,
-    offence_id: &'a str,
+    offence_id: Option<&'a str>,
     code: &'a str,
     extension: &'a str,
     kind: &'a str,
@@ -165,13 +177,13 @@ struct Row<'a> {
     district: &'a str,
     precinct: &'a str,
     neighborhood: &'a str,
-    is_crime: &'a str,
-    is_traffic: &'a str,
+    is_crime: Option<&'a str>,
+    is_traffic: Option<&'a str>,
 }
 
 impl Row<'_> {
     fn report(&self, zone: &TimeZone) -> Result<Report, String> {
-        if self.offence_id.is_empty() || self.kind.is_empty() {
+        if self.offence_id.is_some_and(str::is_empty) || self.kind.is_empty() {
             return Err("OFFENSE_ID and OFFENSE_TYPE_ID must not be empty".to_owned());
         }
         let first = instant("FIRST_OCCURRENCE_DATE", self.first, zone)?;
@@ -179,28 +191,33 @@ impl Row<'_> {
             "" => None,
             last => Some(instant("LAST_OCCURRENCE_DATE", last, zone)?),
         };
-        let reported = instant("REPORTED_DATE", self.reported, zone)?;
+        let reported = match self.reported {
+            "" => None,
+            reported => Some(instant("REPORTED_DATE", reported, zone)?),
+        };
         if last.as_ref().is_some_and(|last| *last < first) {
             return Err("LAST_OCCURRENCE_DATE is before FIRST_OCCURRENCE_DATE".to_owned());
         }
-        let is_crime = yes_no("IS_CRIME", self.is_crime)?;
-        let is_traffic = yes_no("IS_TRAFFIC", self.is_traffic)?;
+        let is_crime = self.is_crime.map_or(Ok(true), |text| yes_no("IS_CRIME", text))?;
+        let is_traffic = self.is_traffic.map_or(Ok(false), |text| yes_no("IS_TRAFFIC", text))?;
         let position = self.position()?;
         let offence = offences::translate(self.kind, self.category);
 
         let on_road = is_traffic || self.address.contains(" / ");
         let location = offence.location.unwrap_or(if on_road { "13" } else { "25" });
         let what_happened = self.what_happened(&offence, &first, last.as_ref(), is_crime, is_traffic);
-        let comment = format!(
-            "Added later: the police took the report on {}, {}.",
-            in_words(&reported),
-            delay_in_words(&first, &reported)
-        );
+        let comment = reported.map_or_else(String::new, |reported| {
+            format!(
+                "Added later: the police took the report on {}, {}.",
+                in_words(&reported),
+                delay_in_words(&first, &reported)
+            )
+        });
         let notes = self.notes();
 
         let mut planted = Planted::default();
         planted.secret(self.address);
-        planted.secret(self.offence_id);
+        planted.secret(self.offence_id.unwrap_or_default());
         planted.phrases(&what_happened);
         planted.phrases(&comment);
         Ok(Report {
@@ -281,14 +298,14 @@ impl Row<'_> {
     fn notes(&self) -> String {
         format!(
             "Offense {} ({}-{}, {}, {}) of incident {}. District {}, precinct {}. State plane {}, {} ft.",
-            self.offence_id,
-            self.code,
-            self.extension,
+            or_unknown(self.offence_id.unwrap_or_default()),
+            or_unknown(self.code),
+            or_unknown(self.extension),
             self.kind,
-            self.category,
-            self.incident_id,
-            self.district,
-            self.precinct,
+            or_unknown(self.category),
+            or_unknown(self.incident_id),
+            or_unknown(self.district),
+            or_unknown(self.precinct),
             or_unknown(self.x),
             or_unknown(self.y),
         )

@@ -47,26 +47,34 @@ const TIME_KEYS: &[&str] = &["start", "time", "timestamp", "datetime", "date"];
 /// Reads a collection. `undated_ms` is the time of features that name none, in milliseconds since the Unix epoch.
 pub(super) fn parse(text: &str, undated_ms: i64) -> Result<Loaded, InputError> {
     if text.trim_start().starts_with('[') {
-        return Err(InputError::NotFeatureCollection { found: "array".to_owned() });
+        return Err(InputError::NotFeatureCollection { found: "it is a list".to_owned() });
     }
     let collection: Collection<'_> = serde_json::from_str(text).map_err(|error| InputError::Json {
         line: error.line(),
         column: error.column(),
         what: without_place(&error),
     })?;
-    if collection.kind != "FeatureCollection" {
-        return Err(InputError::NotFeatureCollection { found: collection.kind });
+    match collection.kind.as_str() {
+        "" | "FeatureCollection" if collection.features.as_ref().is_some_and(Vec::is_empty) => {
+            return Err(InputError::NoFeatures);
+        }
+        "FeatureCollection" => {}
+        "" => return Err(InputError::NotFeatureCollection { found: "it has no `type`".to_owned() }),
+        other => {
+            return Err(InputError::NotFeatureCollection { found: format!("its `type` is `{other}`") });
+        }
     }
-    if collection.features.is_empty() {
-        return Err(InputError::Empty);
-    }
+    let features = collection.features.ok_or(InputError::NoFeatures)?;
     let mut loaded = Loaded { mapping: MAPPING, ..Loaded::default() };
     let mut lines = Lines::of(text);
-    for raw in collection.features {
+    for (at, raw) in features.into_iter().enumerate() {
         let line = lines.line_of(raw.get());
         match feature(raw.get(), undated_ms) {
             Ok(report) => loaded.reports.push(report),
-            Err(what) => loaded.refused.push(Refused { line, what }),
+            // A file may be one single line.
+            Err(what) => {
+                loaded.refused.push(Refused { line, what: format!("feature {}: {what}", at + 1) });
+            }
         }
     }
     Ok(loaded)
@@ -77,8 +85,8 @@ pub(super) fn parse(text: &str, undated_ms: i64) -> Result<Loaded, InputError> {
 struct Collection<'a> {
     #[serde(rename = "type", default)]
     kind: String,
-    #[serde(borrow, default)]
-    features: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    features: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +209,9 @@ fn ours(properties: Properties, point: Option<(f64, f64)>) -> Result<Report, Str
     }
     if properties.activity.len() > CODES_MAX || properties.substances.len() > CODES_MAX {
         return Err(format!("more than {CODES_MAX} of `activity` or of `substances`"));
+    }
+    if properties.precision.is_empty() {
+        return Err("`precision` is missing, expected minute, hour or day".to_owned());
     }
     if !matches!(properties.precision.as_str(), "minute" | "hour" | "day") {
         return Err(format!("`precision` is `{}`, expected minute, hour or day", properties.precision));
@@ -357,6 +368,9 @@ fn without_place(error: &serde_json::Error) -> String {
 }
 
 fn instant_ms(key: &str, text: &str) -> Result<i64, String> {
+    if text.is_empty() {
+        return Err(format!("`{key}` is missing, expected a time like `2026-05-04T21:40:00-05:00`"));
+    }
     text.parse::<Timestamp>()
         .map(Timestamp::as_millisecond)
         .map_err(|_| format!("`{key}` is `{text}`, expected a time like `2026-05-04T21:40:00-05:00`"))

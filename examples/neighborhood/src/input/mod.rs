@@ -87,14 +87,19 @@ pub enum InputError {
         /// Offset of the first bad byte, in bytes.
         offset: usize,
     },
-    /// The file has no rows or features.
+    /// The file has nothing in it, or a header and no rows.
     #[error("the file is empty; expected {EXPECTED}")]
     Empty,
+    /// The collection is empty.
+    #[error("it has no features; expected {EXPECTED}")]
+    NoFeatures,
     /// The first line is no header this version knows.
-    #[error("no known header: {} missing; expected {EXPECTED}", missing.join(", "))]
+    #[error("no known header: {} missing{hint}; expected {EXPECTED}", missing.join(", "))]
     Header {
         /// The columns that were looked for and not found.
         missing: Vec<&'static str>,
+        /// What may have gone wrong; empty if nothing comes to mind.
+        hint: &'static str,
     },
     /// The file looks like JSON and is not.
     #[error("not valid GeoJSON, line {line}, column {column}: {what}; expected {EXPECTED}")]
@@ -107,15 +112,26 @@ pub enum InputError {
         what: String,
     },
     /// The file is JSON, but holds no collection of features.
-    #[error("its `type` is `{found}`, not `FeatureCollection`; expected {EXPECTED}")]
+    #[error("{found}, not `FeatureCollection`; expected {EXPECTED}")]
     NotFeatureCollection {
-        /// The type it states; empty if none.
+        /// The type it states, in words.
         found: String,
     },
 }
 
-const EXPECTED: &str = "a GeoJSON FeatureCollection of Points, or a CSV file with a header like \
-     OFFENSE_TYPE_ID,FIRST_OCCURRENCE_DATE,... (see the mapping table)";
+impl InputError {
+    /// What a file of this kind may hold, to be shown beside the error: names, and the fields they fill.
+    pub fn mapping(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Header { .. } => csv::MAPPING,
+            Self::Json { .. } | Self::NoFeatures | Self::NotFeatureCollection { .. } => geojson::MAPPING,
+            Self::Read { .. } | Self::TooLarge { .. } | Self::NotUtf8 { .. } | Self::Empty => &[],
+        }
+    }
+}
+
+const EXPECTED: &str = "a GeoJSON FeatureCollection of Points, or a CSV file of incidents in Denver's format, whose \
+     header names at least OFFENSE_TYPE_ID and FIRST_OCCURRENCE_DATE";
 
 /// Reads a file of either kind. What the file starts with decides; its extension only breaks ties.
 ///

@@ -228,6 +228,26 @@ fn malformed_rows_are_named_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_table_may_lack_every_column_but_what_and_when() {
+    let text = "OFFENSE_TYPE_ID,FIRST_OCCURRENCE_DATE\ndrug-cocaine-sell,7/4/2017 11:31:00 PM\n";
+    let loaded = parse(text.as_bytes(), false, 0).unwrap();
+    assert_eq!(loaded.refused, []);
+    let [report] = loaded.reports.as_slice() else { panic!() };
+    assert_eq!(report.observation.behaviours, ["offer_to_sell"]);
+    assert_eq!((report.comment.as_str(), report.sealed.position.as_ref()), ("", None));
+    assert!(!report.observation.what_happened.contains("does not count it"));
+}
+
+#[test]
+fn a_quote_left_open_is_hinted_at() {
+    let open = GOOD.replace("14 INVENTED", "\"14 INVENTED");
+    let loaded = csv_with(&[&open, GOOD]);
+    assert_eq!(loaded.reports.len(), 0);
+    let [refused] = loaded.refused.as_slice() else { panic!("{:?}", loaded.refused) };
+    assert!(refused.line == 2 && refused.what.contains("is a quote (\") left open"), "{refused:?}");
+}
+
+#[test]
 fn what_would_hurt_a_person_is_not_in_the_public_part() {
     let row = GOOD.replace("drug-cocaine-sell,drug-alcohol", "assault-dv,other-crimes-against-persons");
     let report = &csv_with(&[&row]).reports[0];
@@ -293,6 +313,14 @@ fn unusable_features_are_named_with_their_line() {
             "`precision` is `era`",
         ),
         (
+            format!("{at} {{\"what_happened\": \"x\", {}}}}}", ours.replace("precision", "exactness")),
+            "`precision` is missing",
+        ),
+        (
+            format!("{at} {{\"what_happened\": \"x\", {}}}}}", ours.replace("start", "began")),
+            "`start` is missing",
+        ),
+        (
             format!("{at} {{\"what_happened\": \"x\", {}}}}}", ours.replace("T21", " at 21")),
             "`start` is `2026",
         ),
@@ -312,6 +340,7 @@ fn unusable_features_are_named_with_their_line() {
     assert_eq!(loaded.refused.len(), features.len(), "{:#?}", loaded.refused);
     for (index, ((_, what), refused)) in features.iter().zip(&loaded.refused).enumerate() {
         assert_eq!(refused.line, index + 2);
+        assert!(refused.what.starts_with(&format!("feature {}: ", index + 1)), "{}", refused.what);
         assert!(refused.what.contains(what), "{what}: {}", refused.what);
     }
 }
@@ -319,16 +348,25 @@ fn unusable_features_are_named_with_their_line() {
 #[test]
 fn files_of_no_known_kind_say_what_was_expected() {
     let error = |bytes: &[u8], is_json| parse(bytes, is_json, 0).unwrap_err();
-    for empty in [&b""[..], b" \n ", HEADER.as_bytes(), br#"{"type": "FeatureCollection", "features": []}"#] {
+    for empty in [&b""[..], b" \n ", HEADER.as_bytes()] {
         assert!(matches!(error(empty, false), InputError::Empty));
+    }
+    for empty in
+        [r#"{"features": []}"#, r#"{"type": "FeatureCollection"}"#, r#"{"type": "FeatureCollection", "features": []}"#]
+    {
+        assert!(matches!(error(empty.as_bytes(), false), InputError::NoFeatures), "{empty}");
     }
     let latin1 = error(b"caf\xe9", false);
     assert!(matches!(latin1, InputError::NotUtf8 { offset: 3 }));
     let header = error(b"when,where\n1,2\n", false).to_string();
-    assert!(header.starts_with("no known header: INCIDENT_ID, OFFENSE_ID,"), "{header}");
+    assert!(header.starts_with("no known header: OFFENSE_TYPE_ID, FIRST_OCCURRENCE_DATE missing;"), "{header}");
     assert!(header.contains("expected a GeoJSON FeatureCollection"), "{header}");
-    let one = error(HEADER.replace("GEO_X,", "").as_bytes(), false).to_string();
-    assert!(one.starts_with("no known header: GEO_X missing"), "{one}");
+    assert!(header.contains("Denver's format"), "{header}");
+    let one = error(HEADER.replace("OFFENSE_TYPE_ID,", "").as_bytes(), false);
+    assert!(one.to_string().starts_with("no known header: OFFENSE_TYPE_ID missing"), "{one}");
+    assert_eq!(one.mapping().len(), 19);
+    let open = error(b"\"when,where\n1,2\n", false).to_string();
+    assert!(open.contains("is a quote (\") left open"), "{open}");
     assert!(matches!(error(b"{\"type\": \n!", false), InputError::Json { line: 2, .. }));
     assert!(matches!(error(b"a,b\n", true), InputError::Json { line: 1, .. }));
     for other in ["[1]", "{}", r#"{"type": "Feature"}"#] {

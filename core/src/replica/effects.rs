@@ -1,0 +1,70 @@
+//! What a session's machine asks of the engine, carried out. The shell around it has the network.
+
+use super::engine::Engine;
+use super::error::Error;
+use super::receive::Received;
+use crate::sync::session::{Effect, Input, Misbehaviour};
+
+/// What one session did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncReport {
+    /// Entries that the relay acknowledged.
+    pub sent: usize,
+    /// Entries that came in, by what became of them.
+    pub received: Received,
+    /// Whether everything there was has been sent and fetched; otherwise the budget ended it before.
+    pub caught_up: bool,
+    /// Entries that the relay did not take for now, and its reason. They stay and are sent again.
+    pub postponed: Vec<String>,
+    /// Entries that the relay will never take, and its reason. They stay on this device.
+    pub refused: Vec<String>,
+    /// Bytes carried, both ways.
+    pub bytes: u64,
+}
+
+impl Engine {
+    /// Carries out one effect of a session and notes in `report` what came of it. Some are answered by an input.
+    ///
+    /// [`Effect::Send`] and [`Effect::End`] are the shell's: here they do nothing.
+    ///
+    /// # Errors
+    /// The session has to end with any: [`Error::RolledBack`]; [`Error::RelayMisbehaved`] if the relay passed on what
+    /// is not genuine; errors of the store.
+    pub fn carry_out(&mut self, effect: Effect, report: &mut SyncReport) -> Result<Option<Input>, Error> {
+        match effect {
+            Effect::Send(_) | Effect::End(_) => {}
+            Effect::Sign(payload) => return Ok(Some(Input::Signed(self.sign_session(payload)))),
+            Effect::NewLife(relay, incarnation) => self.new_relay_life(relay, incarnation)?,
+            Effect::CheckOwn(seen) => self.check_own(&seen)?,
+            Effect::Checkpoint(checkpoint) => self.keep_checkpoint(checkpoint)?,
+            Effect::Offer(heads) => self.offer(&heads)?,
+            Effect::LoadOutbox { after } => return Ok(Some(Input::Outbox(self.outbox(after)?))),
+            Effect::Receive(entries) => {
+                let cursor = (entries.compartment, entries.upto);
+                let received = self.receive(entries.entries, Some(cursor))?;
+                let spoilt = received.warnings.iter().find(|_| received.is_spoilt()).map(ToString::to_string);
+                report.received.add(received);
+                // Going on would move the cursor past what is still to be had.
+                if let Some(why) = spoilt {
+                    return Err(Error::RelayMisbehaved(Misbehaviour::NotGenuine(why)));
+                }
+            }
+            Effect::Kept { keys, receipt } => {
+                self.mark_kept(&keys, &receipt)?;
+                report.sent += keys.len();
+            }
+            Effect::Refused { key, why } => {
+                self.mark_refused(key, &why)?;
+                report.refused.push(why.reason);
+            }
+            Effect::Postponed { why, .. } => report.postponed.push(why.reason),
+            Effect::CaughtUp => {
+                report.caught_up = true;
+                report.received.warnings.extend(self.withheld()?);
+                self.grant_missing()?;
+                return Ok(Some(Input::Settled));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,171 @@
+//! What waits to be sent: read, answered by the relay, or offered anew to a relay that lost it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::disk::{self, OUTBOX, OutboxRow, QUARANTINE, RECEIPTS, RECEIVED, ReceivedRow, SetAsideRow};
+use super::engine::Engine;
+use super::error::Error;
+use super::receive::StoreLogs;
+use crate::base::{CompartmentId, cbor, limits};
+use crate::entry::{LogHead, LogId};
+use crate::storage::Batch;
+use crate::sync::SignedReceipt;
+use crate::sync::frame::{LogHeight, Refused};
+use crate::sync::inbox::Logs as _;
+use crate::sync::session::Outgoing;
+
+impl Engine {
+    /// What the outbox holds behind `after`: a few frames of it.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn outbox(&mut self, after: u64) -> Result<Vec<Outgoing>, Error> {
+        self.fresh()?;
+        let after = disk::number_key(after);
+        let mut outgoing = Vec::new();
+        let mut bytes = 0;
+        for (key, row) in self.store.scan(OUTBOX, &[], Some(&after), limits::FRAME_ENTRIES_MAX)? {
+            let row: OutboxRow = disk::decode(&row)?;
+            let Some(entry) = disk::read_entry(&*self.store, row.log, row.seq)? else { continue };
+            bytes += entry.bytes();
+            outgoing.push(Outgoing {
+                key: disk::parse_number(&key),
+                hash: entry.hash(),
+                wire: entry.wire().clone(),
+            });
+            if bytes > limits::FRAME_ENTRIES_BYTES * limits::PUSH_FRAMES_IN_FLIGHT_MAX {
+                break;
+            }
+        }
+        Ok(outgoing)
+    }
+
+    /// Puts into the outbox whatever is here and not at the relay: the roll first, causes before effects.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn offer(&mut self, theirs: &[LogHeight]) -> Result<(), Error> {
+        self.fresh()?;
+        let theirs: BTreeMap<LogId, LogHead> =
+            theirs.iter().map(|height| (height.log, height.head)).collect();
+        let lacks = |log: LogId, seq: u64| theirs.get(&log).is_none_or(|head| head.seq < seq);
+        let mut queued = BTreeMap::new();
+        let mut replaced = Vec::new();
+        for (key, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
+            let row: OutboxRow = disk::decode(&row)?;
+            replaced.push(key);
+            queued.insert((row.log, row.seq), row);
+        }
+        let mut order: Vec<(LogId, u64)> = Vec::new();
+        for entry in self.roll_entries()? {
+            let place = (LogId::of(&entry), entry.header().seq);
+            if lacks(place.0, place.1) {
+                order.push(place);
+            }
+        }
+        let state = Arc::clone(self.state()?);
+        let logs = state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL).flat_map(
+            |row| {
+                state
+                    .devices()
+                    .map(|(device, _, _)| LogId { compartment: row.id, device })
+                    .collect::<Vec<_>>()
+            },
+        );
+        let logs_here = StoreLogs(&*self.store);
+        for log in logs {
+            let Some(head) = logs_here.head(log)? else { continue };
+            let first = theirs.get(&log).map_or(0, |theirs| theirs.seq.saturating_add(1));
+            order.extend((first..=head.seq).map(|seq| (log, seq)));
+        }
+        let mut placed = BTreeSet::new();
+        // What was queued and is not missing there was sent, and its receipt lost: it is asked for once more.
+        let rest = queued.keys().copied().collect::<Vec<_>>();
+        self.transact(|engine, batch| {
+            engine.fresh()?.unsent.clear();
+            replaced.into_iter().for_each(|key| batch.delete(OUTBOX, key));
+            for (log, seq) in order.into_iter().chain(rest) {
+                if placed.insert((log, seq)) {
+                    let document = queued.get(&(log, seq)).and_then(|row| row.document);
+                    engine.enqueue(batch, OutboxRow { log, seq, document })?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Marks entries as kept by the relay.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn mark_kept(&mut self, keys: &[u64], receipt: &SignedReceipt) -> Result<(), Error> {
+        self.fresh()?;
+        self.transact(|engine, batch| {
+            let group = engine.fresh()?;
+            let number = group.next_receipt;
+            group.next_receipt += 1;
+            batch.put(RECEIPTS, disk::number_key(number), receipt.as_bytes());
+            let received = ReceivedRow { received_ms: receipt.receipt().received_ms, receipt: number };
+            for key in keys {
+                let Some(row) = engine.leave_outbox(batch, *key)? else { continue };
+                let key = disk::entry_key(row.log, row.seq);
+                batch.put(RECEIVED, key.clone(), cbor::encode(&received));
+                if engine.store.get(QUARANTINE, &key)?.is_some_and(|row| is_by_relay(&row)) {
+                    batch.delete(QUARANTINE, key);
+                }
+                if let Some(document) = row.document {
+                    engine.fresh()?.refused.remove(&document);
+                }
+            }
+            // The first receipt since the last proof stays until the next proof covers it.
+            let checkpoint = receipt.receipt().checkpoint;
+            engine.fresh()?.relay.receipted.get_or_insert(checkpoint);
+            engine.put_relay(batch)
+        })
+    }
+
+    /// Takes an entry out of the outbox that the relay refuses for good. The entry itself stays.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn mark_refused(&mut self, key: u64, why: &Refused) -> Result<(), Error> {
+        self.fresh()?;
+        self.transact(|engine, batch| {
+            let Some(row) = engine.leave_outbox(batch, key)? else { return Ok(()) };
+            let aside = SetAsideRow { reason: why.reason.clone(), by_relay: true, document: row.document };
+            engine.fresh()?.refused.extend(row.document);
+            batch.put(QUARANTINE, disk::entry_key(row.log, row.seq), cbor::encode(&aside));
+            Ok(())
+        })
+    }
+
+    fn leave_outbox(&mut self, batch: &mut Batch, key: u64) -> Result<Option<OutboxRow>, Error> {
+        let Some(bytes) = self.store.get(OUTBOX, &disk::number_key(key))? else { return Ok(None) };
+        let row: OutboxRow = disk::decode(&bytes)?;
+        batch.delete(OUTBOX, disk::number_key(key));
+        if let Some(document) = row.document {
+            let group = self.fresh()?;
+            let left = group.unsent.get(&document).copied().unwrap_or(1) - 1;
+            if left == 0 {
+                group.unsent.remove(&document);
+            } else {
+                group.unsent.insert(document, left);
+            }
+            self.changed.insert(document);
+        }
+        Ok(Some(row))
+    }
+
+    /// Entries that the relay has not acknowledged yet.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn outbox_len(&self) -> Result<usize, Error> {
+        Ok(self.store.scan(OUTBOX, &[], None, usize::MAX)?.len())
+    }
+}
+
+fn is_by_relay(row: &[u8]) -> bool {
+    cbor::decode::<SetAsideRow>(row).is_ok_and(|row| row.by_relay)
+}

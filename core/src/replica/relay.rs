@@ -1,0 +1,193 @@
+//! What a device remembers of its relay, and what a session with it begins from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+
+use super::disk::{self, META, WAITING};
+use super::engine::Engine;
+use super::error::Error;
+use super::receive::{StoreLogs, Warning};
+use crate::base::{CompartmentId, Incarnation, RelayId, cbor, limits};
+use crate::entry::{Checkpoint, LogId};
+use crate::storage::Batch;
+use crate::sync::frame::OwnHead;
+use crate::sync::inbox::Logs as _;
+use crate::sync::session::{Budget, Plan};
+
+/// What a device remembers of its relay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RelayMemory {
+    /// Its key, once seen.
+    #[n(0)]
+    pub relay: Option<RelayId>,
+    /// The life of its store that cursors belong to.
+    #[n(1)]
+    pub incarnation: Option<Incarnation>,
+    /// Its last proven checkpoint.
+    #[n(2)]
+    pub checkpoint: Option<Checkpoint>,
+    /// The checkpoint of its last receipt.
+    #[n(3)]
+    pub receipted: Option<Checkpoint>,
+    /// The address that an admission named.
+    #[n(4)]
+    pub url: Option<String>,
+}
+
+const RELAY: &[u8] = b"relay";
+const CURSOR_PREFIX: &[u8] = b"cursor/";
+
+impl Engine {
+    /// What is known of the relay.
+    pub fn relay_memory(&self) -> RelayMemory {
+        self.group.as_ref().map(|group| group.relay.clone()).unwrap_or_default()
+    }
+
+    /// Remembers where the relay is.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`]; errors of the store.
+    pub fn set_relay_url(&mut self, url: &str) -> Result<(), Error> {
+        let group = self.fresh()?;
+        if group.relay.url.as_deref() == Some(url) {
+            return Ok(());
+        }
+        let url = Some(url.to_owned());
+        self.remember_relay(|relay| relay.url = url)
+    }
+
+    /// Takes the next relay at this group's address for the right one, whatever its key: for when the people have
+    /// agreed that the old relay is lost. Everything that phones hold is offered to it.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`]; errors of the store.
+    pub fn trust_new_relay(&mut self) -> Result<(), Error> {
+        self.fresh()?;
+        self.remember_relay(|relay| *relay = RelayMemory { url: relay.url.take(), ..RelayMemory::default() })
+    }
+
+    /// What a session with the relay begins from.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`]; errors of the store.
+    pub fn plan(&mut self, live: bool, budget: Budget) -> Result<Plan, Error> {
+        self.fresh()?;
+        let group = self.group()?;
+        let state = Arc::clone(group.roll.state());
+        let (device, mut cursors) = (self.device_id(), BTreeMap::new());
+        for row in state
+            .template()
+            .compartments
+            .iter()
+            .filter(|row| row.id == CompartmentId::ROLL || state.may_read(device, row.id))
+        {
+            cursors.insert(row.id, self.cursor(row.id)?);
+        }
+        Ok(Plan {
+            group: group.roll.group(),
+            device,
+            relay: group.relay.relay,
+            incarnation: group.relay.incarnation,
+            checkpoint: group.relay.checkpoint,
+            receipted: group.relay.receipted,
+            cursors,
+            live,
+            budget,
+        })
+    }
+
+    /// Makes sure that this device's own logs hold what the relay has seen of them.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`] if the store is older than that, or another copy of it has gone on.
+    pub fn check_own(&self, seen: &[OwnHead]) -> Result<(), Error> {
+        let logs = StoreLogs(&*self.store);
+        for OwnHead { compartment, head } in seen {
+            let log = LogId { compartment: *compartment, device: self.device_id() };
+            if logs.hash_at(log, head.seq)? != Some(head.hash) {
+                return Err(Error::RolledBack);
+            }
+        }
+        Ok(())
+    }
+
+    /// The relay's store has begun a new life: nothing it acknowledged before counts any more.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn new_relay_life(&mut self, relay: RelayId, incarnation: Incarnation) -> Result<(), Error> {
+        self.fresh()?;
+        self.transact(|engine, batch| {
+            let memory = &mut engine.fresh()?.relay;
+            memory.relay = Some(relay);
+            memory.incarnation = Some(incarnation);
+            memory.checkpoint = None;
+            memory.receipted = None;
+            for (key, _) in engine.store.scan(WAITING, &[], None, usize::MAX)? {
+                batch.delete(WAITING, key);
+            }
+            engine.forget_cursors(batch)?;
+            engine.put_relay(batch)
+        })
+    }
+
+    pub(super) fn forget_cursors(&self, batch: &mut Batch) -> Result<(), Error> {
+        for row in &self.state()?.template().compartments {
+            Self::put_cursor(batch, row.id, 0);
+        }
+        Ok(())
+    }
+
+    /// Keeps a checkpoint that was proven to continue the ones before.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn keep_checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
+        self.fresh()?;
+        self.remember_relay(|relay| {
+            relay.checkpoint = Some(checkpoint);
+            relay.receipted = None;
+        })
+    }
+
+    /// Entries that wait for others, which a relay should have handed out before.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn withheld(&self) -> Result<Option<Warning>, Error> {
+        let entries = self.store.scan(WAITING, &[], None, limits::WAITING_ENTRIES_MAX)?.len();
+        Ok((entries > 0).then_some(Warning::Withheld { entries }))
+    }
+
+    fn remember_relay(&mut self, change: impl FnOnce(&mut RelayMemory)) -> Result<(), Error> {
+        self.transact(|engine, batch| {
+            change(&mut engine.fresh()?.relay);
+            engine.put_relay(batch)
+        })
+    }
+
+    pub(super) fn stored_relay(&self) -> Result<RelayMemory, Error> {
+        let stored = self.store.get(META, RELAY)?;
+        Ok(stored.map(|bytes| disk::decode(&bytes)).transpose()?.unwrap_or_default())
+    }
+
+    pub(super) fn put_relay(&self, batch: &mut Batch) -> Result<(), Error> {
+        batch.put(META, RELAY, cbor::encode(&self.group()?.relay));
+        Ok(())
+    }
+
+    pub(super) fn cursor(&self, compartment: CompartmentId) -> Result<u64, Error> {
+        Ok(self.store.get(META, &cursor_key(compartment))?.map_or(0, |bytes| disk::parse_number(&bytes)))
+    }
+
+    pub(super) fn put_cursor(batch: &mut Batch, compartment: CompartmentId, after: u64) {
+        batch.put(META, cursor_key(compartment), after.to_be_bytes());
+    }
+}
+
+fn cursor_key(compartment: CompartmentId) -> Vec<u8> {
+    [CURSOR_PREFIX, &[compartment.0]].concat()
+}

@@ -1,0 +1,3 @@
+//! What the story and the benchmarks share: reports read from files.
+
+pub mod input;

@@ -1,0 +1,92 @@
+//! A phone: a disk that outlives crashes, a clock that may lie, and the engine that runs on both.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use lamppost_core::replica::{Clock, Engine, Environment, Error, FixedVault};
+use lamppost_core::storage::{FaultAt, FaultyStore, MemoryStore};
+
+use crate::chance::Chance;
+
+/// One member's device.
+pub struct Phone {
+    /// Its place among the phones.
+    pub at: usize,
+    /// What it was, or is to be, admitted as.
+    pub role: u8,
+    /// Whether it has joined.
+    pub joined: bool,
+    /// Whether it can reach the relay at all.
+    pub online: bool,
+    /// The link it has open.
+    pub link: Option<u64>,
+    disk: MemoryStore,
+    engine: Option<Engine>,
+    clock: Arc<LyingClock>,
+    seed: u64,
+    /// How often it was opened: a new life draws other randomness.
+    lives: u64,
+}
+
+/// The world's time, and how far this phone's clock is off.
+struct LyingClock {
+    world_ms: Arc<AtomicU64>,
+    off_ms: AtomicI64,
+}
+
+impl Clock for LyingClock {
+    fn now_ms(&self) -> u64 {
+        self.world_ms.load(Ordering::Relaxed).saturating_add_signed(self.off_ms.load(Ordering::Relaxed))
+    }
+}
+
+impl Phone {
+    /// A phone that was never switched on.
+    pub fn new(at: usize, role: u8, seed: u64, world_ms: Arc<AtomicU64>) -> Self {
+        Self {
+            at,
+            role,
+            joined: false,
+            online: true,
+            link: None,
+            disk: MemoryStore::new(),
+            engine: None,
+            clock: Arc::new(LyingClock { world_ms, off_ms: AtomicI64::new(0) }),
+            seed,
+            lives: 0,
+        }
+    }
+
+    /// Its engine, switched on if need be. `fault` is after how many writes its disk fails, and how.
+    pub fn engine(&mut self, fault: Option<(usize, FaultAt)>) -> Result<&mut Engine, Error> {
+        if self.engine.is_none() {
+            self.lives += 1;
+            let (writes, at) = fault.unwrap_or((usize::MAX, FaultAt::BeforeWrite));
+            self.engine = Some(Engine::open(Environment {
+                store: Arc::new(FaultyStore::new(self.disk.clone(), writes, at)),
+                vault: Arc::new(FixedVault::new([self.at as u8; 32])),
+                clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+                entropy: Box::new(
+                    Chance::new(self.seed, 1_000 * (self.at as u64 + 1) + self.lives).into_rng(),
+                ),
+            })?);
+        }
+        Ok(self.engine.as_mut().expect("there is one because it was opened above"))
+    }
+
+    /// Its engine, if it is on.
+    pub fn running(&mut self) -> Option<&mut Engine> {
+        self.engine.as_mut()
+    }
+
+    /// Loses power: what is not on its disk is gone.
+    pub fn crash(&mut self) {
+        self.engine = None;
+        self.link = None;
+    }
+
+    /// Puts its clock off by this much.
+    pub fn set_clock_off_ms(&self, off_ms: i64) {
+        self.clock.off_ms.store(off_ms, Ordering::Relaxed);
+    }
+}
