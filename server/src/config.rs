@@ -46,11 +46,12 @@ pub struct Layer {
     #[arg(long, env = "LAMPPOST_DATA", value_name = "DIRECTORY")]
     pub data: Option<PathBuf>,
 
-    /// Whether anybody may found a group here [default: open].
+    /// Whether anybody may found a group here; groups that are here already go on either way [default: open].
     #[arg(long, env = "LAMPPOST_NEW_GROUPS", value_name = "WHO")]
     pub new_groups: Option<NewGroups>,
 
-    /// Group ids, separated by commas, that may come although new groups are closed [default: none].
+    /// Group ids (64 digits, as a coordinator's app shows), separated by commas, that may come although new groups are
+    /// closed [default: none].
     #[arg(long, env = "LAMPPOST_ALLOWED_GROUPS", value_name = "IDS", value_delimiter = ',')]
     pub allowed_groups: Option<Vec<String>>,
 

@@ -89,13 +89,16 @@ fn announce(settings: &Settings, running: &Running) {
         (true, _) => {
             tracing::info!("anybody who reaches it may found a group; --new-groups closed ends that")
         }
-        (false, 0) => tracing::info!("it takes no new groups"),
+        (false, 0) => tracing::info!(
+            "it takes no new groups: to let one in, put the id that its coordinator's app shows into allowed_groups"
+        ),
         (false, count) => tracing::info!("it takes no new groups but the {count} that are allowed by id"),
     }
     if address.ip().is_loopback() {
+        tracing::info!("for a trial, apps on this machine reach it at {}", running.url());
         tracing::info!(
-            "next: put TLS in front, for example `caddy reverse-proxy --from relay.example.org --to {address}`, \
-             and give coordinators wss://relay.example.org/v1/session and the relay id"
+            "next: put TLS in front as server/OPERATING.md shows (its Caddyfile keeps /metrics inside), and give \
+             coordinators wss://relay.example.org/v1/session with your name in it, and the relay id"
         );
     } else {
         tracing::warn!(

@@ -4,6 +4,7 @@
 
 mod change;
 mod identity;
+mod reader;
 
 use automerge::{ActorId, AutoCommit};
 use autosurgeon::{Hydrate, Reconcile, hydrate, reconcile};
@@ -80,7 +81,7 @@ impl Document {
     /// # Errors
     /// [`BadDocument::Shape`] if the document does not have `T`'s shape.
     pub fn read<T: Hydrate>(&self) -> Result<T, BadDocument> {
-        hydrate(&self.0).map_err(|e| BadDocument::Shape(e.to_string()))
+        hydrate(&reader::Reader::new(&self.0)).map_err(|e| BadDocument::Shape(e.to_string()))
     }
 }
 

@@ -104,6 +104,12 @@ pub fn part_key(document: DocumentId, log: LogId, seq: u64) -> Vec<u8> {
     [document.as_bytes().as_slice(), &entry_key(log, seq)].concat()
 }
 
+/// The document and the entry that a part's key names.
+pub fn parse_part_key(key: &[u8]) -> Option<(DocumentId, (LogId, u64))> {
+    let (document, entry) = key.split_first_chunk()?;
+    Some((DocumentId(*document), parse_entry_key(entry)?))
+}
+
 /// Reads one entry. It was verified before it was stored.
 pub fn read_entry(store: &dyn Store, log: LogId, seq: u64) -> Result<Option<Verified>, Error> {
     store.get(ENTRIES, &entry_key(log, seq))?.map(|bytes| decode_entry(&bytes)).transpose()

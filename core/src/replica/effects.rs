@@ -60,7 +60,7 @@ impl Engine {
             Effect::Postponed { why, .. } => report.postponed.push(why.reason),
             Effect::CaughtUp => {
                 report.caught_up = true;
-                report.received.warnings.extend(self.withheld()?);
+                report.received.warnings.extend(self.retry_withheld()?);
                 self.grant_missing()?;
                 return Ok(Some(Input::Settled));
             }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::disk::{self, OUTBOX, OutboxRow, QUARANTINE, RECEIPTS, RECEIVED, ReceivedRow, SetAsideRow};
+use super::disk::{
+    self, DOCUMENTS, OUTBOX, OutboxRow, QUARANTINE, RECEIPTS, RECEIVED, ReceivedRow, SetAsideRow,
+};
 use super::engine::Engine;
 use super::error::Error;
 use super::receive::StoreLogs;
-use crate::base::{CompartmentId, cbor, limits};
+use crate::base::{CompartmentId, DocumentId, cbor, limits};
 use crate::entry::{LogHead, LogId};
 use crate::storage::Batch;
 use crate::sync::SignedReceipt;
@@ -50,12 +52,12 @@ impl Engine {
         let theirs: BTreeMap<LogId, LogHead> =
             theirs.iter().map(|height| (height.log, height.head)).collect();
         let lacks = |log: LogId, seq: u64| theirs.get(&log).is_none_or(|head| head.seq < seq);
-        let mut queued = BTreeMap::new();
+        let mut queued = BTreeSet::new();
         let mut replaced = Vec::new();
         for (key, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
             let row: OutboxRow = disk::decode(&row)?;
             replaced.push(key);
-            queued.insert((row.log, row.seq), row);
+            queued.insert((row.log, row.seq));
         }
         let mut order: Vec<(LogId, u64)> = Vec::new();
         for entry in self.roll_entries()? {
@@ -79,20 +81,56 @@ impl Engine {
             let first = theirs.get(&log).map_or(0, |theirs| theirs.seq.saturating_add(1));
             order.extend((first..=head.seq).map(|seq| (log, seq)));
         }
+        let documents = self.own_documents()?;
         let mut placed = BTreeSet::new();
         // What was queued and is not missing there was sent, and its receipt lost: it is asked for once more.
-        let rest = queued.keys().copied().collect::<Vec<_>>();
         self.transact(|engine, batch| {
             engine.fresh()?.unsent.clear();
             replaced.into_iter().for_each(|key| batch.delete(OUTBOX, key));
-            for (log, seq) in order.into_iter().chain(rest) {
+            for (log, seq) in order.into_iter().chain(queued) {
                 if placed.insert((log, seq)) {
-                    let document = queued.get(&(log, seq)).and_then(|row| row.document);
+                    let document = documents.get(&(log, seq)).copied();
                     engine.enqueue(batch, OutboxRow { log, seq, document })?;
                 }
             }
             Ok(())
         })
+    }
+
+    /// Queues this device's own words anew: what acknowledged them does not have them any more.
+    pub(super) fn queue_own_again(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let documents = self.own_documents()?;
+        let mut queued = BTreeSet::new();
+        for (_, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
+            let row: OutboxRow = disk::decode(&row)?;
+            queued.insert((row.log, row.seq));
+        }
+        let (device, own) = (self.device_id(), self.group()?.own.clone());
+        for (compartment, head) in own {
+            let log = LogId { compartment, device };
+            for seq in (0..=head.seq).filter(|seq| !queued.contains(&(log, *seq))) {
+                let document = documents.get(&(log, seq)).copied();
+                self.enqueue(batch, OutboxRow { log, seq, document })?;
+            }
+        }
+        for (key, _) in self.store.scan(RECEIVED, &[], None, usize::MAX)? {
+            batch.delete(RECEIVED, key);
+        }
+        self.changed.extend(documents.into_values());
+        Ok(())
+    }
+
+    /// The documents that this device's own entries belong to, by log and number.
+    fn own_documents(&self) -> Result<BTreeMap<(LogId, u64), DocumentId>, Error> {
+        let device = self.device_id();
+        let mut documents = BTreeMap::new();
+        for (key, _) in self.store.scan(DOCUMENTS, &[], None, usize::MAX)? {
+            let Some((document, place)) = disk::parse_part_key(&key) else { continue };
+            if place.0.device == device {
+                documents.insert(place, document);
+            }
+        }
+        Ok(documents)
     }
 
     /// Marks entries as kept by the relay.

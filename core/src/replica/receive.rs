@@ -192,6 +192,13 @@ impl Engine {
                 }
                 Verdict::Known => report.known += 1,
                 Verdict::Wait(entry, _) => {
+                    // What waits is verified now: later nobody could tell who brought it.
+                    if at < fresh
+                        && let Err(why) = entry.verify_signature()
+                    {
+                        report.warnings.push(Warning::NotGenuine(why.to_string()));
+                        continue;
+                    }
                     if at < fresh {
                         waiting_now += 1;
                         waiting_bytes += entry.bytes();

@@ -1,6 +1,6 @@
 //! What a device remembers of its relay, and what a session with it begins from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
@@ -38,6 +38,12 @@ pub struct RelayMemory {
 }
 
 const RELAY: &[u8] = b"relay";
+/// How often what was withheld was fetched anew, and how many sessions ago.
+const WITHHELD: &[u8] = b"withheld";
+
+/// At most 2^4 sessions pass before what was withheld is fetched anew.
+const WITHHELD_TRIES_MAX: u32 = 4;
+
 const CURSOR_PREFIX: &[u8] = b"cursor/";
 
 impl Engine {
@@ -130,6 +136,7 @@ impl Engine {
                 batch.delete(WAITING, key);
             }
             engine.forget_cursors(batch)?;
+            engine.queue_own_again(batch)?;
             engine.put_relay(batch)
         })
     }
@@ -160,6 +167,43 @@ impl Engine {
     pub fn withheld(&self) -> Result<Option<Warning>, Error> {
         let entries = self.store.scan(WAITING, &[], None, limits::WAITING_ENTRIES_MAX)?.len();
         Ok((entries > 0).then_some(Warning::Withheld { entries }))
+    }
+
+    /// What waits for entries that were not handed out, now that all should have been. The next session fetches the
+    /// compartments concerned anew, as whatever swallowed the entries may be gone; if that does not help, ever more
+    /// sessions pass before it is tried again, so that a relay that withholds them for good costs little.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn retry_withheld(&mut self) -> Result<Option<Warning>, Error> {
+        self.fresh()?;
+        let waiting = self.store.scan(WAITING, &[], None, limits::WAITING_ENTRIES_MAX)?;
+        let stored = self.store.get(META, WITHHELD)?;
+        if waiting.is_empty() && stored.is_none() {
+            return Ok(None);
+        }
+        let mut compartments = BTreeSet::from([CompartmentId::ROLL]);
+        for (_, entry) in &waiting {
+            compartments.insert(disk::decode_entry(entry)?.header().compartment);
+        }
+        let (mut tries, mut sessions): (u32, u32) =
+            stored.map(|bytes| disk::decode(&bytes)).transpose()?.unwrap_or_default();
+        sessions += 1;
+        let try_now = !waiting.is_empty() && sessions >= 1 << tries.min(WITHHELD_TRIES_MAX);
+        if try_now {
+            (tries, sessions) = (tries.saturating_add(1), 0);
+        }
+        self.transact(|_, batch| {
+            if waiting.is_empty() {
+                batch.delete(META, WITHHELD);
+                return Ok(None);
+            }
+            if try_now {
+                compartments.iter().for_each(|compartment| Self::put_cursor(batch, *compartment, 0));
+            }
+            batch.put(META, WITHHELD, cbor::encode(&(tries, sessions)));
+            Ok(Some(Warning::Withheld { entries: waiting.len() }))
+        })
     }
 
     fn remember_relay(&mut self, change: impl FnOnce(&mut RelayMemory)) -> Result<(), Error> {

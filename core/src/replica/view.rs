@@ -430,7 +430,7 @@ impl Engine {
     /// The entries of a document.
     pub(super) fn parts(&self, id: DocumentId) -> Result<Vec<(LogId, u64)>, Error> {
         let keys = self.store.scan(DOCUMENTS, id.as_bytes(), None, usize::MAX)?;
-        Ok(keys.iter().filter_map(|(key, _)| disk::parse_entry_key(key.get(DocumentId::LEN..)?)).collect())
+        Ok(keys.iter().filter_map(|(key, _)| Some(disk::parse_part_key(key)?.1)).collect())
     }
 
     fn history(&self, id: DocumentId) -> Result<Vec<HistoryRow>, Error> {

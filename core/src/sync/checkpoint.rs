@@ -48,7 +48,7 @@ pub fn continues(old: &Checkpoint, new: &Checkpoint, hashes: &[Hash]) -> bool {
         return false;
     }
     if old.size == new.size {
-        return old.root == new.root;
+        return old.root == new.root && hashes.is_empty();
     }
     let bytes = hashes.iter().flat_map(|h| h.0).collect();
     let Ok(proof) = ConsistencyProof::<Sha256>::try_from_bytes(bytes) else {

@@ -289,12 +289,13 @@ impl Refusal {
 
     /// Whether the same entry may be kept later, so that it stays in the outbox.
     ///
-    /// An entry that the phone itself has verified and that reads as malformed or forged at the relay was altered on
-    /// the way: the phone does not give up a word because of it.
+    /// An entry that the phone itself has verified and that reads as malformed, forged or another group's at the relay
+    /// was altered on the way: the phone does not give up a word because of it.
     pub fn is_passing(self) -> bool {
         [
             Self::MALFORMED,
             Self::SIGNATURE,
+            Self::OTHER_GROUP,
             Self::GAP,
             Self::ROLL_UNKNOWN,
             Self::UNKNOWN_DEVICE,

@@ -283,13 +283,17 @@ impl Session {
             self.end(end, &mut effects);
             return effects;
         }
-        let over = |limit: Option<u64>, used: u64| limit.is_some_and(|limit| used >= limit);
-        if over(self.plan.budget.span_ms, now_ms.saturating_sub(begun_ms))
-            || over(self.plan.budget.bytes, self.bytes)
-        {
+        let span_is_over =
+            self.plan.budget.span_ms.is_some_and(|span| now_ms.saturating_sub(begun_ms) >= span);
+        // What was sent is on its way and paid for: wait for its answer.
+        if span_is_over || (self.budget_is_used_up() && self.in_flight.is_empty()) {
             self.end(End::Budget, &mut effects);
         }
         effects
+    }
+
+    fn budget_is_used_up(&self) -> bool {
+        self.plan.budget.bytes.is_some_and(|budget| self.bytes >= budget)
     }
 
     /// Bytes carried so far, in both directions.
@@ -452,13 +456,19 @@ impl Session {
         if self.heads_open {
             return;
         }
-        while !self.queue.is_empty() && self.in_flight.len() < limits::PUSH_FRAMES_IN_FLIGHT_MAX {
+        while !self.queue.is_empty()
+            && self.in_flight.len() < limits::PUSH_FRAMES_IN_FLIGHT_MAX
+            && !self.budget_is_used_up()
+        {
+            // Never more than the budget, but for the entry that uses it up: what is sent and not answered was in vain.
+            let left = self.plan.budget.bytes.map_or(u64::MAX, |budget| budget.saturating_sub(self.bytes));
+            let frame_bytes = usize::try_from(left).unwrap_or(usize::MAX).min(limits::FRAME_ENTRIES_BYTES);
             let mut bytes = 0;
             let mut count = 0;
             for outgoing in self.queue.iter().take(limits::FRAME_ENTRIES_MAX) {
                 bytes += outgoing.wire.signed.len() + outgoing.wire.body.as_ref().map_or(0, |b| b.len());
                 count += 1;
-                if bytes > limits::FRAME_ENTRIES_BYTES {
+                if bytes > frame_bytes {
                     break;
                 }
             }

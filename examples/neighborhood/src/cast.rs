@@ -72,7 +72,8 @@ impl Phone {
             synced.connections += 1;
             match self.replica.sync_once(url, Budget::UNLIMITED).await {
                 Ok(report) => {
-                    synced.add(report);
+                    synced.bytes = report.bytes;
+                    synced.last = report;
                     return Ok(synced);
                 }
                 Err(Error::Network(_)) if synced.connections < CONNECTIONS_MAX => {}
@@ -94,9 +95,11 @@ pub struct Synced {
 }
 
 impl Synced {
-    fn add(&mut self, report: SyncReport) {
-        self.bytes += report.bytes;
-        self.last = report;
+    /// Counts another sync to this one.
+    pub fn add(&mut self, next: Self) {
+        self.connections += next.connections;
+        self.bytes += next.bytes;
+        self.last = next.last;
     }
 }
 

@@ -54,10 +54,12 @@ async fn main() -> ExitCode {
     let story = Box::pin(story::play(Arguments::parse()));
     let played = tokio::select! {
         played = story => played,
-        why = narrator::unheard() => match why {
-            ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
-            other => Err(format!("it cannot be printed: {other}").into()),
-        },
+        why = narrator::unheard() => {
+            if why == ErrorKind::BrokenPipe {
+                return ExitCode::SUCCESS;
+            }
+            Err(format!("it cannot be printed: {why}").into())
+        }
     };
     match played {
         Ok(promises) if promises.all_kept() => ExitCode::SUCCESS,

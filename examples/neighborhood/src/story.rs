@@ -1,34 +1,50 @@
 //! The story, chapter by chapter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use indicatif::ProgressBar;
 use lamppost_core::base::{DocumentId, RoleId};
 use lamppost_core::replica::{
     CaseLink, Content, Delivery, Filter, LiaisonAnswer, ObservationDraft, ReleasePlan, Row, Step,
 };
-use lamppost_core::watch::{Kind, Redaction, Span, roles};
-use lamppost_server::Running;
+use lamppost_core::watch::{Kind, Sealed, roles};
+use lamppost_server::{Running, Settings};
 use tokio::task::JoinSet;
 
 use crate::Arguments;
-use crate::cast::{Phone, relay};
-use crate::narrator::{Promises, Stopwatch, chapter, progress, say, sees, shortened, size, thousands};
+use crate::cast::{Phone, Synced, relay};
+use crate::choice::{Chosen, redaction};
+use crate::narrator::{
+    Promises, Stopwatch, announce, chapter, progress, say, sees, shortened, size, thousands,
+};
 use crate::network::Trouble;
 use crate::proof::Search;
 use neighborhood::input::{self, Loaded, Report};
 
 type Failure = Box<dyn std::error::Error>;
 
+/// Most reports that are looked at for the control of the search: each is opened on the coordinator's phone.
+const CONTROL_REPORTS_MAX: usize = 500;
+
+/// How long phones wait when the relay has taken as much as it takes at once.
+const RATE_WAIT: Duration = Duration::from_secs(5);
+
 /// Plays everything and says which promises were kept.
 pub async fn play(arguments: Arguments) -> Result<Promises, Failure> {
     let (root, _removed_at_the_end) = stage(arguments.keep.as_deref())?;
     let loaded = match &arguments.input {
-        Some(path) => input::load(path)?,
+        Some(path) => input::load(path)
+            .inspect_err(|why| show("What such a file may hold, and becomes:", why.mapping()))?,
         None => input::sample(),
     };
     introduce(&loaded, arguments.input.is_some());
-    let mut story = Story::open(&root, loaded.reports, arguments.phones).await?;
+    let chosen = Chosen::among(&loaded.reports);
+    if let Some(why) = chosen.kept_back {
+        say(format_args!("chapters 6 and 7 are not played: {why} (a report's `consent` names `liaison`)"));
+    }
+    let mut story = Story::open(&root, loaded.reports, chosen, arguments.phones).await?;
     story.found().await?;
     story.record().await?;
     story.come_online().await?;
@@ -44,8 +60,9 @@ fn stage(keep: Option<&Path>) -> Result<(PathBuf, Option<tempfile::TempDir>), Fa
         let temporary = tempfile::tempdir()?;
         return Ok((temporary.path().to_owned(), Some(temporary)));
     };
-    std::fs::create_dir_all(directory)?;
-    if std::fs::read_dir(directory)?.next().is_some() {
+    let unusable = |why| format!("cannot keep the stores in {}: {why}", directory.display());
+    std::fs::create_dir_all(directory).map_err(unusable)?;
+    if std::fs::read_dir(directory).map_err(unusable)?.next().is_some() {
         return Err(format!(
             "{} is not empty: name a new directory to keep the stores in",
             directory.display()
@@ -55,13 +72,20 @@ fn stage(keep: Option<&Path>) -> Result<(PathBuf, Option<tempfile::TempDir>), Fa
     Ok((directory.to_owned(), None))
 }
 
+fn show(title: &str, mapping: &[(&str, &str)]) {
+    if !mapping.is_empty() {
+        say(title);
+    }
+    let width = mapping.iter().map(|(from, _)| from.chars().count()).max().unwrap_or_default();
+    for (from, to) in mapping {
+        say(format_args!("  {from:width$}  {to}"));
+    }
+}
+
 fn introduce(loaded: &Loaded, own_file: bool) {
-    println!("Lamppost: an observation travels from an offline phone, through a blind relay, to the liaison");
+    announce("Lamppost: an observation travels from an offline phone, through a blind relay, to the liaison");
     if own_file {
-        say("What the file's columns or properties become:");
-        for (from, to) in loaded.mapping {
-            say(format_args!("  {from:32} {to}"));
-        }
+        show("What the file's columns or properties become:", loaded.mapping);
     }
     let count = thousands(loaded.reports.len() as u64);
     say(format_args!("{count} observations to play, {} left out", loaded.refused.len()));
@@ -83,16 +107,15 @@ struct Story {
     reports: Vec<Report>,
     /// Where each report was filed, in the order of `reports`.
     filed: Vec<DocumentId>,
-    /// The two reports that are handed over.
-    pair: Vec<usize>,
+    chosen: Chosen,
     promises: Promises,
     times: Vec<(&'static str, String)>,
 }
 
 impl Story {
-    async fn open(root: &Path, reports: Vec<Report>, phones: u8) -> Result<Self, Failure> {
-        if reports.len() < 2 {
-            return Err("the story needs at least two observations: give a file with more".into());
+    async fn open(root: &Path, reports: Vec<Report>, chosen: Chosen, phones: u8) -> Result<Self, Failure> {
+        if reports.is_empty() {
+            return Err("nothing in the file can be played: what was left out is named above".into());
         }
         let relay = relay(root).await?;
         let url = relay.url();
@@ -102,28 +125,46 @@ impl Story {
         for number in 1..=phones {
             volunteers.push(Phone::open_on_a_bad_network(root, &format!("volunteer-{number:02}")).await?);
         }
-        chapter(1, "A relay starts, and knows nobody");
-        say(format_args!("listening on {url}, relay key {}", relay.relay().short()));
+        chapter(
+            1,
+            "A relay starts, and knows nobody",
+            "A relay is the small server between the phones. It will keep and pass on what it has no key to read.",
+        );
+        say(format_args!("listening on {url}, relay id {}", relay.relay()));
         sees("the relay", [format!("{} groups", relay.group_count())]);
         let (root, promises) = (root.to_owned(), Promises::default());
-        let (filed, pair, times) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { root, relay, url, coordinator, volunteers, liaison, reports, filed, pair, promises, times })
+        let (filed, times) = (Vec::new(), Vec::new());
+        Ok(Self {
+            root,
+            relay,
+            url,
+            coordinator,
+            volunteers,
+            liaison,
+            reports,
+            filed,
+            chosen,
+            promises,
+            times,
+        })
     }
 
     /// Founding, and admission at a kitchen table: no network yet.
     async fn found(&mut self) -> Result<(), Failure> {
-        chapter(2, "A coordinator founds a group and admits neighbours and the liaison officer");
+        chapter(
+            2,
+            "A coordinator founds a group and admits neighbours and the liaison officer",
+            "A newcomer's phone shows a request and gets an admission back, from hand to hand: no network is needed.",
+        );
         let info = self.coordinator.replica.found().await?;
-        say(format_args!(
-            "group {} was founded on the coordinator's phone, without any network",
-            info.group.short()
-        ));
-        let volunteers = self.volunteers.iter().map(|phone| (phone, roles::ROLE_VOLUNTEER));
-        let newcomers: Vec<(&Phone, u8)> = volunteers.chain([(&self.liaison, roles::ROLE_LIAISON)]).collect();
+        say(format_args!("group {}", info.group));
+        say("was founded on the coordinator's phone; a relay that is closed to new groups needs this id");
+        let volunteers = self.volunteers.iter().map(|phone| (phone, roles::VOLUNTEER));
+        let newcomers: Vec<(&Phone, RoleId)> = volunteers.chain([(&self.liaison, roles::LIAISON)]).collect();
         let mut last = None;
         for (phone, role) in &newcomers {
             let request = phone.replica.request().await?;
-            last = Some(self.coordinator.replica.admit(request, RoleId(*role)).await?);
+            last = Some(self.coordinator.replica.admit(request, *role).await?);
         }
         let admission = last.ok_or("nobody was admitted")?;
         let handed_bytes = admission.to_bytes().len() as u64;
@@ -146,7 +187,11 @@ impl Story {
 
     /// Recording and amending, offline.
     async fn record(&mut self) -> Result<(), Failure> {
-        chapter(3, "Volunteers record what they see, with no network at all");
+        chapter(
+            3,
+            "Volunteers record what they see, with no network at all",
+            "A report has a part for the group, and a sealed part (exact place, plates, notes) for coordinators alone.",
+        );
         let watch = Stopwatch::start();
         let bar = progress(self.reports.len(), "recording and amending");
         let mut work = JoinSet::new();
@@ -190,7 +235,7 @@ impl Story {
         say(format_args!(
             "{recorded} observations recorded and {amended} of them amended in {took}, each on disk before the call returned"
         ));
-        self.times.push(("record and amend, offline", took));
+        self.times.push(("recorded and amended", took));
         let first = self.volunteers.first().ok_or("no volunteers")?;
         let rows = first.replica.list(observations(Some(4))).await?;
         sees(&first.name, rows.iter().map(list_row));
@@ -203,39 +248,39 @@ impl Story {
 
     /// Everybody comes online over a bad network.
     async fn come_online(&mut self) -> Result<(), Failure> {
-        chapter(4, "They come online at different times, over a bad network");
+        chapter(
+            4,
+            "They come online at different times, over a bad network",
+            "Each connection may break; the next one goes on where it stopped.",
+        );
         let watch = Stopwatch::start();
         let bar = progress(self.volunteers.len() * 2 + 3, "syncing");
-        let mut connections = 0;
-        let mut bytes = 0;
-        for phone in &self.volunteers {
-            let synced = phone.sync(&self.url).await?;
-            connections += synced.connections;
-            bytes += synced.bytes;
-            bar.inc(1);
-        }
+        let mut carried = self.volunteers_sync(&bar).await?;
+        let waited = self.wait_for_the_rate(&mut carried).await?;
         self.coordinator.sync(&self.url).await?;
         bar.inc(1);
-        for phone in &self.volunteers {
-            let synced = phone.sync(&self.url).await?;
-            connections += synced.connections;
-            bytes += synced.bytes;
-            bar.inc(1);
-        }
+        carried.add(self.volunteers_sync(&bar).await?);
         self.coordinator.sync(&self.url).await?;
         self.liaison.sync(&self.url).await?;
         bar.finish_and_clear();
         let took = watch.seconds();
         let breaks: u32 = self.volunteers.iter().map(Phone::strikes).sum();
         say(format_args!(
-            "the network broke off {breaks} times in {connections} connections; the volunteers' phones carried {}",
-            size(bytes)
+            "the network broke off {breaks} times in {} connections; the volunteers' phones carried {}",
+            carried.connections,
+            size(carried.bytes)
         ));
+        if waited > 0 {
+            let (waited, rate) =
+                (thousands(waited as u64), thousands(Settings::default().rules.device_entries_per_minute));
+            say(format_args!(
+                "{waited} entries waited: the relay takes {rate} at once from one device, then as many a minute"
+            ));
+        }
         self.times.push(("everybody synced", took));
-        let mut unsent = self.coordinator.replica.outbox_len().await?;
+        let unsent = self.unsent().await? + self.coordinator.replica.outbox_len().await?;
         let mut complete = true;
         for phone in &self.volunteers {
-            unsent += phone.replica.outbox_len().await?;
             complete &= phone.replica.list(observations(None)).await?.len() == self.filed.len();
         }
         let first = self.volunteers.first().ok_or("no volunteers")?;
@@ -245,7 +290,10 @@ impl Story {
         self.promises.check("every phone has every observation", complete, figures);
         self.promises.check("nothing waits to be sent", unsent == 0, format!("{unsent} entries in outboxes"));
         let sees_now = [
-            format!("{} group, devices by number, sizes and times", self.relay.group_count()),
+            format!(
+                "{} group; which device (a number, no name) sent how much, and when",
+                self.relay.group_count()
+            ),
             format!(
                 "{} of ciphertext and keys it cannot use",
                 size(directory_bytes(&self.root.join("relay"))?)
@@ -255,20 +303,61 @@ impl Story {
         Ok(())
     }
 
-    /// The coordinator opens the sealed parts, and links two reports of one event.
+    async fn volunteers_sync(&self, bar: &ProgressBar) -> Result<Synced, Failure> {
+        let mut carried = Synced::default();
+        for phone in &self.volunteers {
+            carried.add(phone.sync(&self.url).await?);
+            bar.inc(1);
+        }
+        Ok(carried)
+    }
+
+    /// A relay takes only so many entries a minute from one device. Says how many had to wait.
+    async fn wait_for_the_rate(&self, carried: &mut Synced) -> Result<usize, Failure> {
+        let waited = self.unsent().await?;
+        let mut unsent = waited;
+        while unsent > 0 {
+            tokio::time::sleep(RATE_WAIT).await;
+            carried.add(self.volunteers_sync(&ProgressBar::hidden()).await?);
+            let left = self.unsent().await?;
+            if left >= unsent {
+                break;
+            }
+            unsent = left;
+        }
+        Ok(waited)
+    }
+
+    async fn unsent(&self) -> Result<usize, Failure> {
+        let mut unsent = 0;
+        for phone in &self.volunteers {
+            unsent += phone.replica.outbox_len().await?;
+        }
+        Ok(unsent)
+    }
+
+    /// The coordinator opens the sealed parts, and links two reports.
     async fn coordinate(&mut self) -> Result<(), Failure> {
-        chapter(5, "The coordinator opens the sealed parts and links two reports of one event");
-        self.pair = same_event(&self.reports);
+        chapter(
+            5,
+            "The coordinator opens the sealed parts and links two reports",
+            "The group knows a place by its public cell, a square 250 m wide; coordinators read the address too.",
+        );
+        let reason = if self.chosen.same_event { "both tell of one event" } else { "looked at together" };
         let mut links = Vec::new();
-        let mut opened = true;
-        for number in &self.pair {
+        let (mut sealed_parts, mut alike) = (0, 0);
+        for number in &self.chosen.reports {
             let (Some(id), Some(report)) = (self.filed.get(*number), self.reports.get(*number)) else {
                 continue;
             };
             let detail = self.coordinator.replica.get(*id).await?;
-            let Content::Observation(observation, sealed) = &detail.content else { continue };
-            let sealed = sealed.clone().unwrap_or_default();
-            opened &= sealed.address == report.sealed.address && sealed.notes == report.sealed.notes;
+            let Content::Observation(observation, opened) = &detail.content else { continue };
+            if report.sealed != Sealed::default() {
+                let written = Sealed { observation: id.to_string(), ..report.sealed.clone() };
+                sealed_parts += 1;
+                alike += usize::from(opened.as_ref() == Some(&written));
+            }
+            let opened = opened.clone().unwrap_or_default();
             sees(
                 "the coordinator",
                 [
@@ -279,40 +368,62 @@ impl Story {
                     ),
                     format!(
                         "  sealed: {}; {}",
-                        or_none(&sealed.address),
-                        or_none(&shortened(&sealed.notes, 70))
+                        or_none(&opened.address),
+                        or_none(&shortened(&opened.notes, 70))
                     ),
-                    format!("  {} entries, public cell {}", detail.history.len(), or_none(&observation.cell)),
+                    format!(
+                        "  public cell {}; signed entries: {}",
+                        or_none(&observation.cell),
+                        detail.history.len()
+                    ),
                 ],
             );
-            links.push(CaseLink { observation: *id, reason: "same place, a few minutes apart".to_owned() });
+            links.push(CaseLink { observation: *id, reason: reason.to_owned() });
             self.coordinator.replica.annotate(*id, String::new(), "seen".to_owned()).await?;
         }
-        self.promises.check(
-            "the coordinator reads the sealed parts",
-            opened,
-            format!("{} compared", self.pair.len()),
-        );
-        let title = "Two reports of one event".to_owned();
-        self.coordinator.replica.link(None, title, links).await?;
+        if sealed_parts > 0 {
+            self.promises.check(
+                "the coordinator reads the sealed parts",
+                alike == sealed_parts,
+                format!("{alike} of {sealed_parts} are as they were written"),
+            );
+        }
+        if links.len() < 2 {
+            say("not linked: there is only one report");
+            return Ok(());
+        }
+        self.coordinator.replica.link(None, self.title(), links).await?;
         say("linked; the reports themselves stay as their authors wrote them");
         Ok(())
     }
 
-    /// A redacted release, looked at before it leaves.
-    async fn release(&mut self) -> Result<DocumentId, Failure> {
-        chapter(6, "A redacted release goes to the liaison");
+    fn title(&self) -> String {
+        if self.chosen.same_event { "Two reports of one event" } else { "Two reports" }.to_owned()
+    }
+
+    /// A redacted release, looked at before it leaves. None if its authors do not allow it.
+    async fn release(&mut self) -> Result<Option<DocumentId>, Failure> {
+        chapter(
+            6,
+            "A redacted release goes to the liaison",
+            "A release is a copy with less in it: no author, no exact place, no sealed part, and what is masked (▮▮▮).",
+        );
+        if let Some(why) = self.chosen.kept_back {
+            say(format_args!("not played: {why}"));
+            return Ok(None);
+        }
         let mut observations = Vec::new();
-        for number in &self.pair {
+        let mut hidden = Vec::new();
+        for number in &self.chosen.reports {
             let Some(id) = self.filed.get(*number) else { continue };
             let detail = self.coordinator.replica.get(*id).await?;
-            // The end of a text is where people say from where they saw it.
-            let chars = detail.row.text.chars().count();
-            let spans = vec![Span { start: chars - chars / 3, end: chars }];
-            observations.push((*id, Redaction { spans, coarsen_time: true, ..Redaction::default() }));
+            let Content::Observation(observation, _) = &detail.content else { continue };
+            let (redaction, sentences) = redaction(&observation.what_happened);
+            observations.push((*id, redaction));
+            hidden.extend(sentences);
         }
         let plan = ReleasePlan {
-            title: "Two reports of one event".to_owned(),
+            title: self.title(),
             purpose: "To decide whether the place needs a steady officer".to_owned(),
             recipient: Some(self.liaison.replica.info().await?.member),
             expires_ms: None,
@@ -323,6 +434,12 @@ impl Story {
             "the coordinator, before it leaves,",
             preview.iter().map(|item| shortened(&item.what_happened, 400)),
         );
+        if hidden.is_empty() {
+            say("nothing is masked: no sentence speaks of its author; times are given to the hour");
+        } else {
+            say("masked, as these sentences speak of their authors and could tell who they are:");
+            hidden.iter().for_each(|sentence| say(format_args!("  \"{}\"", shortened(sentence, 110))));
+        }
         let release = self.coordinator.replica.release(plan).await?;
         self.coordinator.sync(&self.url).await?;
         self.liaison.sync(&self.url).await?;
@@ -332,22 +449,30 @@ impl Story {
         self.promises.check(
             "the liaison reads the release and nothing else",
             only_releases,
-            format!("{} documents", rows.len()),
+            format!("{} document", rows.len()),
         );
-        let Content::Release(received) = self.liaison.replica.get(release).await?.content else {
-            return Err("the release is of another kind".into());
-        };
-        say(format_args!(
-            "it commits to {} signed entries of {} observations, and names none of them",
-            received.commitments.len(),
-            received.sources_count
-        ));
-        Ok(release)
+        let detail = self.liaison.replica.get(release).await?;
+        if let Content::Release(content) = detail.content {
+            say(format_args!(
+                "behind its {} observations are {} signed entries; it holds a fingerprint of each, and names none",
+                content.sources_count,
+                content.commitments.len(),
+            ));
+        }
+        Ok(Some(release))
     }
 
-    /// The liaison answers, and the volunteer sees what became of the report.
-    async fn answer(&mut self, release: DocumentId) -> Result<(), Failure> {
-        chapter(7, "The liaison answers, and the volunteer sees what became of the report");
+    /// The liaison answers, and the reporters see what became of the report.
+    async fn answer(&mut self, release: Option<DocumentId>) -> Result<(), Failure> {
+        chapter(
+            7,
+            "The liaison answers, and the volunteer sees what became of the report",
+            "Each author's own phone shows the whole way of the report.",
+        );
+        let Some(release) = release else {
+            say("not played: there is no release to answer");
+            return Ok(());
+        };
         let answer = LiaisonAnswer {
             status: "closed".to_owned(),
             outcome: "prevention".to_owned(),
@@ -355,52 +480,84 @@ impl Story {
         };
         self.liaison.replica.respond(release, answer).await?;
         self.liaison.sync(&self.url).await?;
-        let mut told = true;
-        for number in self.pair.clone() {
+        let mut told = 0;
+        for number in &self.chosen.reports {
             let (Some(id), Some(author)) =
-                (self.filed.get(number), self.volunteers.get(number % self.volunteers.len()))
+                (self.filed.get(*number), self.volunteers.get(number % self.volunteers.len()))
             else {
                 continue;
             };
             author.sync(&self.url).await?;
             let steps = author.replica.get(*id).await?.steps;
             sees(&author.name, steps.iter().map(step));
-            told &= steps
-                .iter()
-                .any(|step| matches!(step, Step::Answered { outcome, .. } if outcome == "prevention"));
+            let answered =
+                |step: &Step| matches!(step, Step::Answered { outcome, .. } if outcome == "prevention");
+            told += usize::from(steps.iter().any(answered));
         }
+        let reports = self.chosen.reports.len();
         self.promises.check(
             "reporters see what became of their words",
-            told,
-            format!("{} reports", self.pair.len()),
+            told == reports && told > 0,
+            format!("{told} of {reports}"),
         );
         Ok(())
     }
 
     /// Byte searches, evidence, and flipped bits.
-    async fn prove(&mut self, release: DocumentId) -> Result<(), Failure> {
-        chapter(8, "Proofs");
-        let words: Vec<String> =
-            self.reports.iter().flat_map(|report| report.planted.iter().cloned()).collect();
-        let search = Search::new(&words)?;
-        let control = search.in_bytes(words.join("\n").as_bytes());
+    async fn prove(&mut self, release: Option<DocumentId>) -> Result<(), Failure> {
+        chapter(8, "Proofs", "What was promised is tried out, each time by somebody who could do the same.");
+        let search = Search::new(self.reports.iter().flat_map(|report| report.planted.iter().cloned()))?;
+        self.control(&search).await?;
         let planted = thousands(search.words() as u64);
-        self.promises.check(
-            "control: the search finds the words where they are",
-            control >= search.words() as u64,
-            format!("{planted} names, plates, addresses and phrases planted, all found in the input"),
-        );
-        for (who, directory) in
-            [("relay", self.root.join("relay")), ("liaison's phone", self.liaison.directory.clone())]
-        {
+        let places = [
+            (
+                "relay",
+                self.root.join("relay"),
+                "Whoever runs the relay, or steals its disk, can search it for names, plates, addresses, phrases:",
+            ),
+            (
+                "liaison's phone",
+                self.liaison.directory.clone(),
+                "Whoever finds the liaison's phone, locked, can search its store for the same:",
+            ),
+        ];
+        for (who, directory, whoever) in places {
+            say(whoever);
             let found = search.in_directory(&directory)?;
             let promise = format!("no planted word in the {who}'s files");
             let figures =
                 format!("{} of {planted} found in {} files, {}", found.hits, found.files, size(found.bytes));
-            self.promises.check(&promise, found.hits == 0, figures);
+            self.promises.check(&promise, found.hits == 0 && found.bytes > 0, figures);
         }
-        self.prove_sources(release).await?;
+        if let Some(release) = release {
+            self.prove_sources(release).await?;
+        }
         self.flip_bits().await
+    }
+
+    /// Searches where the words are: in what the coordinator's phone shows.
+    async fn control(&mut self, search: &Search) -> Result<(), Failure> {
+        say(
+            "Finding nothing proves something only if the search can find. A coordinator can try it on the open reports:",
+        );
+        let step = self.reports.len().div_ceil(CONTROL_REPORTS_MAX);
+        let mut wanted = BTreeSet::new();
+        let mut shown = String::new();
+        for (id, report) in self.filed.iter().zip(&self.reports).step_by(step) {
+            wanted.extend(report.planted.iter().map(String::as_str));
+            shown.push_str(&open_text(&self.coordinator.replica.get(*id).await?.content));
+        }
+        let found = search.found_in(&shown);
+        let missing: Vec<&str> = wanted.difference(&found).copied().collect();
+        let total = wanted.len();
+        let mut figures =
+            format!("{} of {}", thousands((total - missing.len()) as u64), thousands(total as u64));
+        if let Some(first) = missing.first() {
+            figures = format!("{figures}; not there: {first}");
+        }
+        let promise = "control: the search finds the words where they are";
+        self.promises.check(promise, missing.is_empty() && total > 0, figures);
+        Ok(())
     }
 
     async fn prove_sources(&mut self, release: DocumentId) -> Result<(), Failure> {
@@ -421,13 +578,21 @@ impl Story {
             }
         }
         let total = evidence.len();
+        say(
+            "A coordinator hands over one entry's own key; the liaison checks offline who signed it, and opens no other:",
+        );
         self.promises.check(
-            "sources can be proven, one entry key each",
+            "sources can be proven, one entry at a time",
             proven == total && total > 0,
             format!("{proven} of {total}"),
         );
-        let figures = format!("{refused} of {total}, by the liaison's phone: {}", shortened(&why, 70));
-        self.promises.check("evidence with a flipped bit is refused", refused == total && total > 0, figures);
+        say("The liaison can also tell a proof that was altered, here by one bit each:");
+        say(format_args!("  {why}"));
+        self.promises.check(
+            "evidence with a flipped bit is refused",
+            refused == total && total > 0,
+            format!("{refused} of {total}"),
+        );
         Ok(())
     }
 
@@ -439,7 +604,7 @@ impl Story {
             Phone::open_in_trouble(&self.root, "altered-on-the-way-in", Trouble::AltersReceived, 1).await?;
         for phone in [&sent, &received] {
             let request = phone.replica.request().await?;
-            let admission = self.coordinator.replica.admit(request, RoleId(roles::ROLE_VOLUNTEER)).await?;
+            let admission = self.coordinator.replica.admit(request, roles::VOLUNTEER).await?;
             self.coordinator.sync(&self.url).await?;
             phone.replica.join(admission).await?;
         }
@@ -451,9 +616,13 @@ impl Story {
             Ok(synced) => synced.last.postponed.first().cloned().unwrap_or_default(),
             Err(why) => why.to_string(),
         };
-        let by_the_relay = sent.strikes() == 1 && !reason.is_empty();
-        let figures = format!("by the relay: {}", shortened(&reason, 80));
-        self.promises.check("an entry altered on its way out is refused", by_the_relay, figures);
+        say("A network alters one bit of what a phone sends. The relay checks every signature, and says:");
+        say(format_args!("  {reason}"));
+        self.promises.check(
+            "an entry altered on its way out is refused",
+            sent.strikes() == 1 && !reason.is_empty(),
+            format!("{} altered message", sent.strikes()),
+        );
         sent.sync(&self.url).await?;
         let unsent = sent.replica.outbox_len().await?;
         self.promises.check(
@@ -466,28 +635,30 @@ impl Story {
             Ok(synced) => synced.last.received.warnings.first().map(ToString::to_string).unwrap_or_default(),
             Err(why) => why.to_string(),
         };
-        let by_the_phone = received.strikes() == 1 && !reason.is_empty();
-        let figures = format!("by the phone: {}", shortened(&reason, 80));
-        self.promises.check("an entry altered on its way in is refused", by_the_phone, figures);
+        say("Or of what a phone receives. The phone checks every signature too, and says:");
+        say(format_args!("  {reason}"));
+        self.promises.check(
+            "an entry altered on its way in is refused",
+            received.strikes() == 1 && !reason.is_empty(),
+            format!("{} altered message", received.strikes()),
+        );
         Ok(())
     }
 
-    async fn end(self, serve: bool, kept: bool) -> Result<Promises, Failure> {
-        chapter(9, "Summary");
+    async fn end(mut self, serve: bool, kept: bool) -> Result<Promises, Failure> {
+        chapter(9, "Summary", "What it took, and what was promised.");
         let entries = self.filed.len() as u64;
         let relay_bytes = directory_bytes(&self.root.join("relay"))?;
         let first = self.volunteers.first().ok_or("no volunteers")?;
-        say(format_args!("observations        {}", thousands(entries)));
-        say(format_args!(
-            "phones              {} volunteers, 1 coordinator, 1 liaison",
-            self.volunteers.len()
-        ));
-        for (what, took) in &self.times {
-            say(format_args!("{what:26} {took}"));
+        let phones = format!("{} volunteers, 1 coordinator, 1 liaison", self.volunteers.len());
+        let mut rows = vec![("observations", thousands(entries)), ("phones", phones)];
+        rows.append(&mut self.times);
+        rows.push(("relay's disk", size(relay_bytes)));
+        rows.push(("one volunteer's disk", size(directory_bytes(&first.directory)?)));
+        for (what, how_much) in rows {
+            say(format_args!("{what:22} {how_much}"));
         }
-        say(format_args!("relay's disk        {}", size(relay_bytes)));
-        say(format_args!("one volunteer's disk {}", size(directory_bytes(&first.directory)?)));
-        println!();
+        announce("");
         self.promises.table();
         if kept {
             say(format_args!("the stores are in {}", self.root.display()));
@@ -530,20 +701,18 @@ fn step(step: &Step) -> String {
     }
 }
 
-/// Two reports of one event by two people, whose authors allow the liaison; any two if the input names none.
-fn same_event(reports: &[Report]) -> Vec<usize> {
-    let released = |report: &Report| report.observation.consent.iter().any(|audience| audience == "liaison");
-    let mut by_event: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (number, report) in reports.iter().enumerate().filter(|(_, report)| released(report)) {
-        if let Some(event) = &report.same_event {
-            by_event.entry(event).or_default().push(number);
-        }
+/// Everything that a phone shows of an observation in words.
+fn open_text(content: &Content) -> String {
+    let Content::Observation(observation, sealed) = content else { return String::new() };
+    let mut texts = vec![observation.what_happened.as_str()];
+    if let Some(sealed) = sealed {
+        texts.extend([sealed.address.as_str(), &sealed.notes]);
+        let people = sealed.people.iter();
+        texts.extend(people.flat_map(|p| [p.clothing.as_str(), &p.features, &p.direction]));
+        let vehicles = sealed.vehicles.iter();
+        texts.extend(vehicles.flat_map(|v| [v.colour.as_str(), &v.make, &v.body, &v.plate, &v.direction]));
     }
-    let tagged = by_event.into_values().find(|numbers| numbers.len() >= 2);
-    let any = || {
-        reports.iter().enumerate().filter(|(_, report)| released(report)).map(|(number, _)| number).collect()
-    };
-    tagged.unwrap_or_else(any).into_iter().take(2).collect()
+    texts.join("\n") + "\n"
 }
 
 fn or_none(text: &str) -> &str {

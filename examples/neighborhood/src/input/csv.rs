@@ -20,7 +20,10 @@ pub(super) const MAPPING: &[(&str, &str)] = &[
     ("OFFENSE_ID", "sealed.notes; a second row with the same one is refused"),
     ("OFFENSE_CODE", "sealed.notes"),
     ("OFFENSE_CODE_EXTENSION", "sealed.notes"),
-    ("OFFENSE_TYPE_ID", "needed: behaviours, activity, substances, flags, location, what_happened; sealed.notes"),
+    (
+        "OFFENSE_TYPE_ID",
+        "needed: behaviours, activity, substances, flags, location, what_happened; sealed.notes",
+    ),
     ("OFFENSE_CATEGORY_ID", "behaviours (alcohol); sealed.notes"),
     ("FIRST_OCCURRENCE_DATE", "needed: when.start_ms, when.precision, what_happened"),
     ("LAST_OCCURRENCE_DATE", "when.end_ms, what_happened"),
@@ -70,7 +73,8 @@ pub(super) fn parse(text: &str) -> Result<Loaded, InputError> {
     for record in reader.records() {
         let result = match &record {
             Ok(record) => columns.row(record).and_then(|row| {
-                if let Some((id, first)) = row.offence_id.and_then(|id| Some((id, line_by_offence.get(id)?))) {
+                if let Some((id, first)) = row.offence_id.and_then(|id| Some((id, line_by_offence.get(id)?)))
+                {
                     return Err(format!("OFFENSE_ID `{id}` was already on line {first}"));
                 }
                 let report = row.report(&zone)?;
@@ -122,12 +126,7 @@ impl Columns {
 
     fn row<'a>(&self, record: &'a StringRecord) -> Result<Row<'a>, String> {
         if record.len() != self.count {
-            return Err(format!(
-                "{} columns, expected {}{}",
-                record.len(),
-                self.count,
-                open_quote(record)
-            ));
+            return Err(format!("{} columns, expected {}{}", record.len(), self.count, open_quote(record)));
         }
         let mut values = self.indexes.iter().map(|&index| Some(record.get(index?)?.trim()));
         let mut maybe = || values.next().flatten();

@@ -23,14 +23,14 @@ pub(super) const MAPPING: &[(&str, &str)] = &[
     ("flags", "flags"),
     ("called_emergency_at", "called_emergency_at_ms (RFC 3339)"),
     ("consent", "consent"),
-    ("sealed {address, accuracy_m, method, people, vehicles, notes}", "sealed, field by field"),
+    ("sealed {address, people, …}", "sealed, field by field: accuracy_m, method, vehicles, notes too"),
     ("comment", "comment"),
     ("planted", "planted, besides what is sealed"),
     ("same_event", "same_event"),
-    ("elsewhere: description, title, name", "what_happened, the first with text"),
+    ("elsewhere: title, name, …", "what_happened (description first)"),
     (
-        "elsewhere: start, time, timestamp, datetime, date",
-        "when.start_ms; without one, the day the file was changed",
+        "elsewhere: start, time, date, …",
+        "when.start_ms (or timestamp, datetime); else the day the file was changed",
     ),
     ("elsewhere: anything else", "sealed.notes"),
 ];

@@ -351,15 +351,20 @@ fn files_of_no_known_kind_say_what_was_expected() {
     for empty in [&b""[..], b" \n ", HEADER.as_bytes()] {
         assert!(matches!(error(empty, false), InputError::Empty));
     }
-    for empty in
-        [r#"{"features": []}"#, r#"{"type": "FeatureCollection"}"#, r#"{"type": "FeatureCollection", "features": []}"#]
-    {
+    for empty in [
+        r#"{"features": []}"#,
+        r#"{"type": "FeatureCollection"}"#,
+        r#"{"type": "FeatureCollection", "features": []}"#,
+    ] {
         assert!(matches!(error(empty.as_bytes(), false), InputError::NoFeatures), "{empty}");
     }
     let latin1 = error(b"caf\xe9", false);
     assert!(matches!(latin1, InputError::NotUtf8 { offset: 3 }));
     let header = error(b"when,where\n1,2\n", false).to_string();
-    assert!(header.starts_with("no known header: OFFENSE_TYPE_ID, FIRST_OCCURRENCE_DATE missing;"), "{header}");
+    assert!(
+        header.starts_with("no known header: OFFENSE_TYPE_ID, FIRST_OCCURRENCE_DATE missing;"),
+        "{header}"
+    );
     assert!(header.contains("expected a GeoJSON FeatureCollection"), "{header}");
     assert!(header.contains("Denver's format"), "{header}");
     let one = error(HEADER.replace("OFFENSE_TYPE_ID,", "").as_bytes(), false);

@@ -1,0 +1,56 @@
+//! Benchmarks of the whole system: `fleet` plays a town against a relay and sets what it took beside the floors of
+//! this machine.
+
+mod dictionary;
+mod fleet;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// How fast Lamppost is, measured on this machine.
+#[derive(Parser)]
+#[command(name = "lamppost-bench", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Upload, joining, live and cold start of a whole town, beside the floors of this machine.
+    Fleet(fleet::Arguments),
+    /// Trains the dictionary that small changes are compressed with, and writes it to a file.
+    Dictionary {
+        /// Where to write it.
+        file: PathBuf,
+    },
+    /// One relay, in a process of its own.
+    #[command(hide = true)]
+    Relay {
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// One task of a client, as JSON, in a process of its own.
+    #[command(hide = true)]
+    Client { task: String },
+}
+
+fn main() -> ExitCode {
+    let outcome = match CommandLine::parse().command {
+        Command::Fleet(arguments) => fleet::run(&arguments),
+        Command::Dictionary { file } => {
+            dictionary::train().and_then(|bytes| std::fs::write(file, bytes)).map_err(Into::into)
+        }
+        Command::Relay { data } => fleet::relay(&data),
+        Command::Client { task } => fleet::client(&task),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("lamppost-bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

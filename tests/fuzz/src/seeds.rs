@@ -1,0 +1,244 @@
+//! Where fuzzing begins: what real engines wrote, and programs that reach the depth of each target.
+
+use lamppost_core::base::cose::Unverified;
+use lamppost_core::base::{Hash, Incarnation, RelayId, cbor};
+use lamppost_core::document::{AuthoredChange, Document};
+use lamppost_core::entry::keys::EntryKey;
+use lamppost_core::entry::seal;
+use lamppost_core::entry::{Certificate, Checkpoint, Kind, LogHead, LogId, Received, Wire};
+use lamppost_core::sync::Receipt;
+use lamppost_core::sync::frame::{
+    Ack, AskConsistency, Challenge, Consistency, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome,
+    OwnHead, Pull, Push, Refusal, Refused, Standing, Welcome,
+};
+use lamppost_core::watch::{Annotation, Case, Observation, Sealed};
+use minicbor::bytes::ByteVec;
+
+use crate::tape::Program;
+use crate::targets::change::{AUTHOR, contents};
+use crate::town::{Keys, NOW_MS, VOLUNTEER, town, verified};
+
+/// Inputs to begin with: target and bytes.
+pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let mut seeds = Vec::new();
+    let wires: Vec<&Wire> = town().wires.values().flatten().collect();
+    entries(&wires, &mut seeds);
+    plaintexts(&wires, &mut seeds);
+    changes(&mut seeds);
+    frames(&wires, &mut seeds);
+    receipts(&mut seeds);
+    handovers(&mut seeds);
+    programs(&mut seeds);
+    seeds
+}
+
+type Seeds = Vec<(&'static str, Vec<u8>)>;
+
+fn with(mode: u8, bytes: &[u8]) -> Vec<u8> {
+    Program::default().raw(&[mode]).raw(bytes).done()
+}
+
+fn entries(wires: &[&Wire], seeds: &mut Seeds) {
+    for wire in wires {
+        let entry = verified(wire);
+        seeds.push(("entry", with(0, &entry.to_bytes())));
+        seeds.push(("entry", with(1, &wire.signed)));
+        let body = entry.body().unwrap_or_default();
+        if body.len() < 400 {
+            let header = cbor::encode(entry.header());
+            seeds.push(("entry", Program::default().raw(&[2, 0]).blob(body).raw(&header).done()));
+        }
+        if entry.header().kind == Kind::CERTIFICATE {
+            seeds.push(("entry", with(3, body)));
+        }
+        if entry.header().kind == Kind::OPERATION {
+            seeds.push(("roll", with(0, body)));
+        }
+    }
+    let certificate = Keys::of(VOLUNTEER).certificate();
+    let inner = Unverified::parse(certificate.as_bytes()).unwrap();
+    let claims = Unverified::parse(inner.payload()).unwrap();
+    seeds.push(("entry", Program::default().raw(&[4, 0]).raw(claims.payload()).done()));
+    for first in [0, 1] {
+        seeds.push(("entry", Program::default().raw(&[5, first]).raw(&[3, 1, 2, 3, 9, 9].repeat(9)).done()));
+    }
+    let template = cbor::encode(town().roll.state().template());
+    seeds.push(("roll", with(1, &template)));
+}
+
+fn plaintexts(wires: &[&Wire], seeds: &mut Seeds) {
+    for wire in wires {
+        let entry = verified(wire);
+        let (log, Some(epoch)) = (LogId::of(&entry), entry.header().epoch) else { continue };
+        let Some(sender) = town().senders.get(&(log, epoch)) else { continue };
+        let Ok(key) = seal::entry_key(town().group, &entry, sender) else { continue };
+        let content = open(&entry, &key);
+        let plain = lamppost_core::entry::plaintext::pack(&content).unwrap();
+        seeds.push(("plaintext", with(0, &plain)));
+        seeds.push(("plaintext", with(3, &cbor::encode(&content))));
+        let packed = u32::from_be_bytes(plain[1..5].try_into().unwrap()) as usize;
+        if plain[0] > 0 {
+            let raw = u16::from_be_bytes([plain[7], plain[8]]);
+            let number = [6, u8::try_from(raw & 0xff).unwrap(), 0, u8::try_from(raw >> 8).unwrap()];
+            seeds.push((
+                "plaintext",
+                Program::default().raw(&[1, plain[0]]).raw(&number).raw(&plain[9..9 + packed]).done(),
+            ));
+        }
+        // One change by its author: the actor stands in the contents, so it is exchanged for the target's.
+        let mut inner = contents(&content.bytes).to_vec();
+        let actor = log.device.as_bytes();
+        while let Some(at) = inner.windows(32).position(|window| window == actor) {
+            inner[at..at + 32].copy_from_slice(AUTHOR.as_bytes());
+        }
+        seeds.push(("change", Program::default().raw(&[0, 0]).raw(&inner).done()));
+    }
+}
+
+fn open(entry: &Received, key: &EntryKey) -> lamppost_core::entry::plaintext::Content {
+    seal::open(entry, key).unwrap()
+}
+
+fn changes(seeds: &mut Seeds) {
+    let mut document = Document::new(AUTHOR);
+    let mut made: Vec<AuthoredChange> = Vec::new();
+    let mut case = Case { title: "the corner".to_owned(), ..Case::default() };
+    made.extend(document.write(&case).unwrap());
+    case.link("a".repeat(48), "the same hour", "b".repeat(64));
+    made.extend(document.write(&case).unwrap());
+    case.unlink(&"a".repeat(48), "b".repeat(64)).unwrap();
+    made.extend(document.write(&case).unwrap());
+    let mut other = Document::new(AUTHOR);
+    let observation = Observation { what_happened: "a lamp is out".to_owned(), ..Observation::default() };
+    made.extend(other.write(&observation).unwrap());
+    let mut sealed = Document::new(AUTHOR);
+    made.extend(sealed.write(&Sealed { notes: "plate ZZZ-1234".to_owned(), ..Sealed::default() }).unwrap());
+    let mut remark = Document::new(AUTHOR);
+    made.extend(remark.write(&Annotation { text: "thanks".to_owned(), ..Annotation::default() }).unwrap());
+    for change in &made {
+        seeds.push(("change", with(7, &Program::default().raw(&[0]).raw(change.bytes()).done())));
+        seeds.push(("change", Program::default().raw(&[0, 0]).raw(contents(change.bytes())).done()));
+    }
+    for pair in made.windows(2) {
+        let first = contents(pair[0].bytes());
+        let bytes = Program::default().raw(&[0, 1]).blob(first).raw(contents(pair[1].bytes())).done();
+        seeds.push(("change", bytes));
+    }
+}
+
+fn frames(wires: &[&Wire], seeds: &mut Seeds) {
+    let signed = ByteVec::from(vec![1; 90]);
+    let head = LogHead { seq: 3, hash: lamppost_core::base::EntryHash([1; 32]) };
+    let log =
+        LogId { compartment: lamppost_core::base::CompartmentId(2), device: Keys::of(VOLUNTEER).device_id() };
+    let refused = Refused { retry_after_ms: Some(9), ..Refused::new(Refusal::RATE, "too much") };
+    let two: Vec<Wire> = wires
+        .iter()
+        .filter(|w| w.body.as_ref().is_some_and(|b| b.len() < 300))
+        .take(2)
+        .map(|w| (*w).clone())
+        .collect();
+    let all = [
+        Frame::Challenge(Challenge {
+            version: 1,
+            nonce: [1; 32],
+            relay: RelayId([2; 32]),
+            incarnation: Incarnation([3; 16]),
+        }),
+        Frame::Hello(Hello { proof: signed.clone() }),
+        Frame::Welcome(Welcome {
+            relay_ms: NOW_MS,
+            standing: Standing::Belongs,
+            checkpoint: Some(signed.clone()),
+            own: vec![OwnHead { compartment: log.compartment, head }],
+        }),
+        Frame::Pull(Pull { cursors: vec![Cursor { compartment: log.compartment, after: 7 }], live: true }),
+        Frame::Entries(Entries { compartment: log.compartment, entries: two.clone(), upto: 9 }),
+        Frame::CaughtUp,
+        Frame::Push(Push { number: 1, entries: two }),
+        Frame::Ack(Ack {
+            number: 1,
+            outcomes: vec![Outcome::Kept, Outcome::Refused(refused.clone())],
+            receipt: Some(signed.clone()),
+        }),
+        Frame::AskHeads,
+        Frame::Heads(Heads { logs: vec![LogHeight { log, head }] }),
+        Frame::AskConsistency(AskConsistency { from: 3 }),
+        Frame::Consistency(Consistency { from: 3, checkpoint: signed, hashes: vec![Hash([1; 32])] }),
+        Frame::Goodbye(refused),
+    ];
+    seeds.extend(all.iter().map(|frame| ("frame", frame.to_bytes())));
+}
+
+fn receipts(seeds: &mut Seeds) {
+    let relay = RelayId(ed25519_dalek::SigningKey::from_bytes(&[5; 32]).verifying_key().to_bytes());
+    for count in [0, 2] {
+        let receipt = Receipt {
+            relay,
+            incarnation: Incarnation([0x1c; 16]),
+            group: lamppost_core::base::GroupId([0x96; 32]),
+            received_ms: NOW_MS,
+            entries: vec![lamppost_core::base::EntryHash([1; 32]); count],
+            checkpoint: Checkpoint { size: 12, root: Hash([2; 32]) },
+        };
+        seeds.push(("receipt", with(1, &cbor::encode(&receipt))));
+        let signed = lamppost_core::sync::SignedReceipt::sign(
+            &ed25519_dalek::SigningKey::from_bytes(&[5; 32]),
+            receipt,
+        );
+        seeds.push(("receipt", with(0, signed.as_bytes())));
+    }
+    for (old, more) in [(0, 0), (4, 3), (7, 8), (200, 31)] {
+        seeds.push(("receipt", vec![2, old, more]));
+        seeds.push(("receipt", vec![2, old, more, 1, 9, 2, 0, 3, 4, 0]));
+        seeds.push(("receipt", vec![2, old, more, 4, 1, 1, 6, 1, 1]));
+    }
+}
+
+fn handovers(seeds: &mut Seeds) {
+    seeds.push(("handover", with(0, Keys::of(8).certificate().as_bytes())));
+    seeds.push(("handover", vec![1, 0, 1]));
+    seeds.push(("handover", with(2, &town().admission.to_bytes())));
+    for step in 0..10 {
+        seeds.push(("handover", vec![3, 1, step, 2, 3, 4, 5, 6, 7, 1, 9, 0, 0, 0, 3, 8, 1, 2]));
+    }
+    seeds.extend(town().evidence.iter().map(|evidence| ("handover", with(4, evidence))));
+    seeds.extend((0..6).map(|step| ("handover", vec![5, 0, step, 3, 4, 5, 6])));
+    assert!(Certificate::verify(Keys::of(8).certificate().as_bytes()).is_ok());
+}
+
+/// Programs of pseudo-random steps: longer than what a fuzzer finds by itself in a short time.
+fn programs(seeds: &mut Seeds) {
+    let mut number = 1_u64;
+    let mut draw = move || {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (number >> 56) as u8
+    };
+    for length in [40, 80, 120, 160, 200, 240, 300, 400, 500, 600] {
+        for target in ["roll", "phone_session", "relay_session", "engine_receive"] {
+            let mut bytes: Vec<u8> = (0..length).map(|_| draw()).collect();
+            if target == "roll" {
+                bytes[0] = 2;
+            }
+            seeds.push((target, bytes));
+        }
+    }
+    // Honest sessions: live and not, with and without something to send.
+    for standing in 0..3 {
+        for known in [0, 2, 4, 8, 12] {
+            let head = [standing, 9, 0, 3, 0, 8, known, 7, 0, 0, 25];
+            seeds.push(("phone_session", Program::default().raw(&head).raw(&[0; 60]).done()));
+            let moody = [0, 255, 0, 170, 8, 20, 19, 1, 2, 0];
+            seeds.push(("phone_session", Program::default().raw(&head).raw(&moody.repeat(6)).done()));
+        }
+    }
+    for who in 0..6 {
+        let hello = [0, 0, 9, 0, 0, 8, 0, 12, 0, 8];
+        let work = [
+            0, 2, 6, 7, 0, 0, 0, 1, 0, 2, 0, 3, 1, 0, 12, 0, 8, 0, 16, 1, 2, 0, 9, 0, 3, 2, 2, 9, 1, 0, 9, 0,
+            0, 11, 0, 8,
+        ];
+        let bytes = Program::default().raw(&[0, who, who + 1]).raw(&hello).raw(&work.repeat(4)).done();
+        seeds.push(("relay_session", bytes));
+    }
+}
