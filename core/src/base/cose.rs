@@ -1,7 +1,7 @@
 //! COSE_Sign1 with Ed25519 (RFC 9052, RFC 9053), in the one form Lamppost allows (PROTOCOL.md §1.3).
 
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
 /// What a signature is for: the external data it also covers, so that none can be replayed as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,19 @@ pub enum BadSign1 {
     Signature,
 }
 
+/// A signer's public key, read once: finding the point costs a tenth of a verification.
+pub struct Signer(VerifyingKey);
+
+impl Signer {
+    /// Reads a public key.
+    ///
+    /// # Errors
+    /// [`BadSign1::Key`] if it is not a point.
+    pub fn new(public: &[u8; 32]) -> Result<Self, BadSign1> {
+        VerifyingKey::from_bytes(public).map(Self).map_err(|_| BadSign1::Key)
+    }
+}
+
 /// A COSE_Sign1 whose form was checked and whose signature was not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unverified(CoseSign1);
@@ -78,8 +91,16 @@ impl Unverified {
     /// # Errors
     /// [`BadSign1::Key`] or [`BadSign1::Signature`].
     pub fn verify(&self, signer: &[u8; 32], purpose: Purpose) -> Result<(), BadSign1> {
-        let key = VerifyingKey::from_bytes(signer).map_err(|_| BadSign1::Key)?;
+        self.verify_by(&Signer::new(signer)?, purpose)
+    }
+
+    /// As [`Self::verify`], for a signer whose key was read before.
+    ///
+    /// # Errors
+    /// [`BadSign1::Signature`].
+    pub fn verify_by(&self, signer: &Signer, purpose: Purpose) -> Result<(), BadSign1> {
         let signature = Signature::from_slice(&self.0.signature).map_err(|_| BadSign1::Form)?;
+        let key = &signer.0;
         key.verify_strict(&self.0.tbs_data(purpose.context()), &signature).map_err(|_| BadSign1::Signature)
     }
 }

@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use super::certificate::{BadCertificate, Certificate};
 use super::header::Kind;
 use super::wire::Received;
-use crate::base::cose::BadSign1;
+use crate::base::cose::{BadSign1, Signer};
 use crate::base::{CompartmentId, DeviceId, EntryHash, GroupId};
 
 /// An entry that is proven to come from the device it names, at its place in that device's log.
@@ -137,9 +137,17 @@ pub fn verify_run(group: GroupId, head: Option<LogHead>, entries: Vec<Received>)
         }
     }
     run.rest = entries.collect();
+    // One log is one device's: its key is read once.
+    let device = linked.first().map(|entry| entry.header().device);
+    let signer = device.ok_or(BadSign1::Key).and_then(|device| Signer::new(device.as_bytes()));
+    let verify = |entry: &Received| match &signer {
+        Ok(signer) if Some(entry.header().device) == device => entry.verify_signature_by(signer),
+        Ok(_) => Err(BadSign1::Key),
+        Err(why) => Err(*why),
+    };
     let mut linked = linked.into_iter();
     for entry in linked.by_ref() {
-        if let Err(why) = entry.verify_signature() {
+        if let Err(why) = verify(&entry) {
             let (device, seq) = (entry.header().device, entry.header().seq);
             let behind = run.refused.replace((entry, BadLink::Signature { device, seq, why }));
             let rest = linked.chain(behind.map(|(entry, _)| entry)).chain(run.rest).collect();

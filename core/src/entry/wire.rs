@@ -4,7 +4,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::header::{self, Header, Kind};
-use crate::base::cose::{BadSign1, Purpose, Unverified};
+use crate::base::cose::{BadSign1, Purpose, Signer, Unverified};
 use crate::base::{CompartmentId, EntryHash, GroupId, cbor, hash, limits};
 
 /// The two byte strings of an entry on the wire and on disk.
@@ -142,7 +142,12 @@ impl Received {
     /// # Errors
     /// [`BadSign1`] if the named device did not sign exactly these bytes.
     pub fn verify_signature(&self) -> Result<(), BadSign1> {
-        Unverified::parse(&self.wire.signed)?.verify(self.header.device.as_bytes(), Purpose::Entry)
+        self.verify_signature_by(&Signer::new(self.header.device.as_bytes())?)
+    }
+
+    /// As [`Self::verify_signature`]; `signer` is the key of the named device.
+    pub(super) fn verify_signature_by(&self, signer: &Signer) -> Result<(), BadSign1> {
+        Unverified::parse(&self.wire.signed)?.verify_by(signer, Purpose::Entry)
     }
 }
 
