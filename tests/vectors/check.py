@@ -19,6 +19,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 CERTIFICATE, OPERATION, SENDER_KEY, SEALED = range(4)
 
+PROJECT = Path(__file__).parents[2]
+DICTIONARY_BYTES = (PROJECT / "core/src/entry/plaintext.zdict").read_bytes()
+DICTIONARY = zstandard.ZstdCompressionDict(DICTIONARY_BYTES)
+
 
 class Refused(Exception):
     """What a reader refuses, and why."""
@@ -253,13 +257,16 @@ def unpack(plain):  # [3.3]
     demand(len(plain) >= 9, "no frame")
     packed, raw = int.from_bytes(plain[1:5], "big"), int.from_bytes(plain[5:9], "big")
     demand(9 + packed <= len(plain) == padded(9 + packed) and not any(plain[9 + packed:]), "frame")
-    demand(raw <= 1048576 and plain[0] in (0, 1), "too large, or an unknown codec")
+    demand(raw <= 1048576 and plain[0] in (0, 1, 2), "too large, or an unknown codec")
     content = plain[9:9 + packed]
-    if plain[0] == 1:
+    if plain[0] != 0:
+        demand(content[:4] == b"\x28\xb5\x2f\xfd", "no frame")
         try:
-            content = zstandard.ZstdDecompressor().decompressobj(read_across_frames=False).decompress(content)
+            frame = zstandard.ZstdDecompressor(dict_data=DICTIONARY if plain[0] == 2 else None).decompressobj()
+            content = frame.decompress(content)
         except zstandard.ZstdError:
             raise Refused("compression") from None
+        demand(frame.eof and not frame.unused_data, "more than one frame")
     demand(len(content) == raw, "another length than stated")
     content = decode(content)
     demand(CONTENT(content), "no content")
@@ -528,6 +535,7 @@ def check_body(v):
     for case in v["accepted"]:
         equal("body", accepts("body", read, case), (case["plaintext"], content_of(case["content"])))
     refuses(v["refused"], read)
+    equal("dictionary", sha256(DICTIONARY_BYTES), v["dictionary_sha256"])
     for case in v["plaintexts"]:
         equal("plaintext", accepts("plaintext", unpack, case["plaintext"]), content_of(case["content"]))
     refuses(v["bad_plaintexts"], lambda case: unpack(case["plaintext"]))

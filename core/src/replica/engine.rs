@@ -140,8 +140,8 @@ impl Engine {
     }
 
     fn load_group(&mut self) -> Result<(), Error> {
-        self.group = None;
         if self.store.get(META, GROUP)?.is_none() {
+            self.group = None;
             return Ok(());
         }
         let mut roll: Option<Roll> = None;
@@ -250,7 +250,7 @@ impl Engine {
     }
 
     /// Does `work`, and writes what it put into the batch in one durable write. If either fails, memory may be ahead
-    /// of the disk, and is read again from it before anything else happens.
+    /// of the disk, and is read again from it.
     pub(super) fn transact<T>(
         &mut self,
         work: impl FnOnce(&mut Self, &mut Batch) -> Result<T, Error>,
@@ -260,7 +260,10 @@ impl Engine {
             self.store.apply(batch)?;
             Ok(done)
         });
-        self.stale |= outcome.is_err();
+        if outcome.is_err() {
+            // At once if the disk lets it, so that what only looks does not show what was not written.
+            self.stale = self.load_group().is_err();
+        }
         outcome
     }
 

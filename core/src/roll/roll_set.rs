@@ -16,7 +16,11 @@ pub struct Roll {
     group: GroupId,
     nodes: BTreeMap<EntryHash, Node>,
     heads: BTreeSet<EntryHash>,
+    /// What may not be cited and stands in no head's past: it is in the set, and in nobody's past.
+    loose: BTreeSet<EntryHash>,
     state: Arc<State>,
+    /// The state of the heads' past: that of the whole set, but for what is loose.
+    state_at_heads: Arc<State>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,11 +78,14 @@ impl Roll {
             state.apply(operation, &certificates);
         }
         let node = Node { author, depth: 0, parents: Vec::new(), operation, certificates, counts: true };
+        let state = Arc::new(state);
         Ok(Self {
             group: entry.group(),
             nodes: BTreeMap::from([(entry.hash(), node)]),
             heads: BTreeSet::from([entry.hash()]),
-            state: Arc::new(state),
+            loose: BTreeSet::new(),
+            state_at_heads: Arc::clone(&state),
+            state,
         })
     }
 
@@ -121,6 +128,9 @@ impl Roll {
                 self.heads.remove(parent);
             }
             self.heads.insert(hash);
+            self.tie(&parents);
+        } else {
+            self.loose.insert(hash);
         }
         let newest = self.nodes.iter().map(|(hash, node)| (node.depth, *hash)).max();
         let node = Node { author, depth, parents, operation, certificates, counts };
@@ -132,6 +142,11 @@ impl Roll {
         if !in_order {
             self.state = Arc::new(self.fold(self.nodes.keys().copied().collect()));
         }
+        self.state_at_heads = if self.loose.is_empty() {
+            Arc::clone(&self.state)
+        } else {
+            Arc::new(self.fold(self.past(self.heads.iter().copied().collect())))
+        };
         Ok(if counts { Inserted::Counts } else { Inserted::WithoutEffect })
     }
 
@@ -163,10 +178,14 @@ impl Roll {
             return None;
         }
         if heads.len() == self.heads.len() && heads.iter().all(|head| self.heads.contains(head)) {
-            return Some(Arc::clone(&self.state));
+            return Some(Arc::clone(&self.state_at_heads));
         }
+        Some(Arc::new(self.fold(self.past(heads.to_vec()))))
+    }
+
+    /// These entries and all that they cite.
+    fn past(&self, mut open: Vec<EntryHash>) -> BTreeSet<EntryHash> {
         let mut past = BTreeSet::new();
-        let mut open: Vec<EntryHash> = heads.to_vec();
         while let Some(hash) = open.pop() {
             if past.insert(hash)
                 && let Some(node) = self.nodes.get(&hash)
@@ -174,7 +193,19 @@ impl Roll {
                 open.extend(&node.parents);
             }
         }
-        Some(Arc::new(self.fold(past)))
+        past
+    }
+
+    /// Something that may be cited cites these: they are in somebody's past by that.
+    fn tie(&mut self, cited: &[EntryHash]) {
+        let mut open = cited.to_vec();
+        while let Some(hash) = open.pop() {
+            if self.loose.remove(&hash)
+                && let Some(node) = self.nodes.get(&hash)
+            {
+                open.extend(&node.parents);
+            }
+        }
     }
 
     /// How many entries the set holds.

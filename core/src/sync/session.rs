@@ -492,6 +492,7 @@ impl Session {
     /// Asks for entries once the relay knows whom it talks to.
     fn pull(&mut self, effects: &mut Vec<Effect>) {
         if self.pulled
+            || self.budget_is_used_up()
             || (self.standing != Standing::Belongs
                 && (self.heads_open || self.outbox != Outbox::Drained || !self.in_flight.is_empty()))
         {

@@ -16,6 +16,7 @@ use minicbor::bytes::ByteVec;
 
 use crate::tape::Program;
 use crate::targets::change::{AUTHOR, contents};
+use crate::targets::engine_receive::honest_step;
 use crate::town::{Keys, NOW_MS, VOLUNTEER, town, verified};
 
 /// Inputs to begin with: target and bytes.
@@ -223,6 +224,11 @@ fn programs(seeds: &mut Seeds) {
             seeds.push((target, bytes));
         }
     }
+    // An observation, delivered, and the same again.
+    let filed = honest_step();
+    let delivered = Program::default().raw(&filed).raw(&[12, 2, 0, 4, 0]);
+    seeds.push(("engine_receive", delivered.clone().raw(&[14, 3, 0, 15]).done()));
+    seeds.push(("engine_receive", delivered.raw(&filed).raw(&[10, 1, 12, 2, 0, 5, 1]).done()));
     // Honest sessions: live and not, with and without something to send.
     for standing in 0..3 {
         for known in [0, 2, 4, 8, 12] {

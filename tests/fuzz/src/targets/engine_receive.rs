@@ -498,3 +498,51 @@ fn write_kind(
     };
     written.ok().flatten()
 }
+
+/// The step in which the volunteer files an observation. Where to begin from.
+pub fn honest_step() -> Vec<u8> {
+    let (author_and_kind, cited, sender, nonce, own_document) = ([1, 0], [0, 5], 0, 7, 2);
+    let head = [&[4], &author_and_kind[..], &cited, &[sender, nonce, own_document, 0, 0]].concat();
+    crate::tape::Program::default().raw(&head).blob(b"words").raw(&[0; 9]).done()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_bring_documents_and_members_in() {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/engine_receive");
+        let (mut documents, mut members, mut waiting) = (0, 0, 0);
+        let before = World::new().engine.roster().unwrap().len();
+        for file in std::fs::read_dir(corpus).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            let (mut tape, mut world) = (Tape::new(&bytes), World::new());
+            (0..STEPS_MAX).for_each(|_| world.step(&mut tape));
+            world.deliver(0, None);
+            documents += world.readable.len() - town().documents.len();
+            members += world.engine.roster().unwrap().len() - before;
+            waiting += usize::from(world.engine.withheld().unwrap().is_some());
+            if documents > 0 && members > 0 && waiting > 0 {
+                return;
+            }
+        }
+        panic!("the corpus does not reach the depth: {documents} {members} {waiting}");
+    }
+
+    #[test]
+    fn an_honest_program_is_read() {
+        let written =
+            [4, 1, 0, 0, 5, 0, 7, 2, 0, 0, 5, b'w', b'o', b'r', b'd', b's', 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let mut world = World::new();
+        world.step(&mut Tape::new(&written));
+        assert_eq!(world.batch.len(), 1);
+        let report = world.receive(world.batch.clone(), None);
+        let aside = world.engine.set_aside().unwrap();
+        assert_eq!(
+            world.engine.list(&Filter::default()).unwrap().len(),
+            town().documents.len() + 1,
+            "{report:?} {aside:?}"
+        );
+    }
+}

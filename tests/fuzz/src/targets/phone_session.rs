@@ -224,9 +224,6 @@ impl Street {
     }
 
     fn say(&mut self, frame: &Frame) {
-        if let Frame::Ack(ack) = frame {
-            self.pushes.remove(&ack.number);
-        }
         self.give(Input::Message(frame.to_bytes()));
     }
 
@@ -397,6 +394,12 @@ impl Street {
     }
 
     fn give(&mut self, input: Input) {
+        // Bent bytes may still be an acknowledgement.
+        if let Input::Message(bytes) = &input
+            && let Ok(Frame::Ack(ack)) = Frame::from_bytes(bytes)
+        {
+            self.pushes.remove(&ack.number);
+        }
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let effects = self.session.handle(input, self.now_ms);

@@ -252,7 +252,17 @@ fn past_of(heads: &[EntryHash], entries: &[Verified]) -> Option<Roll> {
     let mut open: Vec<&Verified> = past.into_values().filter(|entry| !entry.is_founding()).collect();
     loop {
         let before = open.len();
-        open.retain(|entry| matches!(roll.insert(entry), Ok(Inserted::Waits)));
+        let mut is_roll = true;
+        open.retain(|entry| match roll.insert(entry) {
+            Ok(inserted) => inserted == Inserted::Waits,
+            Err(_) => {
+                is_roll = false;
+                false
+            }
+        });
+        if !is_roll {
+            return None;
+        }
         if open.len() == before {
             return open.is_empty().then_some(roll);
         }
