@@ -491,11 +491,11 @@ impl Session {
 
     /// Asks for entries once the relay knows whom it talks to.
     fn pull(&mut self, effects: &mut Vec<Effect>) {
-        if self.pulled
-            || self.budget_is_used_up()
-            || (self.standing != Standing::Belongs
-                && (self.heads_open || self.outbox != Outbox::Drained || !self.in_flight.is_empty()))
-        {
+        // A stranger brings the roll that names them; and where bytes are counted, what comes in meanwhile could not be
+        // stopped.
+        let sends_first = self.standing != Standing::Belongs || self.plan.budget.bytes.is_some();
+        let sending = self.heads_open || self.outbox != Outbox::Drained || !self.in_flight.is_empty();
+        if self.pulled || self.budget_is_used_up() || (sends_first && sending) {
             return;
         }
         self.pulled = true;

@@ -97,13 +97,13 @@ async fn a_session_cut_by_its_budget_goes_on_where_it_stopped() {
     let mut sessions = 0;
     while left > 0 {
         sessions += 1;
-        let budget = Budget { bytes: Some(12_000), span_ms: None };
+        let budget = Budget { bytes: Some(8_000), span_ms: None };
         let report = coordinator.sync_once(&relay.url(), budget).await.unwrap();
-        assert!(report.bytes < 16_000, "{}", report.bytes);
+        assert!(report.bytes < 12_000, "{}", report.bytes);
         let before = std::mem::replace(&mut left, coordinator.outbox_len().await.unwrap());
         assert!(left < before, "{left} of {before} left");
     }
-    assert!(sessions > 2, "{sessions}");
+    assert!(sessions > 1, "{sessions}");
     // And down.
     let mut sessions = 0;
     loop {

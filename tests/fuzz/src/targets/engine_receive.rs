@@ -429,12 +429,11 @@ impl World {
     }
 
     fn view(&mut self) -> String {
-        // After an error, what only looks may look at what was not written.
-        let admission = self.engine.admission().unwrap();
         let rows = self.engine.list(&Filter::default()).unwrap();
         let roster = self.engine.roster().unwrap();
         let plan = self.engine.plan(false, lamppost_core::replica::Budget::UNLIMITED).unwrap();
         let info = self.engine.info();
+        let admission = self.engine.admission().unwrap();
         format!("{rows:?}{roster:?}{info:?}{plan:?}{:?}{admission:?}", self.engine.set_aside().unwrap())
     }
 }
