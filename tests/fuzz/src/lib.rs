@@ -3,7 +3,7 @@
 //! ```text
 //!   bytes → target           the reader or machine, and what must hold of it
 //!           ├ tape           bytes as a program: what to write, sign, alter, deliver
-//!           └ town           a group made by real engines with fixed keys: signatures are good, so the depth is reached
+//!           └ town           a group made by real engines with fixed keys, so that signatures are good
 //!   corpus/TARGET, crashes/TARGET ← run (libFuzzer)         → tests/corpus.rs (cargo test)
 //! ```
 //!

@@ -1,4 +1,5 @@
-//! A small group that was made once, by real engines with fixed keys: what hostile bytes meet, and where seeds come from.
+//! A small group that was made once, by real engines with fixed keys: what hostile bytes meet, and where seeds
+//! come from.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

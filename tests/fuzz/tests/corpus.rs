@@ -76,8 +76,8 @@ fn seeds_pass() {
     }
 }
 
-/// `cargo test -p lamppost-fuzz -- --ignored` puts the seeds, and what the golden vectors hold, into the corpus, or where
-/// `LAMPPOST_SEEDS` says.
+/// `cargo test -p lamppost-fuzz -- --ignored` puts the seeds, and what the golden vectors hold, into the corpus, or
+/// where `LAMPPOST_SEEDS` says.
 #[test]
 #[ignore = "writes files"]
 fn write_seeds() {

@@ -1,4 +1,5 @@
-//! What a relay signs: receipts are canonical and about their session, and no proof leads from a history it does not continue.
+//! What a relay signs: receipts are canonical and about their session, and no proof leads from a history it does
+//! not continue.
 
 use ed25519_dalek::SigningKey;
 use lamppost_core::base::cose::{self, Purpose};
