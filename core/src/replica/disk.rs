@@ -26,7 +26,7 @@ pub const DOCUMENTS: Table = Table(4);
 pub const ABOUT: Table = Table(5);
 /// number → [`OutboxRow`]: what the relay has not acknowledged.
 pub const OUTBOX: Table = Table(6);
-/// entry hash → entry, unverified: waits for what it follows.
+/// entry hash → entry with a good signature: waits for what it follows.
 pub const WAITING: Table = Table(7);
 /// compartment ‖ device ‖ seq → [`SetAsideRow`].
 pub const QUARANTINE: Table = Table(8);
