@@ -165,7 +165,10 @@ impl Session {
                 incarnation: self.opening.incarnation,
             }));
         }
-        if let Err(why) = self.step(input, now_ms, &mut effects) {
+        // One goodbye is enough.
+        if let Err(why) = self.step(input, now_ms, &mut effects)
+            && self.phase != Phase::Parting
+        {
             self.queue(&Frame::Goodbye(why));
             self.phase = Phase::Parting;
         }
