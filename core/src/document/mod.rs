@@ -71,6 +71,11 @@ impl Document {
         Ok(self.0.get_last_local_change().map(AuthoredChange::own))
     }
 
+    /// Whether nothing of it can be read yet: what there is builds on changes that are missing.
+    pub fn is_empty(&mut self) -> bool {
+        self.0.get_heads().is_empty()
+    }
+
     /// Whether changes are missing that others build on.
     pub fn lacks_changes(&mut self) -> bool {
         !self.0.get_missing_deps(&[]).is_empty()
@@ -112,6 +117,17 @@ mod tests {
             let loaded = Document::load(BEN, changes).unwrap();
             assert_eq!(loaded.read::<Note>(), Ok(note("it is mended")));
         }
+    }
+
+    #[test]
+    fn what_builds_on_a_missing_change_is_no_content_yet() {
+        let mut document = Document::new(ANNA);
+        let first = document.write(&note("a lamp is out")).unwrap().unwrap();
+        let second = document.write(&note("it is mended")).unwrap().unwrap();
+        let mut loaded = Document::load(BEN, [second.clone()]).unwrap();
+        assert!(loaded.is_empty() && loaded.lacks_changes());
+        let mut loaded = Document::load(BEN, [second, first]).unwrap();
+        assert!(!loaded.is_empty() && !loaded.lacks_changes());
     }
 
     #[test]

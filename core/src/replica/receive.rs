@@ -406,6 +406,8 @@ impl Engine {
             let more = more.iter().map(|new| new.change.clone());
             let mut document = Document::load(self.device_id(), changes.iter().cloned().chain(more))?;
             match project(kind, &document) {
+                // Read as it is, it would be listed as a report that says nothing.
+                Ok(_) if document.is_empty() => Ok(Outcome::Incomplete),
                 Ok(projection) => Ok(Outcome::Content(projection)),
                 // What it builds on may still come, from another log.
                 Err(_) if document.lacks_changes() => Ok(Outcome::Incomplete),
