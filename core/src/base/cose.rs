@@ -97,7 +97,7 @@ impl Unverified {
     /// As [`Self::verify`], for a signer whose key was read before.
     ///
     /// # Errors
-    /// [`BadSign1::Signature`].
+    /// [`BadSign1::Signature`], or [`BadSign1::Form`] if there are not 64 bytes of it.
     pub fn verify_by(&self, signer: &Signer, purpose: Purpose) -> Result<(), BadSign1> {
         let signature = Signature::from_slice(&self.0.signature).map_err(|_| BadSign1::Form)?;
         let key = &signer.0;

@@ -52,13 +52,7 @@ impl Engine {
         let theirs: BTreeMap<LogId, LogHead> =
             theirs.iter().map(|height| (height.log, height.head)).collect();
         let lacks = |log: LogId, seq: u64| theirs.get(&log).is_none_or(|head| head.seq < seq);
-        let mut queued = BTreeSet::new();
-        let mut replaced = Vec::new();
-        for (key, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
-            let row: OutboxRow = disk::decode(&row)?;
-            replaced.push(key);
-            queued.insert((row.log, row.seq));
-        }
+        let queued = self.queued()?;
         let mut order: Vec<(LogId, u64)> = Vec::new();
         for entry in self.roll_entries()? {
             let place = (LogId::of(&entry), entry.header().seq);
@@ -83,11 +77,11 @@ impl Engine {
         }
         let documents = self.own_documents()?;
         let mut placed = BTreeSet::new();
-        // What was queued and is not missing there was sent, and its receipt lost: it is asked for once more.
         self.transact(|engine, batch| {
             engine.fresh()?.unsent.clear();
-            replaced.into_iter().for_each(|key| batch.delete(OUTBOX, key));
-            for (log, seq) in order.into_iter().chain(queued) {
+            queued.values().for_each(|key| batch.delete(OUTBOX, key.clone()));
+            // What was queued and is not missing there was sent, and its receipt lost: it is asked for once more.
+            for (log, seq) in order.into_iter().chain(queued.into_keys()) {
                 if placed.insert((log, seq)) {
                     let document = documents.get(&(log, seq)).copied();
                     engine.enqueue(batch, OutboxRow { log, seq, document })?;
@@ -100,15 +94,11 @@ impl Engine {
     /// Queues this device's own words anew: what acknowledged them does not have them any more.
     pub(super) fn queue_own_again(&mut self, batch: &mut Batch) -> Result<(), Error> {
         let documents = self.own_documents()?;
-        let mut queued = BTreeSet::new();
-        for (_, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
-            let row: OutboxRow = disk::decode(&row)?;
-            queued.insert((row.log, row.seq));
-        }
+        let queued = self.queued()?;
         let (device, own) = (self.device_id(), self.group()?.own.clone());
         for (compartment, head) in own {
             let log = LogId { compartment, device };
-            for seq in (0..=head.seq).filter(|seq| !queued.contains(&(log, *seq))) {
+            for seq in (0..=head.seq).filter(|seq| !queued.contains_key(&(log, *seq))) {
                 let document = documents.get(&(log, seq)).copied();
                 self.enqueue(batch, OutboxRow { log, seq, document })?;
             }
@@ -118,6 +108,16 @@ impl Engine {
         }
         self.changed.extend(documents.into_values());
         Ok(())
+    }
+
+    /// What the outbox holds, by log and number, with its place there.
+    fn queued(&self) -> Result<BTreeMap<(LogId, u64), Vec<u8>>, Error> {
+        let mut queued = BTreeMap::new();
+        for (key, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
+            let row: OutboxRow = disk::decode(&row)?;
+            queued.insert((row.log, row.seq), key);
+        }
+        Ok(queued)
     }
 
     /// The documents that this device's own entries belong to, by log and number.
