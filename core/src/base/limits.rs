@@ -21,8 +21,24 @@ pub const TEMPLATE_ROWS_MAX: usize = 32;
 /// Bytes of a name in a template.
 pub const TEMPLATE_NAME_BYTES_MAX: usize = 64;
 
-/// Keys sealed by one roll operation, of at most 156 bytes each: as many as fit into a body.
+/// Devices that one roll operation hands keys to. With the two keys of a volunteer a grant takes at most 156 bytes: as
+/// many as fit into a body.
 pub const GRANTS_MAX: usize = 1_600;
+
+/// Epochs whose keys one roll operation hands out: the bits of a mask.
+pub const GRANTED_EPOCHS_MAX: usize = 32;
+
+/// Watermarks of one removal, of at most 82 bytes each: the devices of one member in 6 compartments, and room.
+pub const WATERMARKS_MAX: usize = 512;
+
+/// Devices that one member may have at a time. More would make every rotation large.
+pub const DEVICES_MAX: usize = 16;
+
+/// Settings in one policy operation.
+pub const SETTINGS_MAX: usize = 64;
+
+/// Entries that one operation accepts.
+pub const ACCEPTED_MAX: usize = 1_024;
 
 /// Certificates carried by one admission.
 pub const CERTIFICATES_MAX: usize = 16;
@@ -58,6 +74,9 @@ pub const REASON_CHARS_MAX: usize = 400;
 const _: () = assert!(SIGNED_BYTES_MAX + BODY_BYTES_MAX + 64 < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_ENTRIES_BYTES + SIGNED_BYTES_MAX + BODY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(GRANTS_MAX * 156 < BODY_BYTES_MAX);
+const _: () = assert!(WATERMARKS_MAX * 82 + 64 < BODY_BYTES_MAX / 4);
+const _: () = assert!(ACCEPTED_MAX * 34 + 64 < BODY_BYTES_MAX);
+const _: () = assert!(GRANTED_EPOCHS_MAX <= u32::BITS as usize);
 const _: () = assert!(LOG_HEADS_MAX * 82 + 64 < FRAME_BYTES_MAX);
 const _: () = assert!(ROLL_HEADS_MAX * 34 + 400 < SIGNED_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PLAINTEXT_BYTES_MAX);

@@ -1,4 +1,4 @@
-//! A certificate: a member says 'this device is mine', the device says 'I am theirs' (PROTOCOL.md §2.3).
+//! A certificate: the device says 'I am theirs', the member says 'this device is mine' (PROTOCOL.md §2.3).
 
 use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
@@ -51,34 +51,64 @@ pub enum BadCertificate {
     UnknownVersion(u8),
 }
 
-impl Certificate {
-    /// Issues a certificate. Needs both secrets, as neither may claim the other alone.
-    pub fn issue(member: &SigningKey, device: &SigningKey, agreement: [u8; 32]) -> Self {
-        let claims = Claims {
-            version: super::header::VERSION,
-            member: MemberId(member.verifying_key().to_bytes()),
-            device: DeviceId(device.verifying_key().to_bytes()),
-            agreement,
-        };
-        let inner = cose::sign(member, Purpose::Certificate, cbor::encode(&claims));
-        let bytes = cose::sign(device, Purpose::Possession, inner);
-        Self { claims, bytes }
+/// A device's word that it is a certain member's, which that member has not confirmed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Possession {
+    claims: Claims,
+    bytes: Vec<u8>,
+}
+
+impl Possession {
+    /// Signs the claim that this device is `member`'s.
+    pub fn sign(device: &SigningKey, member: MemberId, agreement: [u8; 32]) -> Self {
+        let device_id = DeviceId(device.verifying_key().to_bytes());
+        let claims = Claims { version: super::header::VERSION, member, device: device_id, agreement };
+        Self { claims, bytes: cose::sign(device, Purpose::Possession, cbor::encode(&claims)) }
     }
 
-    /// Reads and checks a certificate: the device's signature over the member's signature over the claims.
+    /// Reads and checks a device's word.
+    ///
+    /// # Errors
+    /// [`BadCertificate`] names what is wrong with it.
+    pub fn verify(bytes: &[u8]) -> Result<Self, BadCertificate> {
+        let by_device = |why| BadCertificate::Signature { by: "device", why };
+        let signed = Unverified::parse(bytes).map_err(by_device)?;
+        let claims: Claims = cbor::decode(signed.payload())?;
+        if claims.version != super::header::VERSION {
+            return Err(BadCertificate::UnknownVersion(claims.version));
+        }
+        signed.verify(claims.device.as_bytes(), Purpose::Possession).map_err(by_device)?;
+        Ok(Self { claims, bytes: bytes.to_vec() })
+    }
+
+    /// What it says.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The word as it travels.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Confirms it with the member's key; none if it names another member.
+    pub fn certify(self, member: &SigningKey) -> Option<Certificate> {
+        let Self { claims, bytes } = self;
+        let bytes = cose::sign(member, Purpose::Certificate, bytes);
+        (claims.member.0 == member.verifying_key().to_bytes()).then_some(Certificate { claims, bytes })
+    }
+}
+
+impl Certificate {
+    /// Reads and checks a certificate: the member's signature over the device's signature over the claims.
     ///
     /// # Errors
     /// [`BadCertificate`] names the signature or the form that is wrong.
     pub fn verify(bytes: &[u8]) -> Result<Self, BadCertificate> {
-        let by = |by| move |why| BadCertificate::Signature { by, why };
-        let outer = Unverified::parse(bytes).map_err(by("device"))?;
-        let inner = Unverified::parse(outer.payload()).map_err(by("member"))?;
-        let claims: Claims = cbor::decode(inner.payload())?;
-        if claims.version != super::header::VERSION {
-            return Err(BadCertificate::UnknownVersion(claims.version));
-        }
-        inner.verify(claims.member.as_bytes(), Purpose::Certificate).map_err(by("member"))?;
-        outer.verify(claims.device.as_bytes(), Purpose::Possession).map_err(by("device"))?;
+        let by_member = |why| BadCertificate::Signature { by: "member", why };
+        let outer = Unverified::parse(bytes).map_err(by_member)?;
+        let Possession { claims, .. } = Possession::verify(outer.payload())?;
+        outer.verify(claims.member.as_bytes(), Purpose::Certificate).map_err(by_member)?;
         Ok(Self { claims, bytes: bytes.to_vec() })
     }
 
@@ -99,19 +129,24 @@ mod tests {
 
     #[test]
     fn a_certificate_needs_both_signatures() {
-        let member = SigningKey::from_bytes(&[1; 32]);
-        let device = SigningKey::from_bytes(&[2; 32]);
-        let thief = SigningKey::from_bytes(&[3; 32]);
-        let good = Certificate::issue(&member, &device, [4; 32]);
+        let [member, device, thief] = [1, 2, 3].map(|n| SigningKey::from_bytes(&[n; 32]));
+        let id = |key: &SigningKey| MemberId(key.verifying_key().to_bytes());
+        let good = Possession::sign(&device, id(&member), [4; 32]).certify(&member).unwrap();
         assert_eq!(Certificate::verify(good.as_bytes()), Ok(good.clone()));
 
         // A member who claims somebody else's device cannot sign for it.
-        let inner = cose::sign(
-            &thief,
-            Purpose::Certificate,
-            cbor::encode(&Claims { member: MemberId(thief.verifying_key().to_bytes()), ..*good.claims() }),
-        );
-        let claimed = cose::sign(&thief, Purpose::Possession, inner);
+        let claims = Claims { member: id(&thief), ..*good.claims() };
+        let claimed = cose::sign(&thief, Purpose::Possession, cbor::encode(&claims));
+        let claimed = cose::sign(&thief, Purpose::Certificate, claimed);
         assert!(matches!(Certificate::verify(&claimed), Err(BadCertificate::Signature { by: "device", .. })));
+
+        // A device that claims to be somebody's is not, until they say so.
+        let claim = Possession::sign(&device, id(&member), [4; 32]);
+        assert_eq!(claim.clone().certify(&thief), None);
+        let confirmed = cose::sign(&thief, Purpose::Certificate, claim.as_bytes().to_vec());
+        assert!(matches!(
+            Certificate::verify(&confirmed),
+            Err(BadCertificate::Signature { by: "member", .. })
+        ));
     }
 }

@@ -8,7 +8,7 @@ use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::header::Header;
-use super::sealed_key::SealedKey;
+use super::sealed_key::{SealedKey, SealedKeys};
 use crate::base::{CompartmentId, DeviceId, EpochId, GroupId};
 
 type Kem = hpke::kem::X25519HkdfSha256;
@@ -70,19 +70,43 @@ impl Agreement {
     /// # Errors
     /// [`CannotOpen`] if it was sealed to another key, for another purpose, or altered.
     pub fn open(&self, purpose: &SealPurpose, sealed: &SealedKey) -> Result<Secret, CannotOpen> {
+        let opened = self.open_bytes(&purpose.info(), &sealed.encapsulated, &sealed.ciphertext)?;
+        opened.as_slice().try_into().map(Secret).map_err(|_| CannotOpen)
+    }
+
+    /// Opens the private keys of these epochs, in this order.
+    ///
+    /// # Errors
+    /// [`CannotOpen`] if others were sealed, or to another key, or something was altered.
+    pub fn open_epochs(
+        &self,
+        epochs: &[(CompartmentId, EpochId)],
+        sealed: &SealedKeys,
+    ) -> Result<Vec<Secret>, CannotOpen> {
+        let opened = self.open_bytes(&epochs_info(epochs), &sealed.encapsulated, &sealed.ciphertext)?;
+        if opened.len() != epochs.len() * 32 {
+            return Err(CannotOpen);
+        }
+        opened.chunks_exact(32).map(|key| key.try_into().map(Secret).map_err(|_| CannotOpen)).collect()
+    }
+
+    fn open_bytes(
+        &self,
+        info: &[u8],
+        encapsulated: &[u8; 32],
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CannotOpen> {
         let private = <Kem as hpke::Kem>::PrivateKey::from_bytes(&self.secret.0).map_err(|_| CannotOpen)?;
-        let encapped =
-            <Kem as hpke::Kem>::EncappedKey::from_bytes(&sealed.encapsulated).map_err(|_| CannotOpen)?;
+        let encapped = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| CannotOpen)?;
         let opened = hpke::single_shot_open::<Aead, Kdf, Kem>(
             &OpModeR::Base,
             &private,
             &encapped,
-            &purpose.info(),
-            &sealed.ciphertext,
+            info,
+            ciphertext,
             b"",
         );
-        let opened = Zeroizing::new(opened.map_err(|_| CannotOpen)?);
-        opened.as_slice().try_into().map(Secret).map_err(|_| CannotOpen)
+        opened.map(Zeroizing::new).map_err(|_| CannotOpen)
     }
 }
 
@@ -94,8 +118,6 @@ pub struct CannotOpen;
 /// What a sealed key is for. Becomes HPKE's `info`, so that none can be used as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealPurpose {
-    /// An epoch's private key, to a reader's device.
-    EpochKey(CompartmentId, EpochId),
     /// The private key of `old`, to the epoch that follows it.
     EpochChain {
         /// The compartment.
@@ -112,9 +134,6 @@ pub enum SealPurpose {
 impl SealPurpose {
     fn info(&self) -> Vec<u8> {
         match self {
-            Self::EpochKey(compartment, epoch) => {
-                [b"lamppost/1/epoch-key".as_slice(), &[compartment.0], &epoch.to_bytes()].concat()
-            }
             Self::EpochChain { compartment, old, new } => {
                 [b"lamppost/1/epoch-chain".as_slice(), &[compartment.0], &old.to_bytes(), &new.to_bytes()]
                     .concat()
@@ -141,20 +160,49 @@ pub fn seal(
     purpose: &SealPurpose,
     secret: &Secret,
 ) -> Result<SealedKey, CannotOpen> {
+    let (encapsulated, ciphertext) = seal_bytes(rng, public, &purpose.info(), &secret.0)?;
+    Ok(SealedKey { encapsulated, ciphertext: ciphertext.try_into().map_err(|_| CannotOpen)? })
+}
+
+/// Seals the private keys of epochs under one seal to the X25519 key `public` of a reader's device.
+///
+/// # Errors
+/// [`CannotOpen`] if `public` is not a usable key, so that nobody could open it.
+pub fn seal_epochs(
+    rng: &mut dyn CryptoRng,
+    public: &[u8; 32],
+    keys: &[(CompartmentId, EpochId, &Secret)],
+) -> Result<SealedKeys, CannotOpen> {
+    let names: Vec<_> = keys.iter().map(|(compartment, epoch, _)| (*compartment, *epoch)).collect();
+    let mut plain = Zeroizing::new(Vec::with_capacity(keys.len() * 32));
+    keys.iter().for_each(|(_, _, secret)| plain.extend_from_slice(&secret.0));
+    let (encapsulated, ciphertext) = seal_bytes(rng, public, &epochs_info(&names), &plain)?;
+    Ok(SealedKeys { encapsulated, ciphertext })
+}
+
+fn seal_bytes(
+    rng: &mut dyn CryptoRng,
+    public: &[u8; 32],
+    info: &[u8],
+    plain: &[u8],
+) -> Result<([u8; 32], Vec<u8>), CannotOpen> {
     let public = <Kem as hpke::Kem>::PublicKey::from_bytes(public).map_err(|_| CannotOpen)?;
-    let (encapped, ciphertext) = hpke::single_shot_seal_with_rng::<Aead, Kdf, Kem>(
-        &OpModeS::Base,
-        &public,
-        &purpose.info(),
-        &secret.0,
-        b"",
-        &mut { rng },
-    )
-    .map_err(|_| CannotOpen)?;
-    Ok(SealedKey {
-        encapsulated: encapped.to_bytes().into(),
-        ciphertext: ciphertext.try_into().map_err(|_| CannotOpen)?,
-    })
+    let (encapped, ciphertext) =
+        hpke::single_shot_seal_with_rng::<Aead, Kdf, Kem>(&OpModeS::Base, &public, info, plain, b"", &mut {
+            rng
+        })
+        .map_err(|_| CannotOpen)?;
+    Ok((encapped.to_bytes().into(), ciphertext))
+}
+
+/// HPKE's `info` for the keys of these epochs.
+fn epochs_info(epochs: &[(CompartmentId, EpochId)]) -> Vec<u8> {
+    let mut info = b"lamppost/1/epoch-keys".to_vec();
+    for (compartment, epoch) in epochs {
+        info.push(compartment.0);
+        info.extend(epoch.to_bytes());
+    }
+    info
 }
 
 /// The key of one entry: opens it, proves its commitment, and does nothing else.

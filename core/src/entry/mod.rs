@@ -18,8 +18,8 @@ pub mod plaintext;
 #[cfg(feature = "device")]
 pub mod seal;
 
-pub use certificate::{Certificate, Claims};
+pub use certificate::{Certificate, Claims, Possession};
 pub use chain::{LogHead, LogId, Verified};
 pub use header::{Checkpoint, Header, Kind};
-pub use sealed_key::SealedKey;
+pub use sealed_key::{SealedKey, SealedKeys};
 pub use wire::{Malformed, Received, Wire};

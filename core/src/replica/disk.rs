@@ -55,7 +55,7 @@ pub struct OutboxRow {
 }
 
 /// Why an entry has no effect.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct SetAsideRow {
     /// The reason, for people.
@@ -67,6 +67,16 @@ pub struct SetAsideRow {
     /// The document, if it is this device's own word that the relay refused.
     #[n(2)]
     pub document: Option<DocumentId>,
+    /// Whether a removal cut it off: then it counts once a coordinator accepts it.
+    #[n(3)]
+    pub cut_off: bool,
+}
+
+impl SetAsideRow {
+    /// Set aside for this reason, for good.
+    pub fn because(reason: &dyn std::fmt::Display) -> Self {
+        Self { reason: reason.to_string(), ..Self::default() }
+    }
 }
 
 /// When an entry reached the relay.

@@ -61,7 +61,7 @@ impl Engine {
             Effect::CaughtUp => {
                 report.caught_up = true;
                 report.received.warnings.extend(self.retry_withheld()?);
-                self.grant_missing()?;
+                self.mend_keys()?;
                 return Ok(Some(Input::Settled));
             }
         }

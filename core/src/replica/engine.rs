@@ -1,10 +1,10 @@
 //! One device in one group: its keys, its store, and what it knows. Synchronous; deterministic given its environment.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use rand_core::CryptoRng;
 
@@ -13,11 +13,11 @@ use super::disk::{self, DiskCipher, META, OUTBOX, OutboxRow};
 use super::error::Error;
 use super::relay::RelayMemory;
 use super::vault::Vault;
-use crate::base::{CompartmentId, DeviceId, DocumentId, EpochId, GroupId, MemberId, RoleId, cbor};
+use crate::base::{CompartmentId, DeviceId, DocumentId, EpochId, GroupId, Hash, MemberId, RoleId, cbor};
 use crate::entry::keys::{Agreement, SALT_BYTES, SealPurpose, Secret, seal};
 use crate::entry::plaintext::Content;
 use crate::entry::seal::{CannotSeal, Slot, write_clear, write_sealed};
-use crate::entry::{Certificate, Kind, LogHead, LogId, Verified};
+use crate::entry::{Certificate, Kind, LogHead, LogId, Possession, Verified};
 use crate::roll::{Operation, Roll, State};
 use crate::storage::{Batch, Store, Table};
 
@@ -51,20 +51,67 @@ pub struct Engine {
 
 /// The device's secrets.
 pub(super) struct Identity {
-    pub member: SigningKey,
+    /// The member's key. On a device that another one certified it is not: keys never leave a device.
+    pub member: Option<SigningKey>,
     pub device: SigningKey,
     pub agreement: Agreement,
+    /// What the member's key says of this device; none until it has.
+    pub certificate: Option<Certificate>,
 }
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
 struct StoredIdentity {
     #[n(0)]
-    member: Secret,
+    member: Option<Secret>,
     #[n(1)]
     device: Secret,
     #[n(2)]
     agreement: Secret,
+    #[n(3)]
+    certificate: Option<ByteVec>,
+}
+
+impl Identity {
+    /// Draws a new device; of `member`, whose key lives here, if it does.
+    pub fn draw(rng: &mut dyn CryptoRng, member: Option<SigningKey>) -> Self {
+        let device = SigningKey::from_bytes(&Secret::draw(rng).0);
+        let agreement = Agreement::draw(rng);
+        let certificate = member.as_ref().and_then(|member| {
+            let id = MemberId(member.verifying_key().to_bytes());
+            Possession::sign(&device, id, *agreement.public()).certify(member)
+        });
+        Self { member, device, agreement, certificate }
+    }
+
+    /// The same device, confirmed.
+    pub fn certified(&self, certificate: Certificate) -> Self {
+        Self {
+            member: self.member.clone(),
+            device: self.device.clone(),
+            agreement: self.agreement.clone(),
+            certificate: Some(certificate),
+        }
+    }
+
+    fn stored(&self) -> StoredIdentity {
+        StoredIdentity {
+            member: self.member.as_ref().map(|member| Secret(member.to_bytes())),
+            device: Secret(self.device.to_bytes()),
+            agreement: self.agreement.secret().clone(),
+            certificate: self.certificate.as_ref().map(|c| ByteVec::from(c.as_bytes().to_vec())),
+        }
+    }
+
+    fn restored(stored: &StoredIdentity) -> Result<Self, Error> {
+        let certificate = stored.certificate.as_ref().map(|bytes| Certificate::verify(bytes));
+        Ok(Self {
+            member: stored.member.as_ref().map(|member| SigningKey::from_bytes(&member.0)),
+            device: SigningKey::from_bytes(&stored.device.0),
+            agreement: Agreement::from_secret(stored.agreement.clone()),
+            certificate: certificate.transpose().map_err(|e| Error::store_damaged(&e))?,
+        })
+    }
 }
 
 /// What the device knows of its group.
@@ -77,8 +124,10 @@ pub(super) struct Group {
     pub relay: RelayMemory,
     /// Entries in the outbox by document.
     pub unsent: HashMap<DocumentId, u32>,
-    /// Documents of which the relay refused a part for good.
+    /// Documents of which the relay refused a part for good, or a removal cut one off.
     pub refused: BTreeSet<DocumentId>,
+    /// The standing that stored entries were last weighed by.
+    pub weighed: Hash,
     pub next_outbox: u64,
     pub next_receipt: u64,
     pub next_roll: u64,
@@ -105,25 +154,16 @@ impl Engine {
         let identity = match store.get(META, IDENTITY)? {
             Some(sealed) => {
                 let plain = cipher.open(META, IDENTITY, &sealed).ok_or(Error::WrongVault)?;
-                disk::decode(&plain)?
+                Identity::restored(&disk::decode(&plain)?)?
             }
             None => {
-                let drawn = StoredIdentity {
-                    member: Secret::draw(&mut entropy),
-                    device: Secret::draw(&mut entropy),
-                    agreement: Secret::draw(&mut entropy),
-                };
+                let member = SigningKey::from_bytes(&Secret::draw(&mut entropy).0);
+                let drawn = Identity::draw(&mut entropy, Some(member));
                 let mut batch = Batch::default();
-                let plain = zeroize::Zeroizing::new(cbor::encode(&drawn));
-                batch.put(META, IDENTITY, cipher.seal(&mut entropy, META, IDENTITY, &plain));
+                put_identity(&mut batch, &cipher, &mut entropy, &drawn);
                 store.apply(batch)?;
                 drawn
             }
-        };
-        let identity = Identity {
-            member: SigningKey::from_bytes(&identity.member.0),
-            device: SigningKey::from_bytes(&identity.device.0),
-            agreement: Agreement::from_secret(identity.agreement.clone()),
         };
         let mut engine = Self {
             store,
@@ -184,7 +224,7 @@ impl Engine {
         }
         for (_, row) in self.store.scan(disk::QUARANTINE, &[], None, usize::MAX)? {
             let row: disk::SetAsideRow = disk::decode(&row)?;
-            group.refused.extend(row.document.filter(|_| row.by_relay));
+            group.refused.extend(row.document.filter(|_| row.by_relay || row.cut_off));
         }
         group.relay = self.stored_relay()?;
         self.group = Some(group);
@@ -202,6 +242,7 @@ impl Engine {
             relay: RelayMemory::default(),
             unsent: HashMap::new(),
             refused: BTreeSet::new(),
+            weighed: self.stored_weighing()?,
             next_outbox: disk::next_number(&*self.store, OUTBOX)?,
             next_receipt: disk::next_number(&*self.store, disk::RECEIPTS)?,
             next_roll: disk::next_number(&*self.store, ROLL)?,
@@ -213,9 +254,15 @@ impl Engine {
         DeviceId(self.identity.device.verifying_key().to_bytes())
     }
 
-    /// Whose device it is.
+    /// Whose device it is. Before a device that holds no member's key is certified, itself.
     pub fn member_id(&self) -> MemberId {
-        MemberId(self.identity.member.verifying_key().to_bytes())
+        let device = self.device_id();
+        let entered = self.group.as_ref().and_then(|group| group.roll.state().device(device));
+        if let Some((device, _)) = entered {
+            return device.member;
+        }
+        let certificate = self.identity.certificate.as_ref();
+        certificate.map_or(MemberId(device.0), |certificate| certificate.claims().member)
     }
 
     /// The group, if it belongs to one.
@@ -223,13 +270,27 @@ impl Engine {
         self.group.as_ref().map(|group| group.roll.group())
     }
 
-    /// The role of this device's member.
+    /// The role of this device's member; none if the device does not belong, or not any more.
     pub fn role(&self) -> Option<RoleId> {
-        self.group.as_ref()?.roll.state().member(self.member_id()).map(|member| member.role)
+        self.group.as_ref()?.roll.state().device(self.device_id()).map(|(_, role)| role)
     }
 
-    pub(super) fn certificate(&self) -> Certificate {
-        Certificate::issue(&self.identity.member, &self.identity.device, *self.identity.agreement.public())
+    /// As [`Engine::role`], with the reason if there is none.
+    pub(super) fn must_belong(&self) -> Result<RoleId, Error> {
+        let state = self.state()?;
+        let gone = if state.was_removed(self.device_id()) { Error::Removed } else { Error::NoGroup };
+        self.role().ok_or(gone)
+    }
+
+    /// What the member says of this device.
+    pub(super) fn certificate(&self) -> Result<&Certificate, Error> {
+        self.identity.certificate.as_ref().ok_or(Error::NotCertified)
+    }
+
+    /// Makes this installation another device. What the old one signed stays as it is.
+    pub(super) fn become_device(&mut self, batch: &mut Batch, identity: Identity) {
+        put_identity(batch, &self.cipher, &mut self.rng, &identity);
+        self.identity = identity;
     }
 
     /// The group, after making sure that memory agrees with the disk.
@@ -318,7 +379,7 @@ impl Engine {
             return Ok(());
         }
         let slot = self.slot(compartment)?;
-        let body = self.certificate().as_bytes().to_vec();
+        let body = self.certificate()?.as_bytes().to_vec();
         let entry = write_clear(&self.identity.device, &slot, Kind::CERTIFICATE, None, body);
         self.keep_own(batch, &entry.map_err(too_large)?, None)
     }
@@ -333,6 +394,9 @@ impl Engine {
             || Error::Kind("nobody could read this yet: admit somebody with that role first".to_owned());
         let state = Arc::clone(self.state()?);
         let (epoch, row) = state.newest_epoch(compartment).ok_or_else(nobody)?;
+        if state.readers(compartment).is_empty() {
+            return Err(nobody());
+        }
         if let Some(secret) = self.group()?.own_senders.get(&(compartment, epoch)) {
             return Ok((epoch, secret.clone()));
         }
@@ -398,29 +462,35 @@ impl Engine {
         let agreement = self.identity.agreement.clone();
         let Some(group) = self.group.as_mut() else { return };
         let state = Arc::clone(group.roll.state());
+        let keys = &mut group.epoch_keys;
+        for (epochs, sealed) in state.grants_to(device) {
+            let names: Vec<_> = epochs.iter().map(|name| (name.compartment, name.epoch)).collect();
+            if names.iter().all(|name| keys.contains_key(name)) {
+                continue;
+            }
+            // A key that does not fit its epoch was granted in error or in malice.
+            for (name, secret) in names.iter().zip(agreement.open_epochs(&names, sealed).unwrap_or_default())
+            {
+                let key = Agreement::from_secret(secret);
+                if EpochId::of(name.1.number, key.public()) == name.1 {
+                    keys.entry(*name).or_insert(key);
+                }
+            }
+        }
         for row in &state.template().compartments {
             for (id, epoch) in state.epochs(row.id).rev() {
-                if let Entry::Vacant(vacant) = group.epoch_keys.entry((row.id, id)) {
-                    let purpose = SealPurpose::EpochKey(row.id, id);
-                    let mut granted = epoch.grants.iter().filter(|grant| grant.device == device);
-                    let opened = granted.find_map(|grant| agreement.open(&purpose, &grant.sealed).ok());
-                    // A key that does not fit its epoch was granted in error or in malice.
-                    let fits = opened.map(Agreement::from_secret).filter(|key| *key.public() == epoch.public);
-                    fits.map(|key| vacant.insert(key));
-                }
-                let (Some(key), Some(previous)) = (group.epoch_keys.get(&(row.id, id)), &epoch.previous)
-                else {
+                let (Some(key), Some(previous)) = (keys.get(&(row.id, id)), &epoch.previous) else {
                     continue;
                 };
                 let old = previous.epoch;
-                if group.epoch_keys.contains_key(&(row.id, old)) {
+                if keys.contains_key(&(row.id, old)) {
                     continue;
                 }
                 let purpose = SealPurpose::EpochChain { compartment: row.id, old, new: id };
                 let opened = key.open(&purpose, &previous.sealed).map(Agreement::from_secret);
                 if let Some(old_key) = opened.ok().filter(|key| EpochId::of(old.number, key.public()) == old)
                 {
-                    group.epoch_keys.insert((row.id, old), old_key);
+                    keys.insert((row.id, old), old_key);
                 }
             }
         }
@@ -475,6 +545,11 @@ impl Engine {
     pub fn take_changed(&mut self) -> BTreeSet<DocumentId> {
         std::mem::take(&mut self.changed)
     }
+}
+
+fn put_identity(batch: &mut Batch, cipher: &DiskCipher, rng: &mut dyn CryptoRng, identity: &Identity) {
+    let plain = zeroize::Zeroizing::new(cbor::encode(&identity.stored()));
+    batch.put(META, IDENTITY, cipher.seal(rng, META, IDENTITY, &plain));
 }
 
 /// The row that names a log's sender-key entry for an epoch.

@@ -35,6 +35,16 @@ pub enum Error {
     /// It belongs to one already.
     #[error("this store belongs to a group already: use another directory for another group")]
     HasGroup,
+    /// No member's key has confirmed this device yet.
+    #[error(
+        "this device is nobody's yet: confirm it from the member's other device, or use the recovery code"
+    )]
+    NotCertified,
+    /// The device was taken out.
+    #[error(
+        "this device was removed from the group: what it recorded stays here; ask a coordinator to admit it again"
+    )]
+    Removed,
     /// The role does not allow it.
     #[error("the role of this device's member may not {0}: ask a coordinator")]
     Role(&'static str),
@@ -101,6 +111,8 @@ impl Error {
             Self::Invalid(_)
             | Self::NoGroup
             | Self::HasGroup
+            | Self::NotCertified
+            | Self::Removed
             | Self::Role(_)
             | Self::NotHere(_)
             | Self::Kind(_)

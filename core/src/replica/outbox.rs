@@ -63,10 +63,9 @@ impl Engine {
         let state = Arc::clone(self.state()?);
         let logs = state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL).flat_map(
             |row| {
-                state
-                    .devices()
-                    .map(|(device, _, _)| LogId { compartment: row.id, device })
-                    .collect::<Vec<_>>()
+                // What somebody wrote stays when they are gone.
+                let devices = state.devices_ever();
+                devices.map(|(device, _)| LogId { compartment: row.id, device }).collect::<Vec<_>>()
             },
         );
         let logs_here = StoreLogs(&*self.store);
@@ -171,7 +170,8 @@ impl Engine {
         self.fresh()?;
         self.transact(|engine, batch| {
             let Some(row) = engine.leave_outbox(batch, key)? else { return Ok(()) };
-            let aside = SetAsideRow { reason: why.reason.clone(), by_relay: true, document: row.document };
+            let (reason, document) = (why.reason.clone(), row.document);
+            let aside = SetAsideRow { reason, by_relay: true, document, cut_off: false };
             engine.fresh()?.refused.extend(row.document);
             batch.put(QUARANTINE, disk::entry_key(row.log, row.seq), cbor::encode(&aside));
             Ok(())

@@ -94,7 +94,7 @@ impl Logs for StoreLogs<'_> {
 }
 
 /// A part of a document that came in.
-struct NewPart {
+pub(super) struct NewPart {
     log: LogId,
     seq: u64,
     part: Part,
@@ -109,9 +109,10 @@ enum Outcome {
     Incomplete,
 }
 
+/// What came in and is not in its documents yet.
 #[derive(Default)]
-struct Arrivals {
-    parts: BTreeMap<DocumentId, (Kind, Vec<NewPart>)>,
+pub(super) struct Arrivals {
+    pub parts: BTreeMap<DocumentId, (Kind, Vec<NewPart>)>,
     pasts: HashMap<Vec<EntryHash>, Option<Arc<State>>>,
     sender_rows: BTreeSet<Vec<u8>>,
     new_keys: bool,
@@ -129,7 +130,7 @@ impl Engine {
         cursor: Option<(CompartmentId, u64)>,
     ) -> Result<Received, Error> {
         self.fresh()?;
-        self.transact(|engine, batch| {
+        let report = self.transact(|engine, batch| {
             let report = engine.take_in(batch, wires)?;
             if report.start_over {
                 engine.forget_cursors(batch)?;
@@ -137,7 +138,9 @@ impl Engine {
                 Self::put_cursor(batch, compartment, upto);
             }
             Ok(report)
-        })
+        })?;
+        self.reweigh()?;
+        Ok(report)
     }
 
     fn take_in(&mut self, batch: &mut Batch, wires: Vec<Wire>) -> Result<Received, Error> {
@@ -180,14 +183,14 @@ impl Engine {
                 Verdict::Keep(entry) => {
                     self.keep(batch, &entry, false)?;
                     report.kept += 1;
-                    if let Some(reason) = self.take_effect(batch, &entry, &mut arrivals)? {
-                        set_aside(batch, &entry, &reason);
+                    if let Some(aside) = self.take_effect(batch, &entry, &mut arrivals)? {
+                        set_aside(batch, &entry, &aside);
                         report.set_aside += 1;
                     }
                 }
                 Verdict::Quarantine(entry, why) => {
                     self.keep(batch, &entry, matches!(why, Quarantine::Roll(_)))?;
-                    set_aside(batch, &entry, &why.to_string());
+                    set_aside(batch, &entry, &SetAsideRow::because(&why));
                     report.set_aside += 1;
                 }
                 Verdict::Known => report.known += 1,
@@ -246,14 +249,17 @@ impl Engine {
     }
 
     /// Lets a stored entry take effect, or says why it has none.
-    fn take_effect(
+    pub(super) fn take_effect(
         &mut self,
         batch: &mut Batch,
         entry: &Verified,
         arrivals: &mut Arrivals,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<SetAsideRow>, Error> {
         let log = LogId::of(entry);
         let header = entry.header();
+        if let Some(cut_off) = self.cut_off(entry) {
+            return Ok(Some(cut_off));
+        }
         match (header.kind, header.epoch) {
             (EntryKind::SENDER_KEY, Some(epoch)) => {
                 // The first stands: a second would take from readers what was written under it.
@@ -275,7 +281,7 @@ impl Engine {
                 let opened = seal::entry_key(group, entry, &sender).and_then(|key| seal::open(entry, &key));
                 match opened {
                     Ok(content) => self.take_content(entry, &content, arrivals),
-                    Err(why) => Ok(Some(why.to_string())),
+                    Err(why) => Ok(Some(SetAsideRow::because(&why))),
                 }
             }
             (_, _) => Ok(None),
@@ -288,7 +294,7 @@ impl Engine {
         entry: &Verified,
         content: &Content,
         arrivals: &mut Arrivals,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<SetAsideRow>, Error> {
         let header = entry.header();
         let kind = Kind(content.kind);
         let heads = &header.roll_heads;
@@ -301,7 +307,7 @@ impl Engine {
         let past = arrivals.pasts.get(heads).and_then(Option::as_ref);
         let Some((past, (device, role))) = past.and_then(|past| Some((past, past.device(header.device)?)))
         else {
-            return Ok(Some("its device did not belong to the group".to_owned()));
+            return Ok(Some(SetAsideRow::because(&"its device did not belong to the group")));
         };
         let Some(rule) = rule(kind).filter(|_| content.form == Form::CHANGE) else {
             // Of a later version: kept, and shown by a later version.
@@ -323,11 +329,11 @@ impl Engine {
             None
         };
         if let Some(reason) = broken {
-            return Ok(Some(reason.to_owned()));
+            return Ok(Some(SetAsideRow::because(&reason)));
         }
         let change = match AuthoredChange::parse(&content.bytes, header.device) {
             Ok(change) => change,
-            Err(why) => return Ok(Some(why.to_string())),
+            Err(why) => return Ok(Some(SetAsideRow::because(&why))),
         };
         let part = Part { author: device.member, claimed_ms: header.claimed_ms };
         let new = NewPart { log: LogId::of(entry), seq: header.seq, part, change };
@@ -349,8 +355,8 @@ impl Engine {
                 continue;
             }
             batch.delete(UNOPENED, key);
-            if let Some(reason) = self.take_effect(batch, &entry, arrivals)? {
-                set_aside(batch, &entry, &reason);
+            if let Some(aside) = self.take_effect(batch, &entry, arrivals)? {
+                set_aside(batch, &entry, &aside);
                 report.set_aside += 1;
             }
         }
@@ -358,7 +364,7 @@ impl Engine {
     }
 
     /// Applies new parts to their documents. One that does not fit fails alone.
-    fn update_rows(
+    pub(super) fn update_rows(
         &mut self,
         batch: &mut Batch,
         documents: BTreeMap<DocumentId, (Kind, Vec<NewPart>)>,
@@ -385,7 +391,8 @@ impl Engine {
                     }
                     let authors: Vec<Part> = parts.iter().map(|new| new.part).collect();
                     if let Some(projection) = projection {
-                        self.put_row(batch, id, kind, &authors, projection)?;
+                        let before = self.row(id)?;
+                        self.put_row(batch, id, kind, before.as_ref(), &authors, projection)?;
                     }
                 }
             }
@@ -426,7 +433,7 @@ impl Engine {
                     accepted.push(new);
                 }
                 Err(why) => {
-                    let row = SetAsideRow { reason: why.to_string(), by_relay: false, document: None };
+                    let row = SetAsideRow::because(&why);
                     batch.put(QUARANTINE, disk::entry_key(new.log, new.seq), cbor::encode(&row));
                     report.set_aside += 1;
                 }
@@ -441,8 +448,7 @@ impl Engine {
     }
 }
 
-fn set_aside(batch: &mut Batch, entry: &Verified, reason: &str) {
-    let row = SetAsideRow { reason: reason.to_owned(), by_relay: false, document: None };
+fn set_aside(batch: &mut Batch, entry: &Verified, why: &SetAsideRow) {
     let key = disk::entry_key(LogId::of(entry), entry.header().seq);
-    batch.put(QUARANTINE, key, cbor::encode(&row));
+    batch.put(QUARANTINE, key, cbor::encode(why));
 }

@@ -177,7 +177,8 @@ impl Engine {
         let part = Part { author: self.member_id(), claimed_ms: entry.header().claimed_ms };
         let projection = project(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
         if let Some(projection) = projection {
-            self.put_row(batch, id, kind, &[part], projection)?;
+            let before = self.row(id)?;
+            self.put_row(batch, id, kind, before.as_ref(), &[part], projection)?;
         }
         Ok(())
     }
@@ -185,7 +186,7 @@ impl Engine {
     fn may_write(&mut self, kind: Kind) -> Result<&'static Rule, Error> {
         self.fresh()?;
         let rule = rule(kind).ok_or_else(|| Error::Kind("this version cannot write that kind".to_owned()))?;
-        let role = self.role().ok_or(Error::NoGroup)?;
+        let role = self.must_belong()?;
         let compartment = crate::base::CompartmentId(rule.compartment);
         if !rule.writers.contains(&role.0) || !self.state()?.template().may_write(role, compartment) {
             return Err(Error::Role("write this kind of document"));

@@ -65,7 +65,8 @@ pub enum Delivery {
     OnPhone,
     /// The relay has acknowledged all of it.
     AtRelay,
-    /// The relay refuses some of it for good: the reason is among what is set aside.
+    /// Some of this member's own words in it do not count: the relay refuses them for good, or a removal cut them off.
+    /// The reason is among what is set aside.
     Refused,
 }
 
@@ -191,8 +192,12 @@ pub struct SetAside {
     pub seq: u64,
     /// The reason, for people.
     pub reason: String,
+    /// The entry.
+    pub entry: EntryHash,
     /// Whether it was the relay that refused it.
     pub by_relay: bool,
+    /// Whether a removal cut it off: then a coordinator can accept it.
+    pub cut_off: bool,
 }
 
 /// What a row takes from a document's content.
@@ -297,19 +302,18 @@ pub(super) struct Part {
 }
 
 impl Engine {
-    /// Writes the row of a document that has new parts.
+    /// Writes the row of a document that has new parts, and whose row was another before.
     pub(super) fn put_row(
         &mut self,
         batch: &mut Batch,
         id: DocumentId,
         kind: Kind,
+        before: Option<&Row>,
         parts: &[Part],
         projection: Projection,
     ) -> Result<(), Error> {
         let Some(first) = parts.iter().min_by_key(|part| part.claimed_ms) else { return Ok(()) };
         let latest = parts.iter().map(|part| part.claimed_ms).max().unwrap_or_default();
-        let old = self.row(id)?;
-        let before = old.as_ref();
         // Not whose part came first: that differs from phone to phone.
         let mut authors = parts.iter().map(|part| part.author).chain(before.map(|old| old.author));
         let creator = authors.find(|author| is_created_by(id, *author, kind.0));
@@ -458,10 +462,9 @@ impl Engine {
             steps.extend(received.map(|at_ms| Step::AtRelay { at_ms }));
         }
         let state = std::sync::Arc::clone(self.state()?);
-        let governs = |member| state.member(member).is_some_and(|m| state.template().governs(m.role));
         for row in about {
             match Kind(row.kind) {
-                Kind::ANNOTATION | Kind::CASE if governs(row.author) => steps.push(Step::Seen {
+                Kind::ANNOTATION | Kind::CASE if state.ever_governed(row.author) => steps.push(Step::Seen {
                     by: row.author,
                     at_ms: row.created_ms,
                     text: if row.text.is_empty() || row.kind == Kind::CASE.0 {
@@ -504,8 +507,10 @@ impl Engine {
         let mut rows = Vec::new();
         for (key, bytes) in self.store.scan(QUARANTINE, &[], None, usize::MAX)? {
             let Some((log, seq)) = disk::parse_entry_key(&key) else { continue };
-            let SetAsideRow { reason, by_relay, .. } = disk::decode(&bytes)?;
-            rows.push(SetAside { compartment: log.compartment, device: log.device, seq, reason, by_relay });
+            let SetAsideRow { reason, by_relay, cut_off, .. } = disk::decode(&bytes)?;
+            let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+            let (compartment, device, entry) = (log.compartment, log.device, entry.hash());
+            rows.push(SetAside { compartment, device, seq, reason, entry, by_relay, cut_off });
         }
         Ok(rows)
     }

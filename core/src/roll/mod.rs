@@ -1,11 +1,18 @@
 //! Floor 2: who belongs, with which role and which keys (PROTOCOL.md §4).
 //!
-//! Imports `base` and `entry`. A [`Roll`] is a set of signed operations; its state is a pure function of that set.
+//! Imports `base` and `entry`. A [`Roll`] is a set of signed operations; its state is a pure function of that set:
+//!
+//! ```text
+//!   operation   what somebody says          history   who had heard what when they said it
+//!   view        which of it stands          state     who belongs, then
+//! ```
 
+mod history;
 pub mod operation;
 mod roll_set;
 pub mod state;
+mod view;
 
-pub use operation::{Founding, Grant, Operation, Rotation};
-pub use roll_set::{Inserted, NotARoll, Roll};
-pub use state::{DeviceState, Epoch, MemberState, State};
+pub use operation::{EpochName, Founding, Grant, KeyUpdate, Operation, Rotation, Target};
+pub use roll_set::{CutOff, Inserted, NotARoll, Roll};
+pub use state::{DeviceState, Epoch, MemberState, Proposal, Proposed, State};

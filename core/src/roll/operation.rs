@@ -1,12 +1,14 @@
 //! The operations of the roll, as they stand in entry bodies (PROTOCOL.md §4.2).
 
+use std::collections::BTreeMap;
+
 use minicbor::bytes::ByteVec;
 use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
 use minicbor::{Decode, Encode};
 
-use crate::base::{CompartmentId, DeviceId, EpochId, MemberId, RoleId, Template, limits};
-use crate::entry::SealedKey;
+use crate::base::{CompartmentId, DeviceId, EntryHash, EpochId, MemberId, RoleId, Template, limits};
+use crate::entry::{LogHead, LogId, SealedKey, SealedKeys};
 
 /// One change of who belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +17,18 @@ pub enum Operation {
     Found(Founding),
     /// Gives a member a role, and optionally brings their devices and keys along.
     Admit(Admission),
-    /// Hands epoch keys to devices.
-    Grant(Grants),
-    /// Begins new epochs.
-    Rotate(Rotations),
+    /// Begins epochs and hands out their keys.
+    KeyUpdate(KeyUpdate),
+    /// Takes a member or a device out.
+    Remove(Removal),
+    /// Sets what the group has agreed on.
+    Policy(Policy),
+    /// Lets entries count although a removal cut them off.
+    Accept(Acceptance),
+    /// Gives a member who lost every device a new key and a new device.
+    Recover(Recovery),
+    /// Enters a device of the author's own member.
+    Certify(Certification),
     /// An operation of a later version: kept, passed on, without effect.
     Unknown {
         /// Its number.
@@ -41,9 +51,9 @@ pub struct Founding {
     /// The founder's certificate.
     #[n(2)]
     pub certificate: ByteVec,
-    /// Epoch 0 of each compartment but the roll.
+    /// Epoch 0 of each compartment that the founder reads.
     #[n(3)]
-    pub rotations: Vec<Rotation>,
+    pub keys: KeyUpdate,
     /// Random: two groups founded alike differ.
     #[n(4)]
     #[cbor(with = "minicbor::bytes")]
@@ -57,7 +67,7 @@ pub struct Admission {
     /// Who.
     #[n(0)]
     pub member: MemberId,
-    /// As what. A later admission of the same member changes the role.
+    /// As what. A later admission of a member who does not govern changes the role.
     #[n(1)]
     pub role: RoleId,
     /// Certificates of their devices.
@@ -65,43 +75,53 @@ pub struct Admission {
     pub certificates: Vec<ByteVec>,
     /// Keys for these devices.
     #[n(3)]
-    pub grants: Vec<Grant>,
+    pub keys: KeyUpdate,
+    /// The invitation it answers. One invitation admits once.
+    #[n(4)]
+    #[cbor(with = "minicbor::bytes")]
+    pub invitation: Option<[u8; 16]>,
 }
 
-/// Keys for devices.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+/// New epochs, and epoch keys for devices.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Grants {
-    /// The keys.
-    #[n(0)]
-    pub grants: Vec<Grant>,
-}
-
-/// New epochs.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Rotations {
-    /// The epochs.
+pub struct KeyUpdate {
+    /// Epochs that begin.
     #[n(0)]
     pub rotations: Vec<Rotation>,
+    /// Epochs whose private keys are handed out, ascending: what the masks of the grants speak of.
+    #[n(1)]
+    pub epochs: Vec<EpochName>,
+    /// Who gets which of them.
+    #[n(2)]
+    pub grants: Vec<Grant>,
 }
 
-/// One epoch's private key, sealed to one device.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Grant {
+/// A compartment and one of its epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(array)]
+pub struct EpochName {
     /// The compartment.
     #[n(0)]
     pub compartment: CompartmentId,
     /// The epoch.
     #[n(1)]
     pub epoch: EpochId,
+}
+
+/// Private keys of epochs, sealed to one device.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Grant {
     /// The device that can open it.
-    #[n(2)]
+    #[n(0)]
     pub device: DeviceId,
-    /// HPKE: encapsulated key (32 bytes) and ciphertext with tag (48 bytes).
-    #[n(3)]
-    pub sealed: SealedKey,
+    /// Bit i: the key of `epochs[i]` is inside. Their keys stand in that order.
+    #[n(1)]
+    pub mask: u32,
+    /// The keys under one seal.
+    #[n(2)]
+    pub sealed: SealedKeys,
 }
 
 /// A new epoch of one compartment.
@@ -118,11 +138,8 @@ pub struct Rotation {
     #[n(2)]
     #[cbor(with = "minicbor::bytes")]
     pub public: [u8; 32],
-    /// Its private key for each reader device known to the author.
+    /// The private key of the epoch before, sealed to this one. Absent where newcomers may not read back.
     #[n(3)]
-    pub grants: Vec<Grant>,
-    /// The private key of the epoch before, sealed to this one. Absent for epoch 0.
-    #[n(4)]
     pub previous: Option<PreviousKey>,
 }
 
@@ -138,6 +155,93 @@ pub struct PreviousKey {
     pub sealed: SealedKey,
 }
 
+/// The end of a member's or a device's belonging.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Removal {
+    /// Who or what goes.
+    #[n(0)]
+    pub target: Target,
+    /// How far the logs of the devices that go count, of those that its author can read. A log without a mark does not
+    /// count at all.
+    #[n(1)]
+    pub marks: Vec<Watermark>,
+    /// New epochs of what they could read.
+    #[n(2)]
+    pub keys: KeyUpdate,
+}
+
+/// Whom a removal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum Target {
+    /// A member, with every device.
+    #[n(0)]
+    Member(#[n(0)] MemberId),
+    /// One device.
+    #[n(1)]
+    Device(#[n(0)] DeviceId),
+}
+
+/// How far a log counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Watermark {
+    /// The log.
+    #[n(0)]
+    pub log: LogId,
+    /// Its last entry that counts.
+    #[n(1)]
+    pub head: LogHead,
+}
+
+/// What a group has agreed on, by number. Unknown numbers are kept and have no effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Policy {
+    /// Setting to value.
+    #[n(0)]
+    pub settings: BTreeMap<u16, u64>,
+}
+
+/// Entries that count although a removal cut them off.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Acceptance {
+    /// Their hashes, ascending.
+    #[n(0)]
+    pub entries: Vec<EntryHash>,
+}
+
+/// A new key for a member, in place of the one that is lost. Their devices so far go; the role stays.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Recovery {
+    /// Whose.
+    #[n(0)]
+    pub member: MemberId,
+    /// The certificate of their new device, by their new key.
+    #[n(1)]
+    pub certificate: ByteVec,
+    /// As in a [`Removal`] of every device so far.
+    #[n(2)]
+    pub marks: Vec<Watermark>,
+    /// New epochs of what the old devices could read, and keys for the new one.
+    #[n(3)]
+    pub keys: KeyUpdate,
+}
+
+/// One more device of the author's own member, or the author's own device again, in knowledge of what has happened.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Certification {
+    /// The device's certificate.
+    #[n(0)]
+    pub certificate: ByteVec,
+    /// Keys for that device alone.
+    #[n(1)]
+    pub keys: KeyUpdate,
+}
+
 impl Rotation {
     /// The name of the epoch it begins.
     pub fn epoch(&self) -> EpochId {
@@ -145,10 +249,48 @@ impl Rotation {
     }
 }
 
+impl KeyUpdate {
+    /// The epochs that a grant holds the keys of, in the order of the keys.
+    pub fn granted(&self, grant: &Grant) -> Vec<EpochName> {
+        let named = self.epochs.iter().enumerate();
+        named.filter(|(at, _)| grant.mask >> at & 1 == 1).map(|(_, name)| *name).collect()
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.rotations.is_empty() && self.grants.is_empty()
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        if self.rotations.len() > limits::TEMPLATE_ROWS_MAX {
+            return Err("too many rotations in one operation");
+        }
+        if self.epochs.len() > limits::GRANTED_EPOCHS_MAX || !self.epochs.is_sorted_by(|a, b| a < b) {
+            return Err("too many epochs in one operation, or not in order");
+        }
+        if self.grants.len() > limits::GRANTS_MAX {
+            return Err("too many grants in one operation");
+        }
+        let fits = |grant: &Grant| {
+            let named = grant.mask.count_ones() as usize;
+            let beyond = grant.mask.checked_shr(self.epochs.len() as u32).unwrap_or(0);
+            named > 0 && beyond == 0 && grant.sealed.holds(named)
+        };
+        if !self.grants.iter().all(fits) {
+            return Err("a grant does not hold the keys that it names");
+        }
+        Ok(())
+    }
+}
+
 const FOUND: u8 = 0;
 const ADMIT: u8 = 1;
-const GRANT: u8 = 2;
-const ROTATE: u8 = 3;
+const KEY_UPDATE: u8 = 2;
+const REMOVE: u8 = 3;
+const POLICY: u8 = 4;
+const ACCEPT: u8 = 5;
+const RECOVER: u8 = 6;
+const CERTIFY: u8 = 7;
 
 impl Operation {
     /// Checks the ceilings. The canonical form is checked where the body is decoded.
@@ -156,41 +298,73 @@ impl Operation {
     /// # Errors
     /// The name of the ceiling that is exceeded, or of the rule that is broken.
     pub fn check(&self) -> Result<(), &'static str> {
-        let rotations = |rotations: &[Rotation]| {
-            let mut named = rotations.iter();
-            if rotations.len() > limits::TEMPLATE_ROWS_MAX {
-                return Err("too many rotations in one operation");
-            }
-            if rotations.iter().map(|r| r.grants.len()).sum::<usize>() > limits::GRANTS_MAX {
-                return Err("too many keys in one operation");
-            }
-            if !named.all(|r| {
-                let epoch = r.epoch();
-                r.grants.iter().all(|g| g.compartment == r.compartment && g.epoch == epoch)
-            }) {
-                return Err("a rotation grants keys of another epoch");
-            }
-            Ok(())
-        };
+        if let Some(keys) = self.keys() {
+            keys.check()?;
+        }
         match self {
             Self::Found(founding) => {
                 founding.template.check().map_err(|_| "the founding template breaks its rules")?;
                 if !founding.template.governs(founding.role) {
                     return Err("the founder's role does not govern");
                 }
-                rotations(&founding.rotations)
+                Ok(())
             }
             Self::Admit(admission) if admission.certificates.len() > limits::CERTIFICATES_MAX => {
                 Err("too many certificates in one admission")
             }
-            Self::Admit(Admission { grants, .. }) | Self::Grant(Grants { grants }) => {
-                if grants.len() > limits::GRANTS_MAX {
-                    return Err("too many keys in one operation");
+            Self::Remove(Removal { marks, .. }) | Self::Recover(Recovery { marks, .. }) => {
+                if marks.len() > limits::WATERMARKS_MAX || !marks.is_sorted_by(|a, b| a.log < b.log) {
+                    return Err("too many watermarks in one operation, or not in order");
                 }
                 Ok(())
             }
-            Self::Rotate(Rotations { rotations: rows }) => rotations(rows),
-            Self::Unknown { .. } => Ok(()),
+            Self::Policy(policy) if policy.settings.len() > limits::SETTINGS_MAX => {
+                Err("too many settings in one policy")
+            }
+            Self::Accept(acceptance) => {
+                if acceptance.entries.len() > limits::ACCEPTED_MAX
+                    || !acceptance.entries.is_sorted_by(|a, b| a < b)
+                {
+                    return Err("too many entries in one acceptance, or not in order");
+                }
+                Ok(())
+            }
+            Self::Certify(certification) if !certification.keys.rotations.is_empty() => {
+                Err("entering a device begins no epoch")
+            }
+            Self::Admit(_)
+            | Self::KeyUpdate(_)
+            | Self::Policy(_)
+            | Self::Certify(_)
+            | Self::Unknown { .. } => Ok(()),
+        }
+    }
+
+    /// The epochs it begins and the keys it hands out.
+    pub fn keys(&self) -> Option<&KeyUpdate> {
+        match self {
+            Self::Found(founding) => Some(&founding.keys),
+            Self::Admit(admission) => Some(&admission.keys),
+            Self::KeyUpdate(keys) => Some(keys),
+            Self::Remove(removal) => Some(&removal.keys),
+            Self::Recover(recovery) => Some(&recovery.keys),
+            Self::Certify(certification) => Some(&certification.keys),
+            Self::Policy(_) | Self::Accept(_) | Self::Unknown { .. } => None,
+        }
+    }
+
+    /// The certificates it carries.
+    pub fn certificates(&self) -> &[ByteVec] {
+        match self {
+            Self::Found(founding) => std::slice::from_ref(&founding.certificate),
+            Self::Admit(admission) => &admission.certificates,
+            Self::Recover(recovery) => std::slice::from_ref(&recovery.certificate),
+            Self::Certify(certification) => std::slice::from_ref(&certification.certificate),
+            Self::KeyUpdate(_)
+            | Self::Remove(_)
+            | Self::Policy(_)
+            | Self::Accept(_)
+            | Self::Unknown { .. } => &[],
         }
     }
 }
@@ -201,8 +375,12 @@ impl<C> Encode<C> for Operation {
         match self {
             Self::Found(founding) => e.u8(FOUND)?.encode_with(founding, ctx)?.ok(),
             Self::Admit(admission) => e.u8(ADMIT)?.encode_with(admission, ctx)?.ok(),
-            Self::Grant(grants) => e.u8(GRANT)?.encode_with(grants, ctx)?.ok(),
-            Self::Rotate(rotations) => e.u8(ROTATE)?.encode_with(rotations, ctx)?.ok(),
+            Self::KeyUpdate(keys) => e.u8(KEY_UPDATE)?.encode_with(keys, ctx)?.ok(),
+            Self::Remove(removal) => e.u8(REMOVE)?.encode_with(removal, ctx)?.ok(),
+            Self::Policy(policy) => e.u8(POLICY)?.encode_with(policy, ctx)?.ok(),
+            Self::Accept(acceptance) => e.u8(ACCEPT)?.encode_with(acceptance, ctx)?.ok(),
+            Self::Recover(recovery) => e.u8(RECOVER)?.encode_with(recovery, ctx)?.ok(),
+            Self::Certify(certification) => e.u8(CERTIFY)?.encode_with(certification, ctx)?.ok(),
             Self::Unknown { number, cbor } => {
                 e.u8(*number)?.writer_mut().write_all(cbor).map_err(EncodeError::write)
             }
@@ -218,8 +396,12 @@ impl<'b, C> Decode<'b, C> for Operation {
         match d.u8()? {
             FOUND => d.decode_with(ctx).map(Self::Found),
             ADMIT => d.decode_with(ctx).map(Self::Admit),
-            GRANT => d.decode_with(ctx).map(Self::Grant),
-            ROTATE => d.decode_with(ctx).map(Self::Rotate),
+            KEY_UPDATE => d.decode_with(ctx).map(Self::KeyUpdate),
+            REMOVE => d.decode_with(ctx).map(Self::Remove),
+            POLICY => d.decode_with(ctx).map(Self::Policy),
+            ACCEPT => d.decode_with(ctx).map(Self::Accept),
+            RECOVER => d.decode_with(ctx).map(Self::Recover),
+            CERTIFY => d.decode_with(ctx).map(Self::Certify),
             number => {
                 let from = d.position();
                 d.skip()?;

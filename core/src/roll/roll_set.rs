@@ -1,38 +1,39 @@
-//! The set of operations and the order that everyone derives from it (PROTOCOL.md §4.3).
+//! The set of operations, and what follows from it (PROTOCOL.md §4.3 and §4.4).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
+use fixedbitset::FixedBitSet;
+
+use super::history::{Aim, At, Entered, History, Node, Power};
 use super::operation::Operation;
 use super::state::State;
-use crate::base::{DeviceId, EntryHash, GroupId, cbor};
-use crate::entry::{Certificate, Kind, Received, Verified, chain};
+use super::view::{View, Weighed};
+use crate::base::{DeviceId, EntryHash, GroupId, MemberId, RoleId, Template, cbor, limits};
+use crate::entry::{Certificate, Header, Kind, LogId, Received, Verified, chain};
 
 /// Who belongs to one group, as far as this party has heard.
 ///
-/// Entries may come in any order that brings causes before effects; the state is the same for the same set.
+/// Entries may come in any order that brings causes before effects; the state is the same for the same set. What an
+/// entry may do is decided once, by its own past; what of that lasts, by everything there is.
 #[derive(Clone, Debug)]
 pub struct Roll {
     group: GroupId,
-    nodes: BTreeMap<EntryHash, Node>,
-    heads: BTreeSet<EntryHash>,
-    /// What may not be cited and stands in no head's past: it is in the set, and in nobody's past.
-    loose: BTreeSet<EntryHash>,
-    state: Arc<State>,
-    /// The state of the heads' past: that of the whole set, but for what is loose.
-    state_at_heads: Arc<State>,
+    template: Arc<Template>,
+    history: History,
+    heads: BTreeSet<At>,
+    weighed: Weighed,
+    /// What everything heard amounts to, once asked for.
+    whole: OnceLock<Whole>,
+    /// The state of what the heads know, once asked for.
+    state_at_heads: OnceLock<Arc<State>>,
 }
 
 #[derive(Clone, Debug)]
-struct Node {
-    author: DeviceId,
-    /// Longest way to the founding entry. Causes have a smaller one than their effects.
-    depth: u64,
-    parents: Vec<EntryHash>,
-    /// None for a device's own certificate entry.
-    operation: Option<Operation>,
-    certificates: Vec<Certificate>,
-    counts: bool,
+struct Whole {
+    within: FixedBitSet,
+    weighed: Weighed,
+    state: Arc<State>,
 }
 
 /// What became of an entry that was offered to the roll.
@@ -40,7 +41,7 @@ struct Node {
 pub enum Inserted {
     /// It is in the set, and counts.
     Counts,
-    /// It is in the set and changes nothing: its author did not govern in its causal past.
+    /// It is in the set and changes nothing: its author had no right to it.
     WithoutEffect,
     /// It was there before.
     Known,
@@ -59,33 +60,59 @@ pub enum NotARoll {
     OtherGroup,
 }
 
+/// Why an entry that its author could write does not count any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CutOff {
+    /// Whoever removed its author had not seen it.
+    #[error("it was written after its author was removed, as far as the one who removed them had heard")]
+    Removed {
+        /// The removal.
+        by: EntryHash,
+    },
+    /// Its author was admitted by somebody who had been removed.
+    #[error("its author was admitted by somebody who had been removed")]
+    Unwarranted,
+}
+
 impl Roll {
     /// Begins a roll with its founding entry.
     ///
     /// # Errors
     /// [`NotARoll`] if the entry does not found a group.
     pub fn found(entry: &Verified) -> Result<Self, NotARoll> {
-        let (operation, certificates) = read(entry)?;
+        let Body { operation, certificates } = read(entry)?;
         let Some(Operation::Found(founding)) = &operation else {
             return Err(NotARoll::OtherGroup);
         };
         let author = entry.header().device;
-        if certificates.first().is_none_or(|c| c.claims().device != author) {
-            return Err(NotARoll::Body("the founder's certificate is not the author's".to_owned()));
-        }
-        let mut state = State::new(founding.template.clone());
-        if let Some(operation) = &operation {
-            state.apply(operation, &certificates);
-        }
-        let node = Node { author, depth: 0, parents: Vec::new(), operation, certificates, counts: true };
-        let state = Arc::new(state);
+        let own = certificates.first().filter(|certificate| certificate.claims().device == author);
+        let own =
+            own.ok_or_else(|| NotARoll::Body("the founder's certificate is not the author's".to_owned()))?;
+        let (template, role) = (Arc::new(founding.template.clone()), founding.role);
+        let member = own.claims().member;
+        let node = Node {
+            hash: entry.hash(),
+            author,
+            member: Some(member),
+            role: Some(role),
+            depth: 0,
+            past: FixedBitSet::new(),
+            operation,
+            enters: vec![entered(own, member)],
+            power: Power::Acts,
+            warrants: Vec::new(),
+            claimed_ms: entry.header().claimed_ms,
+        };
+        let mut history = History::default();
+        let at = history.push(node);
         Ok(Self {
             group: entry.group(),
-            nodes: BTreeMap::from([(entry.hash(), node)]),
-            heads: BTreeSet::from([entry.hash()]),
-            loose: BTreeSet::new(),
-            state_at_heads: Arc::clone(&state),
-            state,
+            template,
+            history,
+            heads: BTreeSet::from([at]),
+            weighed: Weighed::default(),
+            whole: OnceLock::new(),
+            state_at_heads: OnceLock::new(),
         })
     }
 
@@ -97,56 +124,44 @@ impl Roll {
         if entry.group() != self.group {
             return Err(NotARoll::OtherGroup);
         }
-        let hash = entry.hash();
-        if self.nodes.contains_key(&hash) {
+        if self.history.at(entry.hash()).is_some() {
             return Ok(Inserted::Known);
         }
         let header = entry.header();
-        let mut parents = header.roll_heads.clone();
-        parents.extend(header.previous.filter(|previous| !header.roll_heads.contains(previous)));
-        if !self.knows(&parents) {
-            return Ok(Inserted::Waits);
+        let cited = header.roll_heads.iter().chain(&header.previous);
+        let parents: Option<BTreeSet<At>> = cited.map(|hash| self.history.at(*hash)).collect();
+        let Some(parents) = parents else { return Ok(Inserted::Waits) };
+        let body = read(entry)?;
+        if matches!(body.operation, Some(Operation::Found(_))) {
+            return Err(NotARoll::OtherGroup);
         }
-        let (operation, certificates) = read(entry)?;
-        let author = header.device;
-        let counts = match &operation {
-            None => true,
-            Some(Operation::Found(_)) => return Err(NotARoll::OtherGroup),
-            Some(_) => self.state_at(&parents).is_some_and(|past| past.governs(author)),
+        let past = self.history.closure(&parents);
+        let depth = parents.iter().map(|at| self.history.node(*at).depth + 1).max().unwrap_or(0);
+        let view = View::new(&self.history, &self.template, &past, &mut self.weighed);
+        let judged = judge(&view, header.device, depth, &body);
+        let node = Node {
+            hash: entry.hash(),
+            author: header.device,
+            member: judged.member,
+            role: judged.role,
+            depth,
+            past,
+            operation: body.operation,
+            enters: judged.enters,
+            power: judged.power,
+            warrants: judged.warrants,
+            claimed_ms: header.claimed_ms,
         };
-        let depth = parents.iter().filter_map(|p| self.nodes.get(p)).map(|n| n.depth + 1).max().unwrap_or(0);
+        let counts = node.power != Power::Nothing;
+        let at = self.history.push(node);
         // What has no effect is cited by nobody: else a stranger's entry, which honest relays refuse, would keep
         // everything that cites it from them.
-        let cited = match certificates.first() {
-            Some(own) if operation.is_none() => {
-                self.state_at(&parents).is_some_and(|past| past.member(own.claims().member).is_some())
-            }
-            Some(_) | None => counts,
-        };
-        if cited {
-            for parent in &parents {
-                self.heads.remove(parent);
-            }
-            self.heads.insert(hash);
-            self.tie(&parents);
-        } else {
-            self.loose.insert(hash);
+        if judged.may_be_cited {
+            self.heads.retain(|head| !parents.contains(head));
+            self.heads.insert(at);
         }
-        let newest = self.nodes.iter().map(|(hash, node)| (node.depth, *hash)).max();
-        let node = Node { author, depth, parents, operation, certificates, counts };
-        let in_order = newest.is_none_or(|newest| newest < (depth, hash));
-        if in_order {
-            apply(Arc::make_mut(&mut self.state), &node);
-        }
-        self.nodes.insert(hash, node);
-        if !in_order {
-            self.state = Arc::new(self.fold(self.nodes.keys().copied().collect()));
-        }
-        self.state_at_heads = if self.loose.is_empty() {
-            Arc::clone(&self.state)
-        } else {
-            Arc::new(self.fold(self.past(self.heads.iter().copied().collect())))
-        };
+        self.whole = OnceLock::new();
+        self.state_at_heads = OnceLock::new();
         Ok(if counts { Inserted::Counts } else { Inserted::WithoutEffect })
     }
 
@@ -157,121 +172,239 @@ impl Roll {
 
     /// The state of everything heard.
     pub fn state(&self) -> &Arc<State> {
-        &self.state
+        &self.whole().state
+    }
+
+    fn whole(&self) -> &Whole {
+        self.whole.get_or_init(|| {
+            let within = self.history.all();
+            let mut weighed = self.weighed.clone();
+            let state = Arc::new(self.state_within(&within, &mut weighed));
+            Whole { within, weighed, state }
+        })
     }
 
     /// Entries that no other entry cites, ascending: what a new entry cites. At most
-    /// [`ROLL_HEADS_MAX`](crate::base::limits::ROLL_HEADS_MAX), the greatest.
+    /// [`ROLL_HEADS_MAX`](limits::ROLL_HEADS_MAX), the greatest.
     pub fn heads(&self) -> Vec<EntryHash> {
-        let skip = self.heads.len().saturating_sub(crate::base::limits::ROLL_HEADS_MAX);
-        self.heads.iter().skip(skip).copied().collect()
+        let mut heads: Vec<_> = self.heads.iter().map(|at| self.history.node(*at).hash).collect();
+        heads.sort_unstable();
+        heads.split_off(heads.len().saturating_sub(limits::ROLL_HEADS_MAX))
     }
 
     /// Whether all these entries are here.
     pub fn knows(&self, hashes: &[EntryHash]) -> bool {
-        hashes.iter().all(|hash| self.nodes.contains_key(hash))
+        hashes.iter().all(|hash| self.history.at(*hash).is_some())
     }
 
     /// The state that somebody saw who knew exactly `heads` and what they cite; none if one is not here.
     pub fn state_at(&self, heads: &[EntryHash]) -> Option<Arc<State>> {
-        if !self.knows(heads) {
-            return None;
-        }
-        if heads.len() == self.heads.len() && heads.iter().all(|head| self.heads.contains(head)) {
-            return Some(Arc::clone(&self.state_at_heads));
-        }
-        Some(Arc::new(self.fold(self.past(heads.to_vec()))))
-    }
-
-    /// These entries and all that they cite.
-    fn past(&self, mut open: Vec<EntryHash>) -> BTreeSet<EntryHash> {
-        let mut past = BTreeSet::new();
-        while let Some(hash) = open.pop() {
-            if past.insert(hash)
-                && let Some(node) = self.nodes.get(&hash)
-            {
-                open.extend(&node.parents);
-            }
-        }
-        past
-    }
-
-    /// Something that may be cited cites these: they are in somebody's past by that.
-    fn tie(&mut self, cited: &[EntryHash]) {
-        let mut open = cited.to_vec();
-        while let Some(hash) = open.pop() {
-            if self.loose.remove(&hash)
-                && let Some(node) = self.nodes.get(&hash)
-            {
-                open.extend(&node.parents);
-            }
+        let heads = self.numbers(heads)?;
+        let state = || Arc::new(self.state_within(&self.history.closure(&heads), &mut self.weighed.clone()));
+        if heads == self.heads {
+            Some(Arc::clone(self.state_at_heads.get_or_init(state)))
+        } else {
+            Some(state())
         }
     }
 
     /// How many entries the set holds.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.history.len()
     }
 
     /// Never: a roll begins with its founding entry.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.history.len() == 0
     }
 
-    /// Hashes in the order that everyone derives: causes first, ties by hash.
-    pub fn order(&self) -> Vec<EntryHash> {
-        let mut order: Vec<_> = self.nodes.iter().map(|(hash, node)| (node.depth, *hash)).collect();
-        order.sort_unstable();
-        order.into_iter().map(|(_, hash)| hash).collect()
-    }
-
-    fn fold(&self, hashes: BTreeSet<EntryHash>) -> State {
-        let mut order: Vec<_> =
-            hashes.into_iter().filter_map(|hash| Some((self.nodes.get(&hash)?.depth, hash))).collect();
-        order.sort_unstable();
-        let mut state = State::new(self.state.template().clone());
-        for node in order.iter().filter_map(|(_, hash)| self.nodes.get(hash)) {
-            apply(&mut state, node);
+    /// Whether what an author could write, by the past of its roll heads, still counts by everything heard since
+    /// (PROTOCOL.md §4.5). Of an entry whose roll heads are here.
+    ///
+    /// # Errors
+    /// [`CutOff`] says why it does not.
+    pub fn check_standing(&self, entry: &Received) -> Result<(), CutOff> {
+        let state = self.state();
+        if !state.takes_back() || state.accepts(entry.hash()) {
+            return Ok(());
         }
-        state
+        let Whole { within, weighed, .. } = self.whole();
+        let view = View::new(&self.history, &self.template, within, &mut weighed.clone());
+        let Some(heads) = self.numbers(&entry.header().roll_heads) else { return Ok(()) };
+        let past = self.history.closure(&heads);
+        self.check_within(&view, &past, entry)
+    }
+
+    /// Devices some of whose entries may not count any more: those that were taken out, and those that somebody entered,
+    /// or whose member somebody admitted, who had been.
+    pub fn devices_cut_off(&self) -> BTreeSet<DeviceId> {
+        let Whole { within, weighed, state } = self.whole();
+        if !state.takes_back() {
+            return BTreeSet::new();
+        }
+        let view = View::new(&self.history, &self.template, within, &mut weighed.clone());
+        let lost = |entries: Option<&Vec<At>>| entries.into_iter().flatten().any(|at| view.is_void(*at));
+        let cut = state.devices_ever().filter(|(device, member)| {
+            view.removals_of(*device, Some(*member)).next().is_some()
+                || lost(self.history.entries_by_device.get(device))
+                || lost(self.history.admissions_by_member.get(member))
+        });
+        cut.map(|(device, _)| device).collect()
+    }
+
+    fn check_within(&self, view: &View<'_>, past: &FixedBitSet, entry: &Received) -> Result<(), CutOff> {
+        let device = entry.header().device;
+        let mut why = CutOff::Unwarranted;
+        let mut covered = |removal: At| {
+            let counts = self.counts_before(removal, entry);
+            if !counts {
+                why = CutOff::Removed { by: self.history.node(removal).hash };
+            }
+            counts
+        };
+        // Some entering of the device that the author knew must have outlived every removal, or the entry must have
+        // been seen by whoever removed it; and the same of the member's admission.
+        let present = view.entries(device).filter(|present| past.contains(present.by)).find(|present| {
+            view.removals_of(device, Some(present.entered.member))
+                .all(|removal| view.outlives(*present, removal) || covered(removal))
+        });
+        let Some(present) = present else { return Err(why) };
+        let member = present.entered.member;
+        let is_about = |removal: &At| self.history.node(*removal).aim() == Some(Aim::Member(member));
+        let removals: Vec<At> = view.standing().iter().copied().filter(is_about).collect();
+        let admitted = view
+            .admissions(member)
+            .filter(|at| past.contains(*at))
+            .any(|at| removals.iter().all(|removal| self.history.knows(at, *removal) || covered(*removal)));
+        if admitted { Ok(()) } else { Err(why) }
+    }
+
+    /// Whether an entry counts although its device was taken out: whoever did it had seen it, or cannot see such.
+    fn counts_before(&self, removal: At, entry: &Received) -> bool {
+        let node = self.history.node(removal);
+        let marks = match &node.operation {
+            Some(Operation::Remove(removal)) => removal.marks.as_slice(),
+            Some(Operation::Recover(recovery)) => recovery.marks.as_slice(),
+            Some(_) | None => &[],
+        };
+        let log = LogId::of(entry);
+        if let Some(mark) = marks.iter().find(|mark| mark.log == log) {
+            let seq = entry.header().seq;
+            return seq < mark.head.seq || (seq == mark.head.seq && entry.hash() == mark.head.hash);
+        }
+        !node.role.is_some_and(|role| self.template.may_read(role, log.compartment))
+    }
+
+    /// Whether the author of a roll entry governed by the entry's own past.
+    pub fn author_governed(&self, entry: EntryHash) -> bool {
+        let node = self.history.at(entry).map(|at| self.history.node(at));
+        node.and_then(|node| node.role).is_some_and(|role| self.template.governs(role))
+    }
+
+    fn numbers(&self, hashes: &[EntryHash]) -> Option<BTreeSet<At>> {
+        hashes.iter().map(|hash| self.history.at(*hash)).collect()
+    }
+
+    fn state_within(&self, within: &FixedBitSet, weighed: &mut Weighed) -> State {
+        let view = View::new(&self.history, &self.template, within, weighed);
+        State::of(&self.history, &view, Arc::clone(&self.template))
     }
 }
 
-fn apply(state: &mut State, node: &Node) {
-    match &node.operation {
-        Some(operation) if node.counts => state.apply(operation, &node.certificates),
-        Some(_) => {}
+/// What an entry's past says of it.
+struct Judged {
+    member: Option<MemberId>,
+    role: Option<RoleId>,
+    enters: Vec<Entered>,
+    power: Power,
+    warrants: Vec<At>,
+    may_be_cited: bool,
+}
+
+fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &Body) -> Judged {
+    let Some(operation) = &body.operation else {
         // A device speaks for itself; it belongs as soon as its member does.
-        None => node.certificates.iter().for_each(|c| {
-            debug_assert_eq!(c.claims().device, node.author);
-            state.certify(c);
-        }),
+        let claims = body.certificates.first().map(|certificate| certificate.claims());
+        let member = claims.and_then(|claims| view.owner(claims.member));
+        let member = member.filter(|member| view.device_count(*member) < limits::DEVICES_MAX);
+        let enters = body.certificates.iter().zip(member).map(|(c, member)| entered(c, member)).collect();
+        let power = if member.is_some() { Power::Acts } else { Power::Nothing };
+        let role = member.and_then(|member| view.role(member)).map(|held| held.role);
+        return Judged { member, role, enters, power, warrants: Vec::new(), may_be_cited: role.is_some() };
+    };
+    let owned = |certificate: &Certificate| {
+        let key = certificate.claims().member;
+        match operation {
+            // The new key is nobody's yet.
+            Operation::Recover(recovery) => {
+                let is_free =
+                    view.owner(key) == Some(key) && view.role(key).is_none() && key != recovery.member;
+                is_free.then_some(recovery.member)
+            }
+            Operation::Admit(admission) => view.owner(key).filter(|owner| *owner == admission.member),
+            Operation::Certify(_) => {
+                view.owner(key).filter(|owner| view.device_count(*owner) < limits::DEVICES_MAX)
+            }
+            Operation::Found(_)
+            | Operation::KeyUpdate(_)
+            | Operation::Remove(_)
+            | Operation::Policy(_)
+            | Operation::Accept(_)
+            | Operation::Unknown { .. } => None,
+        }
+    };
+    let enters: Vec<Entered> = body.certificates.iter().filter_map(|c| Some(entered(c, owned(c)?))).collect();
+    let aim = match operation {
+        Operation::Remove(removal) => Some(Aim::of(removal.target)),
+        Operation::Recover(recovery) => enters.first().map(|new| Aim::Recovery(recovery.member, new.key)),
+        Operation::Found(_)
+        | Operation::Admit(_)
+        | Operation::KeyUpdate(_)
+        | Operation::Policy(_)
+        | Operation::Accept(_)
+        | Operation::Certify(_)
+        | Operation::Unknown { .. } => None,
+    };
+    let (mut power, warrants) = view.power(author, operation, &enters, aim);
+    let by_itself = enters.iter().find(|entered| entered.device == author).map(|entered| entered.member);
+    let member = view.device(author).map(|present| present.entered.member).or(by_itself);
+    let role = member.and_then(|member| view.role(member)).map(|held| held.role);
+    // Epochs are counted one by one: a leap to the last number would leave no room for anybody's next. And no more begin
+    // than somebody who governs began.
+    let governs = role.is_some_and(|role| view.template().governs(role));
+    let rotations = operation.keys().map_or(&[][..], |keys| &keys.rotations);
+    if rotations.iter().any(|rotation| !governs || u64::from(rotation.number) > depth) {
+        power = Power::Nothing;
     }
+    Judged { member, role, enters, power, warrants, may_be_cited: power != Power::Nothing }
 }
 
-fn read(entry: &Received) -> Result<(Option<Operation>, Vec<Certificate>), NotARoll> {
+fn entered(certificate: &Certificate, member: MemberId) -> Entered {
+    let claims = certificate.claims();
+    Entered { device: claims.device, member, key: claims.member, agreement: claims.agreement }
+}
+
+struct Body {
+    /// None for a device's own certificate.
+    operation: Option<Operation>,
+    certificates: Vec<Certificate>,
+}
+
+fn read(entry: &Received) -> Result<Body, NotARoll> {
     let body = entry.body().ok_or_else(|| NotARoll::Body("its body is missing".to_owned()))?;
     let refuse = |why: &dyn std::fmt::Display| NotARoll::Body(why.to_string());
-    if entry.header().kind == Kind::CERTIFICATE {
+    let Header { kind, .. } = entry.header();
+    if *kind == Kind::CERTIFICATE {
         let certificate = chain::certificate_of(entry).map_err(|e| refuse(&e))?;
-        return Ok((None, vec![certificate]));
+        return Ok(Body { operation: None, certificates: vec![certificate] });
     }
-    if entry.header().kind != Kind::OPERATION {
-        return Ok((Some(Operation::Unknown { number: u8::MAX, cbor: Vec::new() }), Vec::new()));
+    if *kind != Kind::OPERATION {
+        let unknown = Operation::Unknown { number: u8::MAX, cbor: Vec::new() };
+        return Ok(Body { operation: Some(unknown), certificates: Vec::new() });
     }
     let operation: Operation = cbor::decode(body).map_err(|e| refuse(&e))?;
     operation.check().map_err(|e| refuse(&e))?;
-    let bytes = match &operation {
-        Operation::Found(founding) => std::slice::from_ref(&founding.certificate),
-        Operation::Admit(admission) => admission.certificates.as_slice(),
-        Operation::Grant(_) | Operation::Rotate(_) | Operation::Unknown { .. } => &[],
-    };
-    let certificates: Result<Vec<_>, _> = bytes.iter().map(|b| Certificate::verify(b)).collect();
-    let certificates = certificates.map_err(|e| refuse(&e))?;
-    if let Operation::Admit(admission) = &operation
-        && certificates.iter().any(|c| c.claims().member != admission.member)
-    {
-        return Err(NotARoll::Body("an admission carries the certificate of somebody else".to_owned()));
-    }
-    Ok((Some(operation), certificates))
+    let certificates: Result<Vec<_>, _> =
+        operation.certificates().iter().map(|bytes| Certificate::verify(bytes)).collect();
+    Ok(Body { operation: Some(operation), certificates: certificates.map_err(|e| refuse(&e))? })
 }

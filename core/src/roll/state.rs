@@ -1,18 +1,30 @@
-//! What a set of operations says about who belongs (PROTOCOL.md §4.3).
+//! What a set of operations says: members, devices, keys, policy (PROTOCOL.md §4.4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::operation::{Grant, Operation, PreviousKey, Rotation};
-use crate::base::{CompartmentId, DeviceId, EpochId, MemberId, RoleId, Template};
-use crate::entry::Certificate;
+use super::history::{Aim, At, History};
+use super::operation::{EpochName, KeyUpdate, Operation, PreviousKey, Target};
+use super::view::View;
+use crate::base::hash::tagged;
+use crate::base::{CompartmentId, DeviceId, EntryHash, EpochId, Hash, MemberId, RoleId, Template, limits};
+use crate::entry::SealedKeys;
 
 /// Members, devices and epochs, as far as a set of operations goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
-    template: Template,
+    template: Arc<Template>,
     members: BTreeMap<MemberId, MemberState>,
     devices: BTreeMap<DeviceId, DeviceState>,
+    former: BTreeMap<DeviceId, MemberId>,
+    governed: BTreeSet<MemberId>,
     epochs: BTreeMap<CompartmentId, BTreeMap<EpochId, Epoch>>,
+    handouts: Vec<KeyUpdate>,
+    removals: BTreeSet<EntryHash>,
+    proposals: Vec<Proposal>,
+    settings: BTreeMap<u16, u64>,
+    accepted: BTreeSet<EntryHash>,
+    invitations: BTreeMap<[u8; 16], MemberId>,
 }
 
 /// One member.
@@ -20,6 +32,8 @@ pub struct State {
 pub struct MemberState {
     /// Their role.
     pub role: RoleId,
+    /// Who outranks whom: the smaller one, of two who govern. Their place in the order of the roll.
+    pub rank: (u64, EntryHash),
 }
 
 /// One device.
@@ -27,6 +41,8 @@ pub struct MemberState {
 pub struct DeviceState {
     /// Whose it is.
     pub member: MemberId,
+    /// The key that its certificate is signed with: the member's identity, or the key of a recovery.
+    pub key: MemberId,
     /// The X25519 public key that keys are sealed to.
     pub agreement: [u8; 32],
 }
@@ -36,71 +52,162 @@ pub struct DeviceState {
 pub struct Epoch {
     /// Its X25519 public key.
     pub public: [u8; 32],
-    /// Its private key, sealed: every grant that names it.
-    pub grants: Vec<Grant>,
     /// The way back to the epoch before.
     pub previous: Option<PreviousKey>,
+    /// The device that drew its key.
+    pub by: DeviceId,
+    /// When that device says that it did, in milliseconds since the Unix epoch.
+    pub began_ms: u64,
+    /// Whether it may be written under. Not if whoever began it had been taken out: then it can be read alone.
+    pub stands: bool,
+}
+
+/// A removal that its author may not decide alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// The member, or the member whose device, is to go; or who is to get a new key.
+    pub about: Proposed,
+    /// Who wants it, of those who govern.
+    pub supporters: Vec<MemberId>,
+    /// How many it takes: more than half of all who govern.
+    pub needed: usize,
+}
+
+/// What is proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proposed {
+    /// A removal.
+    Removal(Target),
+    /// A recovery of this member.
+    Recovery(MemberId),
 }
 
 impl State {
-    pub(super) fn new(template: Template) -> Self {
-        Self { template, members: BTreeMap::new(), devices: BTreeMap::new(), epochs: BTreeMap::new() }
+    pub(super) fn of(history: &History, view: &View<'_>, template: Arc<Template>) -> Self {
+        let members: BTreeMap<_, _> = view
+            .members()
+            .map(|(id, held)| (id, MemberState { role: held.role, rank: history.node(held.by).order() }))
+            .collect();
+        let mut state = Self {
+            template,
+            members,
+            devices: BTreeMap::new(),
+            former: BTreeMap::new(),
+            governed: BTreeSet::new(),
+            epochs: BTreeMap::new(),
+            handouts: Vec::new(),
+            removals: view.standing().iter().map(|at| history.node(*at).hash).collect(),
+            proposals: Vec::new(),
+            settings: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            invitations: BTreeMap::new(),
+        };
+        state.enter_devices(history, view);
+        state.enter_keys(history, view);
+        state.enter_decisions(history, view);
+        state
     }
 
-    /// Applies an operation that counts. Called in causal order, ties by hash, so that later means later for everyone.
-    pub(super) fn apply(&mut self, operation: &Operation, certificates: &[Certificate]) {
-        for certificate in certificates {
-            self.certify(certificate);
-        }
-        match operation {
-            Operation::Found(founding) => {
-                if let Some(certificate) = certificates.first() {
-                    self.members.insert(certificate.claims().member, MemberState { role: founding.role });
-                }
-                founding.rotations.iter().for_each(|r| self.rotate(r));
+    fn enter_devices(&mut self, history: &History, view: &View<'_>) {
+        for (id, entries) in &history.entries_by_device {
+            if let Some(present) = view.device(*id) {
+                let entered = present.entered;
+                let device =
+                    DeviceState { member: entered.member, key: entered.key, agreement: entered.agreement };
+                self.devices.insert(*id, device);
+            } else if let Some(by) = view.among(entries).next() {
+                let entered = history.node(by).enters.iter().find(|entered| entered.device == *id);
+                self.former.extend(entered.map(|entered| (*id, entered.member)));
             }
-            Operation::Admit(admission) => {
-                if self.template.role(admission.role).is_some() {
-                    self.members.insert(admission.member, MemberState { role: admission.role });
+        }
+    }
+
+    fn enter_keys(&mut self, history: &History, view: &View<'_>) {
+        let mut updates: Vec<At> = view.among(&history.key_updates).collect();
+        updates.sort_by_key(|at| history.node(*at).order());
+        for at in updates {
+            let node = history.node(at);
+            let Some(keys) = node.operation.as_ref().and_then(Operation::keys) else { continue };
+            let stands = !view.is_void(at);
+            for rotation in &keys.rotations {
+                if self.template.compartment(rotation.compartment).is_none() {
+                    continue;
                 }
-                admission.grants.iter().for_each(|g| self.grant(g));
+                let epochs = self.epochs.entry(rotation.compartment).or_default();
+                let epoch = epochs.entry(rotation.epoch()).or_insert_with(|| Epoch {
+                    public: rotation.public,
+                    previous: rotation.previous.clone(),
+                    by: node.author,
+                    began_ms: node.claimed_ms,
+                    stands,
+                });
+                epoch.stands |= stands;
             }
-            Operation::Grant(grants) => grants.grants.iter().for_each(|g| self.grant(g)),
-            Operation::Rotate(rotations) => rotations.rotations.iter().for_each(|r| self.rotate(r)),
-            Operation::Unknown { .. } => {}
+            // What opens an epoch is never taken back: something may have been written under it.
+            if !keys.grants.is_empty() {
+                let (epochs, grants) = (keys.epochs.clone(), keys.grants.clone());
+                self.handouts.push(KeyUpdate { rotations: Vec::new(), epochs, grants });
+            }
         }
     }
 
-    /// Enters a device. The first certificate of a device stands: it signed that one itself.
-    pub(super) fn certify(&mut self, certificate: &Certificate) {
-        let claims = certificate.claims();
-        self.devices
-            .entry(claims.device)
-            .or_insert(DeviceState { member: claims.member, agreement: claims.agreement });
-    }
-
-    fn rotate(&mut self, rotation: &Rotation) {
-        if self.template.compartment(rotation.compartment).is_none() {
-            return;
+    fn enter_decisions(&mut self, history: &History, view: &View<'_>) {
+        let in_order = |entries: &[At]| {
+            let mut entries: Vec<At> = entries.to_vec();
+            entries.sort_by_key(|at| history.node(*at).order());
+            entries
+        };
+        for at in in_order(&view.among(&history.policies).collect::<Vec<_>>()) {
+            if let Some(Operation::Policy(policy)) = &history.node(at).operation
+                && !view.is_void(at)
+            {
+                self.settings.extend(&policy.settings);
+            }
         }
-        let epochs = self.epochs.entry(rotation.compartment).or_default();
-        // One step at a time: a leap to the last number would leave no room for anybody's next.
-        let next = epochs.last_key_value().map_or(0, |(newest, _)| newest.number.saturating_add(1));
-        if rotation.number > next {
-            return;
+        for at in view.among(&history.acceptances) {
+            if let Some(Operation::Accept(acceptance)) = &history.node(at).operation
+                && !view.is_void(at)
+            {
+                self.accepted.extend(&acceptance.entries);
+            }
         }
-        let epoch = epochs.entry(rotation.epoch()).or_insert_with(|| Epoch {
-            public: rotation.public,
-            grants: Vec::new(),
-            previous: rotation.previous.clone(),
-        });
-        epoch.grants.extend(rotation.grants.iter().cloned());
-    }
-
-    fn grant(&mut self, grant: &Grant) {
-        let epoch = self.epochs.get_mut(&grant.compartment).and_then(|epochs| epochs.get_mut(&grant.epoch));
-        if let Some(epoch) = epoch {
-            epoch.grants.push(grant.clone());
+        let admissions = history.admissions_by_member.values().flatten().copied();
+        for at in in_order(&admissions.filter(|at| view.holds(*at)).collect::<Vec<_>>()) {
+            if let Some(Operation::Admit(admission)) = &history.node(at).operation {
+                let used = admission.invitation.map(|invitation| (invitation, admission.member));
+                used.map(|(invitation, member)| self.invitations.entry(invitation).or_insert(member));
+            }
+        }
+        let mut aims: Vec<Aim> =
+            view.among(&history.proposals).filter_map(|at| history.node(at).aim()).collect();
+        aims.sort_unstable();
+        aims.dedup();
+        for (member, admissions) in &history.admissions_by_member {
+            let mut roles = view.among(admissions).filter(|at| !view.is_void(*at));
+            let governed =
+                |at| history.node(at).admits().is_some_and(|(_, role)| self.template.governs(role));
+            if roles.any(governed) {
+                self.governed.insert(*member);
+            }
+        }
+        let needed = self.majority();
+        for aim in aims {
+            let (about, open) = match aim {
+                Aim::Member(member) => {
+                    (Proposed::Removal(Target::Member(member)), self.members.contains_key(&member))
+                }
+                Aim::Device(device) => {
+                    (Proposed::Removal(Target::Device(device)), self.devices.contains_key(&device))
+                }
+                Aim::Recovery(member, key) => {
+                    let is_done = self.devices.values().any(|device| device.key == key);
+                    (Proposed::Recovery(member), !is_done && self.members.contains_key(&member))
+                }
+            };
+            let supporters = view.supporters(aim);
+            if open && !supporters.is_empty() {
+                self.proposals.push(Proposal { about, supporters, needed });
+            }
         }
     }
 
@@ -121,12 +228,23 @@ impl State {
             .filter_map(|(id, device)| Some((*id, *device, self.members.get(&device.member)?.role)))
     }
 
+    /// Every device that was ever entered and whose member it was: what it wrote may still count.
+    pub fn devices_ever(&self) -> impl Iterator<Item = (DeviceId, MemberId)> {
+        let present = self.devices.iter().map(|(id, device)| (*id, device.member));
+        present.chain(self.former.iter().map(|(id, member)| (*id, *member)))
+    }
+
+    /// Whether a device belonged once and was taken out.
+    pub fn was_removed(&self, device: DeviceId) -> bool {
+        self.former.contains_key(&device)
+    }
+
     /// One member.
     pub fn member(&self, member: MemberId) -> Option<MemberState> {
         self.members.get(&member).copied()
     }
 
-    /// One device with its member's role; none if either is unknown.
+    /// One device with its member's role; none if either is unknown or was taken out.
     pub fn device(&self, device: DeviceId) -> Option<(DeviceState, RoleId)> {
         let device = *self.devices.get(&device)?;
         Some((device, self.members.get(&device.member)?.role))
@@ -147,13 +265,125 @@ impl State {
         self.device(device).is_some_and(|(_, role)| self.template.governs(role))
     }
 
-    /// The epoch to write under: the greatest by number, then key.
+    /// Devices to seal the keys of a compartment to: those that read it, at most
+    /// [`DEVICES_MAX`](limits::DEVICES_MAX) of a member.
+    pub fn readers(&self, compartment: CompartmentId) -> Vec<(DeviceId, DeviceState)> {
+        let mut count_by_member: BTreeMap<MemberId, usize> = BTreeMap::new();
+        let mut readers = Vec::new();
+        for (id, device, role) in self.devices() {
+            let count = count_by_member.entry(device.member).or_default();
+            if self.template.may_read(role, compartment) && *count < limits::DEVICES_MAX {
+                *count += 1;
+                readers.push((id, device));
+            }
+        }
+        readers
+    }
+
+    /// The epoch to write under: of those that stand the greatest by number, then key.
     pub fn newest_epoch(&self, compartment: CompartmentId) -> Option<(EpochId, &Epoch)> {
-        self.epochs.get(&compartment)?.last_key_value().map(|(id, epoch)| (*id, epoch))
+        self.epochs(compartment).rev().find(|(_, epoch)| epoch.stands)
     }
 
     /// Every epoch of a compartment, oldest first.
     pub fn epochs(&self, compartment: CompartmentId) -> impl DoubleEndedIterator<Item = (EpochId, &Epoch)> {
         self.epochs.get(&compartment).into_iter().flatten().map(|(id, epoch)| (*id, epoch))
+    }
+
+    /// The seals that hand keys to a device, each with the epochs whose keys are inside.
+    pub fn grants_to(&self, device: DeviceId) -> impl Iterator<Item = (Vec<EpochName>, &SealedKeys)> {
+        self.handouts.iter().flat_map(move |keys| {
+            let own = keys.grants.iter().filter(move |grant| grant.device == device);
+            own.map(|grant| (keys.granted(grant), &grant.sealed))
+        })
+    }
+
+    /// The devices that were handed the key of an epoch.
+    pub fn granted(&self, name: EpochName) -> BTreeSet<DeviceId> {
+        let with_it = self.handouts.iter().filter_map(|keys| {
+            let bit = keys.epochs.binary_search(&name).ok()?;
+            Some(keys.grants.iter().filter(move |grant| grant.mask >> bit & 1 == 1).map(|grant| grant.device))
+        });
+        with_it.flatten().collect()
+    }
+
+    /// Whether somebody holds the key to write under who may not read what is written: a device that was handed it may
+    /// not read any more, or whoever drew it has been taken out.
+    pub fn is_exposed(&self, compartment: CompartmentId) -> bool {
+        self.newest_epoch(compartment).is_some_and(|(epoch, row)| {
+            let holders = self.granted(EpochName { compartment, epoch });
+            self.device(row.by).is_none()
+                || holders.into_iter().any(|device| !self.may_read(device, compartment))
+        })
+    }
+
+    /// Whether one of these devices was handed the key to write under, or drew it.
+    pub fn is_known_to(&self, compartment: CompartmentId, devices: &BTreeSet<DeviceId>) -> bool {
+        self.newest_epoch(compartment).is_some_and(|(epoch, row)| {
+            devices.contains(&row.by) || !self.granted(EpochName { compartment, epoch }).is_disjoint(devices)
+        })
+    }
+
+    /// Whether a member may take another one out without asking anybody: themselves, or, if they govern, whoever does
+    /// not govern or came to govern after them.
+    pub fn may_take_out(&self, author: MemberId, other: MemberId) -> bool {
+        let governs = |member: &MemberState| self.template.governs(member.role);
+        let held = self.members.get(&author).filter(|held| governs(held));
+        let theirs = self.members.get(&other).filter(|held| governs(held));
+        author == other || held.is_some_and(|held| theirs.is_none_or(|theirs| held.rank < theirs.rank))
+    }
+
+    /// How many of those who govern it takes to take out somebody who outranks them: more than half.
+    pub fn majority(&self) -> usize {
+        let governing = self.members.values().filter(|held| self.template.governs(held.role));
+        governing.count() / 2 + 1
+    }
+
+    /// Whether a member governs or once did, by an admission that has kept its effect.
+    pub fn ever_governed(&self, member: MemberId) -> bool {
+        self.governed.contains(&member)
+    }
+
+    /// The removals that stand.
+    pub fn removals(&self) -> &BTreeSet<EntryHash> {
+        &self.removals
+    }
+
+    /// Removals and recoveries that not enough of those who govern want yet.
+    pub fn proposals(&self) -> &[Proposal] {
+        &self.proposals
+    }
+
+    /// What the group has agreed on for this setting.
+    pub fn setting(&self, setting: u16) -> Option<u64> {
+        self.settings.get(&setting).copied()
+    }
+
+    /// Who was admitted by this invitation.
+    pub fn admitted_by(&self, invitation: [u8; 16]) -> Option<MemberId> {
+        self.invitations.get(&invitation).copied()
+    }
+
+    /// Whether something that was written once may not count any more.
+    pub(super) fn takes_back(&self) -> bool {
+        !self.removals.is_empty()
+    }
+
+    /// Whether an entry counts in spite of a removal.
+    pub(super) fn accepts(&self, entry: EntryHash) -> bool {
+        self.accepted.contains(&entry)
+    }
+
+    /// Names what decides which of the entries written once still count: as long as it is the same, they do.
+    pub fn standing(&self) -> Hash {
+        let removals = self.removals.iter().map(|hash| hash.as_bytes().as_slice());
+        let accepted = self.accepted.iter().map(|hash| hash.as_bytes().as_slice());
+        let parts: Vec<&[u8]> = removals.chain([&[][..]]).chain(accepted).collect();
+        tagged(b"lamppost/1/standing", &parts)
+    }
+
+    /// As [`State::standing`], where nobody was ever taken out.
+    pub fn standing_of_none() -> Hash {
+        tagged(b"lamppost/1/standing", &[&[]])
     }
 }

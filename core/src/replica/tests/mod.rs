@@ -1,5 +1,7 @@
 //! Engines that hand each other entries without a relay: what must hold whoever carries them.
 
+mod belonging;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -62,13 +64,14 @@ fn town() -> Town {
     Town { carla, vic, vera, liaison }
 }
 
-/// Every entry a device holds that `reader` may fetch.
+/// Every entry a device holds that `reader` may fetch. The roll is passed on to anybody.
 fn entries(from: &Engine, reader: &Engine) -> Vec<Wire> {
     let state = reader.state().unwrap();
     let rows = from.store.scan(ENTRIES, &[], None, usize::MAX).unwrap();
     let mine = rows.iter().filter(|(key, _)| key[1..33] != *reader.device_id().as_bytes());
-    let readable =
-        mine.filter(|(key, _)| state.may_read(reader.device_id(), crate::base::CompartmentId(key[0])));
+    let readable = mine.filter(|(key, _)| {
+        key[0] == 0 || state.may_read(reader.device_id(), crate::base::CompartmentId(key[0]))
+    });
     readable.map(|(_, bytes)| cbor::decode(bytes).unwrap()).collect()
 }
 
@@ -306,8 +309,10 @@ fn an_operation_by_a_volunteer_has_no_effect() {
     let Town { mut carla, mut vic, mut vera, .. } = town();
     let stranger = engine(9);
     let member = stranger.member_id();
-    let certificates = vec![stranger.certificate().as_bytes().to_vec().into()];
-    let admit = crate::roll::operation::Admission { member, role: RoleId(1), certificates, grants: vec![] };
+    let certificates = vec![stranger.certificate().unwrap().as_bytes().to_vec().into()];
+    let keys = crate::roll::KeyUpdate::default();
+    let admit =
+        crate::roll::operation::Admission { member, role: RoleId(1), certificates, keys, invitation: None };
     let mut batch = crate::storage::Batch::default();
     vic.append_operation(&mut batch, &crate::roll::Operation::Admit(admit)).unwrap();
     vic.store.apply(batch).unwrap();
@@ -357,9 +362,9 @@ fn who_is_admitted_while_somebody_else_rotates_gets_the_new_key() {
     }
     assert_eq!(texts(&newcomer, Kind::OBSERVATION), [""; 0]);
     let before = cosma.outbox_len().unwrap();
-    cosma.grant_missing().unwrap();
+    cosma.mend_keys().unwrap();
     assert_eq!(cosma.outbox_len().unwrap(), before + 1);
-    cosma.grant_missing().unwrap();
+    cosma.mend_keys().unwrap();
     assert_eq!(cosma.outbox_len().unwrap(), before + 1, "what is mended stays mended");
     hand(&cosma, &mut newcomer);
     assert_eq!(texts(&newcomer, Kind::OBSERVATION), ["under the new key"]);
@@ -371,7 +376,8 @@ fn junk_in_the_roll_is_cited_by_nobody_and_breaks_no_store() {
     let group = carla.group_id().unwrap();
     let stranger = ed25519_dalek::SigningKey::from_bytes(&[77; 32]);
     let owner = ed25519_dalek::SigningKey::from_bytes(&[78; 32]);
-    let certificate = crate::entry::Certificate::issue(&owner, &stranger, [9; 32]);
+    let member = crate::base::MemberId(owner.verifying_key().to_bytes());
+    let certificate = crate::entry::Possession::sign(&stranger, member, [9; 32]).certify(&owner).unwrap();
     let mut slot = crate::entry::seal::Slot {
         group: Some(group),
         compartment: crate::base::CompartmentId::ROLL,

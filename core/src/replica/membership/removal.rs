@@ -1,0 +1,279 @@
+//! Taking somebody out, changing a role, recovering a member, and what a group agrees on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use minicbor::bytes::ByteVec;
+
+use super::JoinRequest;
+use super::join::certificates_in;
+use super::keys::{KeyPlan, ReaderDevice};
+use crate::base::{CompartmentId, DeviceId, EntryHash, MemberId, RoleId, limits};
+use crate::entry::{Certificate, LogId};
+use crate::replica::engine::Engine;
+use crate::replica::error::Error;
+use crate::replica::receive::StoreLogs;
+use crate::roll::operation::{Acceptance, Policy, Recovery, Removal, Watermark};
+use crate::roll::{Operation, Proposed, State, Target};
+use crate::sync::inbox::Logs as _;
+
+/// Numbers of what a group can agree on (PROTOCOL.md §4.2).
+pub mod settings {
+    /// Days after which coordinators' devices begin a new epoch; 0 or absent for never.
+    pub const ROTATE_DAYS: u16 = 1;
+    /// Days that a newcomer reads back; 0 or absent for without end.
+    pub const HISTORY_DAYS: u16 = 2;
+}
+
+/// What became of the wish to take somebody out, or to recover somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is done.
+    Done,
+    /// Whom it is about outranks this member: it takes more than half of all coordinators.
+    Proposed {
+        /// Coordinators who want it, this one included.
+        supporters: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+}
+
+impl Engine {
+    /// Takes a member or a device out. What they wrote and this device has seen stays; what comes later is set aside
+    /// everywhere, until a coordinator accepts it. Everything they could read gets a new key.
+    ///
+    /// A coordinator takes out whom they outrank: those made coordinators after them, and everybody else. Anybody takes
+    /// out devices of their own, or leaves.
+    ///
+    /// # Errors
+    /// [`Error::Role`] if it is not theirs to say; [`Error::Admission`] if there is no such member or device, or nobody
+    /// would be left to govern; errors of the store.
+    pub fn remove(&mut self, target: Target) -> Result<Decision, Error> {
+        self.fresh()?;
+        let state = Arc::clone(self.state()?);
+        let gone = devices_of(&state, target);
+        let member = match target {
+            Target::Member(member) => state.member(member).map(|_| member),
+            Target::Device(device) => state.device(device).map(|(device, _)| device.member),
+        };
+        let member = member.ok_or_else(|| Error::Admission("it does not belong to the group".to_owned()))?;
+        self.must_leave_a_coordinator(&state, target, member)?;
+        let decision = self.decide(&state, member, Proposed::Removal(target))?;
+        self.transact(|engine, batch| {
+            let (marks, plan) = engine.cut(&state, &gone, decision, None)?;
+            engine.append_with_keys(batch, plan, |keys| Operation::Remove(Removal { target, marks, keys }))
+        })?;
+        self.absorb_keys();
+        self.reweigh()?;
+        Ok(decision)
+    }
+
+    /// Gives a member another role. Who governs is taken out and admitted again, so that what they sign meanwhile in
+    /// their old role has no effect anywhere.
+    ///
+    /// # Errors
+    /// As [`Engine::remove`]; [`Error::Admission`] for a role that does not exist, or if it takes more coordinators.
+    pub fn change_role(&mut self, member: MemberId, role: RoleId) -> Result<(), Error> {
+        self.must_govern("change a role")?;
+        let state = Arc::clone(self.state()?);
+        let held =
+            state.member(member).ok_or_else(|| Error::Admission("there is no such member".to_owned()))?;
+        if held.role == role {
+            return Ok(());
+        }
+        if !state.template().governs(held.role) {
+            return self.write_admission(member, role, Vec::new(), None);
+        }
+        let target = Target::Member(member);
+        self.must_leave_a_coordinator(&state, target, member)?;
+        if member == self.member_id()
+            || self.decide(&state, member, Proposed::Removal(target))? != Decision::Done
+        {
+            return Err(Error::Role("change the role of a coordinator who was one before, or their own"));
+        }
+        let gone = devices_of(&state, target);
+        let certificates = self.certificates_of(&gone)?;
+        self.transact(|engine, batch| {
+            let (marks, plan) = engine.cut(&state, &gone, Decision::Done, None)?;
+            engine
+                .append_with_keys(batch, plan, |keys| Operation::Remove(Removal { target, marks, keys }))?;
+            engine.append_admission(batch, member, role, &certificates, None)
+        })?;
+        self.absorb_keys();
+        self.reweigh()
+    }
+
+    /// Lets a member who lost every device and the recovery code go on: the request is from their new device, with a
+    /// new key. They stay the same member with the same role; their devices so far are taken out.
+    ///
+    /// # Errors
+    /// As [`Engine::remove`]; [`Error::Admission`] if the request is not genuine or its key is somebody's already.
+    pub fn recover(&mut self, member: MemberId, request: &JoinRequest) -> Result<Decision, Error> {
+        self.must_govern("recover a member")?;
+        let state = Arc::clone(self.state()?);
+        let refuse = |why: &str| Error::Admission(why.to_owned());
+        let certificate =
+            Certificate::verify(request.as_bytes()).map_err(|e| Error::Admission(e.to_string()))?;
+        let claims = *certificate.claims();
+        let held =
+            state.member(member).ok_or_else(|| refuse("there is no such member: admit them instead"))?;
+        if member == self.member_id() {
+            return Err(refuse("this is the member of this device: add the new one as a device of theirs"));
+        }
+        let known = state.devices().any(|(id, device, _)| id == claims.device || device.key == claims.member);
+        if known || state.member(claims.member).is_some() {
+            return Err(refuse("this device or its key belongs to somebody already"));
+        }
+        let decision = self.decide(&state, member, Proposed::Recovery(member))?;
+        let gone = devices_of(&state, Target::Member(member));
+        self.transact(|engine, batch| {
+            let newcomer = ((claims.device, claims.agreement), held.role);
+            let (marks, plan) = engine.cut(&state, &gone, decision, Some(newcomer))?;
+            let certificate = ByteVec::from(certificate.as_bytes().to_vec());
+            engine.append_with_keys(batch, plan, |keys| {
+                Operation::Recover(Recovery { member, certificate, marks, keys })
+            })
+        })?;
+        self.absorb_keys();
+        self.reweigh()?;
+        Ok(decision)
+    }
+
+    /// Completes what enough coordinators want, this one among them, and nobody has completed yet.
+    pub(super) fn complete_proposals(&mut self) -> Result<(), Error> {
+        let state = Arc::clone(self.state()?);
+        let me = self.member_id();
+        for proposal in state.proposals() {
+            let enough = proposal.supporters.len() >= proposal.needed && proposal.supporters.contains(&me);
+            if let (true, Proposed::Removal(target)) = (enough, proposal.about) {
+                self.remove(target)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets entries count that a removal cut off.
+    ///
+    /// # Errors
+    /// [`Error::Role`]; [`Error::Admission`] if one of them is not here or was not cut off.
+    pub fn accept(&mut self, entries: &[EntryHash]) -> Result<(), Error> {
+        self.must_govern("accept what was set aside")?;
+        let cut_off: BTreeSet<EntryHash> =
+            self.set_aside()?.into_iter().filter(|row| row.cut_off).map(|row| row.entry).collect();
+        let mut entries = entries.to_vec();
+        entries.sort_unstable();
+        entries.dedup();
+        if entries.iter().any(|entry| !cut_off.contains(entry)) {
+            return Err(Error::Admission("nothing that a removal cut off has this hash here".to_owned()));
+        }
+        self.transact(|engine, batch| {
+            entries.chunks(limits::ACCEPTED_MAX).try_for_each(|entries| {
+                let entries = entries.to_vec();
+                engine.append_operation(batch, &Operation::Accept(Acceptance { entries }))
+            })
+        })?;
+        self.reweigh()
+    }
+
+    /// Sets what the group has agreed on. See [`settings`].
+    ///
+    /// # Errors
+    /// [`Error::Role`]; errors of the store.
+    pub fn set_policy(&mut self, setting: u16, value: u64) -> Result<(), Error> {
+        self.must_govern("set what the group has agreed on")?;
+        let policy = Operation::Policy(Policy { settings: BTreeMap::from([(setting, value)]) });
+        self.transact(|engine, batch| engine.append_operation(batch, &policy))
+    }
+
+    pub(super) fn must_govern(&mut self, what: &'static str) -> Result<(), Error> {
+        self.fresh()?;
+        if self.state()?.governs(self.device_id()) { Ok(()) } else { Err(Error::Role(what)) }
+    }
+
+    fn must_leave_a_coordinator(&self, state: &State, target: Target, member: MemberId) -> Result<(), Error> {
+        let devices = state.devices().filter(|(_, device, _)| device.member == member).count();
+        let goes = matches!(target, Target::Member(_)) || devices == 1;
+        let others =
+            state.members().filter(|(id, held)| *id != member && state.template().governs(held.role));
+        if goes
+            && state.member(member).is_some_and(|held| state.template().governs(held.role))
+            && others.count() == 0
+        {
+            let why = "nobody would be left to govern the group: make somebody else a coordinator first";
+            return Err(Error::Admission(why.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whether this member may do it alone, or with those who asked for it before.
+    fn decide(&self, state: &State, about: MemberId, what: Proposed) -> Result<Decision, Error> {
+        let me = self.member_id();
+        if state.may_take_out(me, about) {
+            return Ok(Decision::Done);
+        }
+        if !state.governs(self.device_id()) {
+            return Err(Error::Role("take out anybody else"));
+        }
+        let proposal = state.proposals().iter().find(|proposal| proposal.about == what);
+        let mut supporters: BTreeSet<MemberId> =
+            proposal.map(|proposal| proposal.supporters.iter().copied().collect()).unwrap_or_default();
+        supporters.insert(me);
+        supporters.remove(&about);
+        let needed = state.majority();
+        if supporters.len() >= needed {
+            return Ok(Decision::Done);
+        }
+        Ok(Decision::Proposed { supporters: supporters.len(), needed })
+    }
+
+    /// How far the logs of devices count that are taken out, and new keys for what they could read, and for what a
+    /// device in their place reads in its role.
+    fn cut(
+        &mut self,
+        state: &State,
+        gone: &BTreeSet<DeviceId>,
+        decision: Decision,
+        newcomer: Option<(ReaderDevice, RoleId)>,
+    ) -> Result<(Vec<Watermark>, KeyPlan), Error> {
+        let mut marks = Vec::new();
+        let mut plan = KeyPlan::default();
+        if decision != Decision::Done {
+            return Ok((marks, plan));
+        }
+        let logs = StoreLogs(&*self.store);
+        let own = self.device_id();
+        for row in state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL) {
+            for device in gone.iter().filter(|_| state.may_read(own, row.id)) {
+                let log = LogId { compartment: row.id, device: *device };
+                marks.extend(logs.head(log)?.map(|head| Watermark { log, head }));
+            }
+        }
+        // Who does not govern cannot begin an epoch: a coordinator's device does when it hears of this.
+        if state.governs(own) && !gone.contains(&own) {
+            for row in state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL) {
+                let reads = |(_, role): &(ReaderDevice, RoleId)| state.template().may_read(*role, row.id);
+                let newcomer: Vec<_> = newcomer.filter(reads).map(|(device, _)| device).into_iter().collect();
+                if !newcomer.is_empty() || state.is_known_to(row.id, gone) {
+                    self.begin_epoch(&mut plan, state, row.id, &|id| !gone.contains(&id), &newcomer)?;
+                }
+            }
+        }
+        Ok((marks, plan))
+    }
+
+    /// The certificates of devices, from the roll.
+    fn certificates_of(&self, devices: &BTreeSet<DeviceId>) -> Result<Vec<Certificate>, Error> {
+        let mut certificates = certificates_in(&self.roll_entries()?);
+        certificates.retain(|device, _| devices.contains(device));
+        Ok(certificates.into_values().collect())
+    }
+}
+
+fn devices_of(state: &State, target: Target) -> BTreeSet<DeviceId> {
+    let devices = state.devices().filter(|(id, device, _)| match target {
+        Target::Member(member) => device.member == member,
+        Target::Device(target) => *id == target,
+    });
+    devices.map(|(id, _, _)| id).collect()
+}

@@ -1,0 +1,168 @@
+//! What a removal cuts off is set aside, and what is accepted counts again: alike on every phone, whatever came first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::disk::{self, DOCUMENTS, ENTRIES, META, QUARANTINE, ROWS, SetAsideRow};
+use super::engine::Engine;
+use super::error::Error;
+use super::receive::{Arrivals, Received};
+use super::view::{Part, project};
+use crate::base::{CompartmentId, DocumentId, Hash, cbor};
+use crate::document::Document;
+use crate::entry::{Kind as EntryKind, LogId, Verified, seal};
+use crate::roll::CutOff;
+use crate::storage::Batch;
+use crate::watch::Kind;
+
+/// The standing that the stored entries were last weighed by.
+const WEIGHED: &[u8] = b"weighed";
+
+/// Entries read at once.
+const PAGE: usize = 256;
+
+impl Engine {
+    /// Weighs stored entries anew if somebody was taken out, or something accepted, since they were weighed last. In two
+    /// durable writes; whatever interrupts them, the next call goes on.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub(super) fn reweigh(&mut self) -> Result<(), Error> {
+        self.fresh()?;
+        let standing = self.state()?.standing();
+        if self.group()?.weighed == standing {
+            return Ok(());
+        }
+        self.transact(Self::withdraw)?;
+        self.transact(|engine, batch| {
+            engine.restore(batch)?;
+            batch.put(META, WEIGHED, standing.as_bytes());
+            engine.fresh()?.weighed = standing;
+            Ok(())
+        })
+    }
+
+    pub(super) fn stored_weighing(&self) -> Result<Hash, Error> {
+        let stored = self.store.get(META, WEIGHED)?;
+        let stored = stored.and_then(|bytes| bytes.try_into().ok()).map(Hash);
+        Ok(stored.unwrap_or_else(crate::roll::State::standing_of_none))
+    }
+
+    /// Sets aside what does not count any more, and takes it out of its documents.
+    fn withdraw(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let mut withdrawn: BTreeMap<DocumentId, BTreeSet<(LogId, u64)>> = BTreeMap::new();
+        let rows = self.state()?.template().compartments.clone();
+        for device in self.group()?.roll.devices_cut_off() {
+            for row in rows.iter().filter(|row| row.id != CompartmentId::ROLL) {
+                let log = LogId { compartment: row.id, device };
+                let mut after: Option<Vec<u8>> = None;
+                loop {
+                    let page = self.store.scan(ENTRIES, &disk::log_prefix(log), after.as_deref(), PAGE)?;
+                    let Some((last, _)) = page.last() else { break };
+                    after = Some(last.clone());
+                    for (key, bytes) in &page {
+                        let entry = disk::decode_entry(bytes)?;
+                        let Some(mut aside) = self.cut_off(&entry) else { continue };
+                        if self.store.get(QUARANTINE, key)?.is_some() {
+                            continue;
+                        }
+                        let document = self.document_of(&entry)?;
+                        if device == self.device_id() {
+                            // Nobody loses sight of their own words.
+                            aside.document = document;
+                            self.changed.extend(document);
+                            self.fresh()?.refused.extend(document);
+                        } else if let Some(document) = document {
+                            let place = (log, entry.header().seq);
+                            withdrawn.entry(document).or_default().insert(place);
+                        }
+                        batch.put(QUARANTINE, key.clone(), cbor::encode(&aside));
+                    }
+                }
+            }
+        }
+        for (document, without) in withdrawn {
+            self.take_out_of(batch, document, &without)?;
+        }
+        Ok(())
+    }
+
+    /// Lets take effect what counts again.
+    fn restore(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let mut arrivals = Arrivals::default();
+        for (key, bytes) in self.store.scan(QUARANTINE, &[], None, usize::MAX)? {
+            let row: SetAsideRow = disk::decode(&bytes)?;
+            let place = disk::parse_entry_key(&key).filter(|_| row.cut_off);
+            let Some((log, seq)) = place else { continue };
+            let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+            if self.cut_off(&entry).is_none() {
+                batch.delete(QUARANTINE, key.clone());
+                if let Some(document) = row.document {
+                    self.changed.insert(document);
+                    self.fresh()?.refused.remove(&document);
+                    continue;
+                }
+                if let Some(aside) = self.take_effect(batch, &entry, &mut arrivals)? {
+                    batch.put(QUARANTINE, key, cbor::encode(&aside));
+                }
+            }
+        }
+        self.update_rows(batch, arrivals.parts, &mut Received::default())
+    }
+
+    /// Why a sealed entry does not count any more; none if it does.
+    pub(super) fn cut_off(&self, entry: &Verified) -> Option<SetAsideRow> {
+        if entry.header().kind != EntryKind::SEALED {
+            return None;
+        }
+        let why: CutOff = self.group.as_ref()?.roll.check_standing(entry).err()?;
+        Some(SetAsideRow { reason: why.to_string(), cut_off: true, ..SetAsideRow::default() })
+    }
+
+    /// The document that a stored entry is part of; none if it cannot be opened here or had no effect.
+    fn document_of(&mut self, entry: &Verified) -> Result<Option<DocumentId>, Error> {
+        let Some(epoch) = entry.header().epoch else { return Ok(None) };
+        let log = LogId::of(entry);
+        let Some(sender) = self.sender_of(log, epoch)? else { return Ok(None) };
+        let group = self.group()?.roll.group();
+        let opened = seal::entry_key(group, entry, &sender).and_then(|key| seal::open(entry, &key));
+        let Ok(content) = opened else { return Ok(None) };
+        let part = disk::part_key(content.document, log, entry.header().seq);
+        Ok(self.store.get(DOCUMENTS, &part)?.map(|_| content.document))
+    }
+
+    /// Makes a document anew without some of its entries.
+    fn take_out_of(
+        &mut self,
+        batch: &mut Batch,
+        id: DocumentId,
+        without: &BTreeSet<(LogId, u64)>,
+    ) -> Result<(), Error> {
+        for (log, seq) in without {
+            batch.delete(DOCUMENTS, disk::part_key(id, *log, *seq));
+        }
+        self.changed.insert(id);
+        let Some(row) = self.row(id)? else { return Ok(()) };
+        let (mut changes, mut parts) = (Vec::new(), Vec::new());
+        let rest: Vec<_> = self.parts(id)?.into_iter().filter(|place| !without.contains(place)).collect();
+        for (log, seq) in rest {
+            let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+            changes.extend(self.change_of(&entry)?);
+            let past = self.group()?.roll.state_at(&entry.header().roll_heads);
+            let author = past.and_then(|past| past.device(log.device)).map(|(device, _)| device.member);
+            let claimed_ms = entry.header().claimed_ms;
+            parts.extend(author.map(|author| Part { author, claimed_ms }));
+        }
+        let kind = Kind(row.kind);
+        let mut document =
+            Document::load(self.device_id(), changes).map_err(|e| Error::Kind(e.to_string()))?;
+        // What was built on what is gone cannot be read by itself: it is there again when that is accepted.
+        let is_empty = document.is_empty();
+        match project(kind, &document).ok().flatten().filter(|_| !is_empty) {
+            Some(projection) => self.put_row(batch, id, kind, None, &parts, projection),
+            None => {
+                batch.delete(ROWS, id.as_bytes());
+                Ok(())
+            }
+        }
+    }
+}

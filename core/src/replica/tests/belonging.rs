@@ -1,0 +1,428 @@
+//! Who belongs, and what becomes of the words of those who do not any more.
+
+use super::*;
+use crate::base::CompartmentId;
+use crate::roll::{Proposed, Target};
+use crate::watch::roles::{ROLE_BUSINESS, ROLE_COORDINATOR, ROLE_LIAISON, ROLE_VOLUNTEER};
+
+const GROUP: CompartmentId = CompartmentId(roles::COMPARTMENT_GROUP);
+
+fn admit(by: &mut Engine, seed: u64, role: u8) -> Engine {
+    let mut newcomer = engine(seed);
+    let admission = by.admit(&newcomer.request().unwrap(), RoleId(role)).unwrap();
+    newcomer.join(&admission).unwrap();
+    newcomer
+}
+
+/// Everybody hears of everything, until nobody has anything new.
+fn gossip(phones: &mut [&mut Engine]) {
+    for _ in 0..3 {
+        for from in 0..phones.len() {
+            for to in (0..phones.len()).filter(|to| *to != from) {
+                let wires = entries(phones[from], phones[to]);
+                phones[to].receive(wires, None).unwrap();
+            }
+        }
+    }
+}
+
+fn observations(engine: &Engine) -> Vec<String> {
+    let mut texts = texts(engine, Kind::OBSERVATION);
+    texts.sort();
+    texts
+}
+
+fn cut_off(engine: &Engine) -> Vec<SetAside> {
+    let rows = engine.set_aside().unwrap().into_iter();
+    rows.filter(|row| row.cut_off && row.compartment == GROUP).collect()
+}
+
+/// Whatever comes first, the removal or what it cuts off, every phone shows the same, and what is accepted counts.
+#[test]
+fn what_a_removed_member_wrote_unseen_is_set_aside_everywhere_until_it_is_accepted() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let mut late = admit(&mut carla, 9, ROLE_VOLUNTEER);
+    let seen = vic.record(draft("seen in time")).unwrap();
+    hand(&vic, &mut carla);
+    vic.amend(seen, draft("seen in time, amended unseen")).unwrap();
+    vic.record(draft("unseen")).unwrap();
+    hand(&vic, &mut vera);
+    assert_eq!(observations(&vera), ["seen in time, amended unseen", "unseen"]);
+    let member = vic.member_id();
+    assert_eq!(carla.remove(Target::Member(member)).unwrap(), Decision::Done);
+    assert_eq!(carla.state().unwrap().member(member), None);
+    // One hears of the removal last, one first.
+    hand(&carla, &mut vera);
+    hand(&carla, &mut late);
+    for phone in [&mut carla, &mut late] {
+        hand(&vic, phone);
+    }
+    for phone in [&carla, &vera, &late] {
+        assert_eq!(observations(phone), ["seen in time"], "{:?}", phone.set_aside());
+        assert_eq!(cut_off(phone).len(), 2);
+    }
+    // What the removed one writes after hearing of it is nothing at all.
+    hand(&carla, &mut vic);
+    assert!(matches!(vic.record(draft("after")), Err(Error::Removed)));
+    assert!(matches!(vic.info(), Err(Error::Removed)));
+
+    let mut aside = cut_off(&carla);
+    aside.sort_by_key(|row| row.seq);
+    assert!(matches!(vera.accept(&[aside[1].entry]), Err(Error::Role(_))));
+    carla.accept(&[aside[1].entry]).unwrap();
+    assert_eq!(observations(&carla), ["seen in time", "unseen"]);
+    carla.accept(&[aside[0].entry]).unwrap();
+    for phone in [&mut vera, &mut late] {
+        hand(&carla, phone);
+    }
+    for phone in [&carla, &vera, &late] {
+        assert_eq!(observations(phone), ["seen in time, amended unseen", "unseen"]);
+        assert_eq!(cut_off(phone), []);
+    }
+    // And it is all the same after a restart.
+    let vera = Engine::open(environment(3, Arc::clone(&vera.store))).unwrap();
+    assert_eq!(observations(&vera), ["seen in time, amended unseen", "unseen"]);
+}
+
+/// A crash between the two writes of weighing anew leaves nothing half done.
+#[test]
+fn weighing_anew_goes_on_where_the_disk_failed() {
+    let Town { mut carla, mut vic, .. } = town();
+    vic.record(draft("seen")).unwrap();
+    hand(&vic, &mut carla);
+    vic.record(draft("unseen")).unwrap();
+    let mut vera = admit(&mut carla, 8, ROLE_VOLUNTEER);
+    hand(&vic, &mut vera);
+    assert_eq!(observations(&vera), ["seen", "unseen"]);
+    carla.remove(Target::Member(vic.member_id())).unwrap();
+    for (writes_ok, fault) in (0..4).flat_map(|n| [(n, FaultAt::BeforeWrite), (n, FaultAt::AfterWrite)]) {
+        let faulty = Arc::new(FaultyStore::new(copy_of(&vera), writes_ok, fault));
+        let mut failing = Engine::open(environment(8, Arc::clone(&faulty) as Arc<dyn Store>)).unwrap();
+        let went_wrong = failing.receive(entries(&carla, &vera), None).is_err();
+        assert_eq!(went_wrong, writes_ok < 3, "one write takes the removal in, two weigh anew");
+        drop(failing);
+        let store = Arc::try_unwrap(faulty).unwrap().into_inner();
+        let mut vera = Engine::open(environment(8, Arc::new(store))).unwrap();
+        hand(&carla, &mut vera);
+        assert_eq!(observations(&vera), ["seen"], "{fault:?} at write {writes_ok}");
+    }
+}
+
+fn copy_of(engine: &Engine) -> MemoryStore {
+    let copy = MemoryStore::default();
+    let mut batch = crate::storage::Batch::default();
+    for table in (1..=20).map(crate::storage::Table) {
+        for (key, value) in engine.store.scan(table, &[], None, usize::MAX).unwrap() {
+            batch.put(table, key, value);
+        }
+    }
+    copy.apply(batch).unwrap();
+    copy
+}
+
+#[test]
+fn of_two_coordinators_who_remove_each_other_the_senior_stays() {
+    let Town { mut carla, mut vic, .. } = town();
+    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    gossip(&mut [&mut carla, &mut cosma, &mut vic]);
+    assert_eq!(carla.remove(Target::Member(cosma.member_id())).unwrap(), Decision::Done);
+    let wish = cosma.remove(Target::Member(carla.member_id())).unwrap();
+    assert_eq!(wish, Decision::Proposed { supporters: 1, needed: 2 });
+    gossip(&mut [&mut carla, &mut cosma, &mut vic]);
+    for phone in [&carla, &cosma, &vic] {
+        let members: Vec<_> = phone.state().unwrap().members().map(|(id, _)| id).collect();
+        assert!(members.contains(&carla.member_id()) && !members.contains(&cosma.member_id()));
+    }
+}
+
+#[test]
+fn most_of_the_coordinators_together_remove_the_founder_and_undo_what_the_founder_did_meanwhile() {
+    let Town { mut carla, mut vic, .. } = town();
+    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    let mut clio = admit(&mut carla, 6, ROLE_COORDINATOR);
+    gossip(&mut [&mut carla, &mut cosma, &mut clio, &mut vic]);
+    let founder = carla.member_id();
+    assert_eq!(
+        cosma.remove(Target::Member(founder)).unwrap(),
+        Decision::Proposed { supporters: 1, needed: 2 }
+    );
+    assert_eq!(cosma.state().unwrap().proposals()[0].about, Proposed::Removal(Target::Member(founder)));
+    // Meanwhile the founder takes out both.
+    carla.remove(Target::Member(cosma.member_id())).unwrap();
+    carla.remove(Target::Member(clio.member_id())).unwrap();
+    hand(&cosma, &mut clio);
+    assert_eq!(clio.remove(Target::Member(founder)).unwrap(), Decision::Done);
+    gossip(&mut [&mut carla, &mut cosma, &mut clio, &mut vic]);
+    for phone in [&carla, &cosma, &clio, &vic] {
+        let state = phone.state().unwrap();
+        assert_eq!(state.member(founder), None);
+        assert!(state.member(cosma.member_id()).is_some() && state.member(clio.member_id()).is_some());
+    }
+}
+
+/// Two wishes that did not know of each other: whoever hears of both completes them.
+#[test]
+fn concurrent_proposals_are_completed_by_who_hears_of_both() {
+    let Town { mut carla, .. } = town();
+    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    let mut clio = admit(&mut carla, 6, ROLE_COORDINATOR);
+    gossip(&mut [&mut carla, &mut cosma, &mut clio]);
+    let founder = carla.member_id();
+    cosma.remove(Target::Member(founder)).unwrap();
+    clio.remove(Target::Member(founder)).unwrap();
+    gossip(&mut [&mut cosma, &mut clio]);
+    assert!(cosma.state().unwrap().member(founder).is_some());
+    cosma.mend_keys().unwrap();
+    gossip(&mut [&mut cosma, &mut clio]);
+    assert_eq!(clio.state().unwrap().member(founder), None);
+}
+
+#[test]
+fn whom_a_removed_coordinator_went_on_admitting_does_not_belong() {
+    let Town { mut carla, mut vic, .. } = town();
+    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    gossip(&mut [&mut carla, &mut cosma, &mut vic]);
+    carla.remove(Target::Member(cosma.member_id())).unwrap();
+    let mut fake = admit(&mut cosma, 7, ROLE_COORDINATOR);
+    let mut fakes_friend = admit(&mut fake, 8, ROLE_VOLUNTEER);
+    fakes_friend.record(draft("smuggled in")).unwrap();
+    // This phone believes it, until it hears of the removal.
+    gossip(&mut [&mut cosma, &mut fake, &mut fakes_friend, &mut vic]);
+    assert_eq!(observations(&vic), ["smuggled in"]);
+    gossip(&mut [&mut carla, &mut vic]);
+    for phone in [&carla, &vic] {
+        assert_eq!(observations(phone), [""; 0]);
+        let state = phone.state().unwrap();
+        assert!(state.member(fake.member_id()).is_none() && state.member(fakes_friend.member_id()).is_none());
+    }
+}
+
+#[test]
+fn a_removed_device_reads_nothing_that_is_written_afterwards() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    vera.record(draft("before")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    carla.remove(Target::Member(vic.member_id())).unwrap();
+    let epoch = carla.state().unwrap().newest_epoch(GROUP).unwrap().0;
+    assert_eq!(epoch.number, 1, "its key is new in the same operation");
+    gossip(&mut [&mut carla, &mut vera]);
+    vera.record(draft("after")).unwrap();
+    // Even if somebody brings it everything.
+    let wires: Vec<Wire> = entries(&vera, &carla);
+    vic.receive(wires, None).unwrap();
+    assert_eq!(observations(&vic), ["before"]);
+    assert!(!vic.group().unwrap().epoch_keys.contains_key(&(GROUP, epoch)));
+}
+
+/// The other coordinator's new key went to somebody who was being removed: whoever hears of both begins another.
+#[test]
+fn a_rotation_that_did_not_know_of_a_removal_is_followed_by_one_that_does() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    gossip(&mut [&mut carla, &mut cosma, &mut vic, &mut vera]);
+    cosma.rotate(GROUP).unwrap();
+    let theirs = cosma.rotate(GROUP).unwrap();
+    carla.remove(Target::Member(vic.member_id())).unwrap();
+    gossip(&mut [&mut carla, &mut cosma, &mut vera]);
+    assert_eq!(vera.state().unwrap().newest_epoch(GROUP).unwrap().0, theirs);
+    assert!(vera.state().unwrap().is_exposed(GROUP));
+    cosma.mend_keys().unwrap();
+    gossip(&mut [&mut carla, &mut cosma, &mut vera, &mut vic]);
+    assert!(!vera.state().unwrap().is_exposed(GROUP));
+    vera.record(draft("for those who stay")).unwrap();
+    gossip(&mut [&mut carla, &mut cosma, &mut vera, &mut vic]);
+    assert_eq!(observations(&cosma), ["for those who stay"]);
+    assert_eq!(observations(&vic), [""; 0]);
+}
+
+#[test]
+fn who_was_removed_can_be_admitted_again() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    vic.record(draft("before")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    vic.record(draft("unseen")).unwrap();
+    let member = vic.member_id();
+    let request = JoinRequest::from_bytes(vic.certificate().unwrap().as_bytes().to_vec());
+    carla.remove(Target::Member(member)).unwrap();
+    carla.admit(&request, RoleId(ROLE_VOLUNTEER)).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    vic.record(draft("after")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    for phone in [&carla, &vera, &vic] {
+        assert_eq!(observations(phone), ["after", "before"]);
+    }
+}
+
+#[test]
+fn roles_change_and_change_back() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let member = vic.member_id();
+    carla.change_role(member, RoleId(ROLE_COORDINATOR)).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    let newcomer = admit(&mut vic, 7, ROLE_VOLUNTEER);
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    assert!(vera.state().unwrap().member(newcomer.member_id()).is_some());
+    // A junior does not change a senior, and nobody themselves.
+    assert!(vic.change_role(carla.member_id(), RoleId(ROLE_VOLUNTEER)).is_err());
+    assert!(carla.change_role(carla.member_id(), RoleId(ROLE_VOLUNTEER)).is_err());
+
+    // Back to volunteer, while he admits somebody without knowing.
+    carla.change_role(member, RoleId(ROLE_VOLUNTEER)).unwrap();
+    let unlucky = admit(&mut vic, 8, ROLE_VOLUNTEER);
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    for phone in [&carla, &vic, &vera] {
+        let state = phone.state().unwrap();
+        assert_eq!(state.member(member).unwrap().role, RoleId(ROLE_VOLUNTEER));
+        assert!(state.member(unlucky.member_id()).is_none());
+        assert!(state.member(newcomer.member_id()).is_some());
+    }
+    vic.record(draft("as a volunteer")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    assert_eq!(observations(&vera), ["as a volunteer"]);
+
+    // Who may read less gets no new keys.
+    carla.change_role(member, RoleId(ROLE_BUSINESS)).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    vera.record(draft("not for the shop")).unwrap();
+    vic.receive(entries(&vera, &carla), None).unwrap();
+    assert_eq!(observations(&vic), ["as a volunteer"]);
+}
+
+#[test]
+fn a_member_uses_two_devices_and_takes_one_out() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    vic.record(draft("from the phone")).unwrap();
+    let mut tablet = engine(7);
+    let request = tablet.request_as_device_of(vic.member_id()).unwrap();
+    assert!(matches!(vera.add_device(&request), Err(Error::Admission(_))), "it is not hers");
+    let admission = vic.add_device(&request).unwrap();
+    tablet.join(&admission).unwrap();
+    assert_eq!(tablet.member_id(), vic.member_id());
+    hand(&vic, &mut tablet);
+    assert_eq!(observations(&tablet), ["from the phone"], "it reads at once, without anybody else");
+    tablet.record(draft("from the tablet")).unwrap();
+    let filter = Filter { kind: Some(Kind::OBSERVATION), ..Filter::default() };
+    let id = vic.list(&filter).unwrap()[0].0.id;
+    tablet.amend(id, draft("from the phone, amended on the tablet")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut tablet]);
+    for phone in [&carla, &vera, &vic] {
+        assert_eq!(observations(phone), ["from the phone, amended on the tablet", "from the tablet"]);
+    }
+    assert!(matches!(tablet.add_device(&request), Err(Error::NotCertified)));
+
+    // The phone is lost: the tablet takes it out, and a coordinator's device renews the keys when it hears of it.
+    assert_eq!(tablet.remove(Target::Device(vic.device_id())).unwrap(), Decision::Done);
+    vic.record(draft("by the finder")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut tablet]);
+    assert!(carla.state().unwrap().is_exposed(GROUP));
+    carla.mend_keys().unwrap();
+    assert!(!carla.state().unwrap().is_exposed(GROUP));
+    gossip(&mut [&mut carla, &mut vera, &mut tablet]);
+    vera.record(draft("not for the finder")).unwrap();
+    vic.receive(entries(&vera, &carla), None).unwrap();
+    gossip(&mut [&mut carla, &mut vera, &mut tablet]);
+    let stays = ["from the phone, amended on the tablet", "from the tablet", "not for the finder"];
+    for phone in [&carla, &vera, &tablet] {
+        assert_eq!(observations(phone), stays);
+    }
+    assert_eq!(observations(&vic).len(), 3, "{:?}", observations(&vic));
+}
+
+#[test]
+fn who_lost_everything_comes_back_as_the_same_member() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let id = vic.record(draft("before the loss")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    let member = vic.member_id();
+    let mut new = engine(7);
+    assert_eq!(carla.recover(member, &new.request().unwrap()).unwrap(), Decision::Done);
+    new.join(&carla.admission().unwrap()).unwrap();
+    assert_eq!(new.member_id(), member);
+    gossip(&mut [&mut carla, &mut new, &mut vera]);
+    new.amend(id, draft("amended by the same member")).unwrap();
+    // Whoever found the phone writes on.
+    vic.record(draft("by the finder")).unwrap();
+    gossip(&mut [&mut carla, &mut new, &mut vera, &mut vic]);
+    for phone in [&carla, &vera, &new] {
+        assert_eq!(observations(phone), ["amended by the same member"]);
+    }
+    // The old key certifies nothing any more.
+    let mut thief = engine(8);
+    let request = thief.request_as_device_of(member).unwrap();
+    assert!(matches!(vic.add_device(&request), Err(Error::Removed)));
+}
+
+#[test]
+fn a_newcomer_reads_back_no_further_than_the_group_has_agreed() {
+    let Town { mut carla, mut vic, .. } = town();
+    carla.set_policy(settings::HISTORY_DAYS, 1).unwrap();
+    gossip(&mut [&mut carla, &mut vic]);
+    vic.record(draft("long ago")).unwrap();
+    gossip(&mut [&mut carla, &mut vic]);
+    // Two days later.
+    let later = |engine: &Engine, seed| {
+        let clock = Arc::new(TestClock(AtomicU64::new(1_780_000_000_000 + 2 * 24 * 3_600 * 1_000)));
+        Engine::open(Environment { clock, ..environment(seed, Arc::clone(&engine.store)) }).unwrap()
+    };
+    let mut carla = later(&carla, 1);
+    let mut newcomer = admit(&mut carla, 9, ROLE_VOLUNTEER);
+    gossip(&mut [&mut carla, &mut vic, &mut newcomer]);
+    vic.record(draft("today")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut newcomer]);
+    carla.mend_keys().unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut newcomer]);
+    assert_eq!(observations(&newcomer), ["today"]);
+    assert_eq!(observations(&carla), ["long ago", "today"]);
+}
+
+#[test]
+fn a_liaison_hands_over_to_a_successor() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let id = vic.record(draft("a swap at the corner")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut liaison]);
+    let open = carla.release(&release_of(id, &liaison)).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut liaison]);
+    carla.remove(Target::Member(liaison.member_id())).unwrap();
+    let mut successor = admit(&mut carla, 7, ROLE_LIAISON);
+    gossip(&mut [&mut carla, &mut vic, &mut successor]);
+    assert!(successor.get(open).is_ok(), "the open thread is there");
+    let next = carla.release(&release_of(id, &successor)).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut successor]);
+    liaison.receive(entries(&carla, &carla), None).unwrap();
+    assert!(successor.get(next).is_ok());
+    assert!(matches!(liaison.get(next), Err(Error::NotHere(_))));
+}
+
+fn release_of(id: DocumentId, liaison: &Engine) -> ReleasePlan {
+    ReleasePlan {
+        title: "A swap".into(),
+        purpose: "To decide whether the place needs an officer".into(),
+        observations: vec![(id, Redaction::default())],
+        recipient: Some(liaison.member_id()),
+        ..ReleasePlan::default()
+    }
+}
+
+/// Nobody is left alone: not by leaving, and not by age of keys.
+#[test]
+fn the_last_coordinator_does_not_leave_and_old_keys_are_renewed() {
+    let Town { mut carla, mut vic, .. } = town();
+    assert!(matches!(carla.remove(Target::Member(carla.member_id())), Err(Error::Admission(_))));
+    assert!(matches!(carla.remove(Target::Device(carla.device_id())), Err(Error::Admission(_))));
+    let before = carla.state().unwrap().newest_epoch(GROUP).unwrap().0;
+    carla.set_policy(settings::ROTATE_DAYS, 90).unwrap();
+    carla.mend_keys().unwrap();
+    assert_eq!(carla.state().unwrap().newest_epoch(GROUP).unwrap().0, before);
+    let clock = Arc::new(TestClock(AtomicU64::new(1_780_000_000_000 + 91 * 24 * 3_600 * 1_000)));
+    let mut carla = Engine::open(Environment { clock, ..environment(1, Arc::clone(&carla.store)) }).unwrap();
+    carla.mend_keys().unwrap();
+    assert_eq!(carla.state().unwrap().newest_epoch(GROUP).unwrap().0.number, before.number + 1);
+    let outbox = carla.outbox_len().unwrap();
+    carla.mend_keys().unwrap();
+    assert_eq!(carla.outbox_len().unwrap(), outbox);
+    // Somebody who does not govern may leave.
+    let member = vic.member_id();
+    assert_eq!(vic.remove(Target::Member(member)).unwrap(), Decision::Done);
+    gossip(&mut [&mut carla, &mut vic]);
+    assert_eq!(carla.state().unwrap().member(member), None);
+}

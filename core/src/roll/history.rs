@@ -1,0 +1,223 @@
+//! The entries of a roll and who cites whom: a graph in which causes come before effects.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fixedbitset::FixedBitSet;
+
+use super::operation::{Operation, Target};
+use crate::base::{DeviceId, EntryHash, MemberId, RoleId};
+
+/// The number of an entry: the order in which this party heard of it. Nothing that parties agree on depends on it.
+pub(super) type At = usize;
+
+/// The order that everybody derives: causes first, ties by hash.
+pub(super) type Order = (u64, EntryHash);
+
+/// One entry of the roll, with what its own past says of it. That never changes, whatever else is heard of.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub hash: EntryHash,
+    pub author: DeviceId,
+    /// Whose device the author was in its past; none for a stranger's.
+    pub member: Option<MemberId>,
+    /// What the author was in its past.
+    pub role: Option<RoleId>,
+    /// Longest way to the founding entry.
+    pub depth: u64,
+    /// Every entry that it follows, near and far.
+    pub past: FixedBitSet,
+    /// None for a device's certificate entry.
+    pub operation: Option<Operation>,
+    /// Devices that it enters.
+    pub enters: Vec<Entered>,
+    pub power: Power,
+    /// The entries that its right rests on: its author's admission, and what entered its author's device.
+    pub warrants: Vec<At>,
+    /// When its author says that it was written.
+    pub claimed_ms: u64,
+}
+
+/// A device, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entered {
+    pub device: DeviceId,
+    pub member: MemberId,
+    /// The member's key that certified it: the member's identity, or the key of a recovery.
+    pub key: MemberId,
+    pub agreement: [u8; 32],
+}
+
+/// What an entry may do, by its own past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Power {
+    /// Nothing: its author had no right to it.
+    Nothing,
+    /// What it says.
+    Acts,
+    /// It takes somebody out.
+    Removes {
+        /// Most of those who govern wanted it.
+        by_majority: bool,
+        /// The rank of its author: the order of the admission that let them govern. None for who does not govern.
+        rank: Option<Order>,
+    },
+    /// It asks for somebody to be taken out who outranks its author.
+    Proposes,
+}
+
+/// What a removal, a recovery or a proposal of one is about. Proposals of the same add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Aim {
+    Member(MemberId),
+    Device(DeviceId),
+    Recovery(MemberId, MemberId),
+}
+
+impl Aim {
+    pub fn of(target: Target) -> Self {
+        match target {
+            Target::Member(member) => Self::Member(member),
+            Target::Device(device) => Self::Device(device),
+        }
+    }
+}
+
+impl Node {
+    pub fn order(&self) -> Order {
+        (self.depth, self.hash)
+    }
+
+    /// Whether it takes something away: these are the entries whose standing has to be weighed.
+    pub fn removes(&self) -> bool {
+        matches!(self.power, Power::Removes { .. })
+    }
+
+    /// Whether it has the effect that it names, unless a removal voids it.
+    pub fn acts(&self) -> bool {
+        matches!(self.power, Power::Acts | Power::Removes { .. })
+    }
+
+    pub fn aim(&self) -> Option<Aim> {
+        match self.operation.as_ref()? {
+            Operation::Remove(removal) => Some(Aim::of(removal.target)),
+            // The new key is that of the one device that a recovery enters.
+            Operation::Recover(recovery) => {
+                Some(Aim::Recovery(recovery.member, self.enters.first().map_or(recovery.member, |e| e.key)))
+            }
+            Operation::Found(_)
+            | Operation::Admit(_)
+            | Operation::KeyUpdate(_)
+            | Operation::Policy(_)
+            | Operation::Accept(_)
+            | Operation::Certify(_)
+            | Operation::Unknown { .. } => None,
+        }
+    }
+
+    /// The member and the role that it gives them.
+    pub fn admits(&self) -> Option<(MemberId, RoleId)> {
+        match self.operation.as_ref()? {
+            Operation::Found(founding) => Some((self.enters.first()?.member, founding.role)),
+            Operation::Admit(admission) => Some((admission.member, admission.role)),
+            Operation::KeyUpdate(_)
+            | Operation::Remove(_)
+            | Operation::Policy(_)
+            | Operation::Accept(_)
+            | Operation::Recover(_)
+            | Operation::Certify(_)
+            | Operation::Unknown { .. } => None,
+        }
+    }
+}
+
+/// Every entry heard of, and where to look for which.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History {
+    nodes: Vec<Arc<Node>>,
+    at_by_hash: BTreeMap<EntryHash, At>,
+    pub admissions_by_member: BTreeMap<MemberId, Vec<At>>,
+    pub entries_by_device: BTreeMap<DeviceId, Vec<At>>,
+    pub devices_by_member: BTreeMap<MemberId, BTreeSet<DeviceId>>,
+    pub removals: Vec<At>,
+    pub proposals: Vec<At>,
+    /// Entries that begin epochs or hand out keys.
+    pub key_updates: Vec<At>,
+    pub policies: Vec<At>,
+    pub acceptances: Vec<At>,
+}
+
+impl History {
+    pub fn push(&mut self, node: Node) -> At {
+        let at = self.nodes.len();
+        self.at_by_hash.insert(node.hash, at);
+        if node.acts() {
+            if let Some((member, _)) = node.admits() {
+                self.admissions_by_member.entry(member).or_default().push(at);
+            }
+            match &node.operation {
+                Some(Operation::Policy(_)) => self.policies.push(at),
+                Some(Operation::Accept(_)) => self.acceptances.push(at),
+                Some(operation) if operation.keys().is_some_and(|keys| !keys.is_empty()) => {
+                    self.key_updates.push(at);
+                }
+                Some(_) | None => {}
+            }
+            for entered in &node.enters {
+                let entries = self.entries_by_device.entry(entered.device).or_default();
+                if entries.last() != Some(&at) {
+                    entries.push(at);
+                }
+                self.devices_by_member.entry(entered.member).or_default().insert(entered.device);
+            }
+        }
+        if node.removes() {
+            self.removals.push(at);
+        }
+        if node.power == Power::Proposes {
+            self.proposals.push(at);
+        }
+        self.nodes.push(Arc::new(node));
+        at
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn at(&self, hash: EntryHash) -> Option<At> {
+        self.at_by_hash.get(&hash).copied()
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a number names an entry that was pushed before")]
+    pub fn node(&self, at: At) -> &Node {
+        &self.nodes[at]
+    }
+
+    /// Whether `after` was written in knowledge of `before`.
+    pub fn knows(&self, after: At, before: At) -> bool {
+        self.node(after).past.contains(before)
+    }
+
+    /// Whether neither was written in knowledge of the other.
+    pub fn are_concurrent(&self, one: At, other: At) -> bool {
+        one != other && !self.knows(one, other) && !self.knows(other, one)
+    }
+
+    /// These entries and all that they follow.
+    pub fn closure(&self, heads: &BTreeSet<At>) -> FixedBitSet {
+        let mut past = FixedBitSet::with_capacity(self.len());
+        for head in heads {
+            past.union_with(&self.node(*head).past);
+            past.insert(*head);
+        }
+        past
+    }
+
+    /// Everything.
+    pub fn all(&self) -> FixedBitSet {
+        let mut all = FixedBitSet::with_capacity(self.len());
+        all.insert_range(..);
+        all
+    }
+}

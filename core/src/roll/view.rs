@@ -1,0 +1,321 @@
+//! What a part of the history says: who belongs, as what, and which removals stand (PROTOCOL.md §4.4).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fixedbitset::FixedBitSet;
+
+use super::history::{Aim, At, Entered, History, Order, Power};
+use super::operation::Operation;
+use crate::base::{DeviceId, MemberId, RoleId, Template};
+
+/// What somebody knows who has heard of certain entries and all that they follow.
+pub(super) struct View<'a> {
+    history: &'a History,
+    template: &'a Template,
+    within: &'a FixedBitSet,
+    /// The removals that stand, in the order of their precedence.
+    standing: Arc<[At]>,
+}
+
+/// The removals of some part of the history, and those among them that stand. The second follows from the first, and most
+/// entries were written in knowledge of the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Weighed {
+    removals: Vec<At>,
+    standing: Arc<[At]>,
+}
+
+/// A member's standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    pub role: RoleId,
+    /// The admission that gives it.
+    pub by: At,
+}
+
+/// A device that belongs to somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Present {
+    pub entered: Entered,
+    /// What entered it.
+    pub by: At,
+}
+
+impl<'a> View<'a> {
+    /// Looks at what is `within`. `weighed` is from an earlier look, and is brought up to date.
+    pub fn new(
+        history: &'a History,
+        template: &'a Template,
+        within: &'a FixedBitSet,
+        weighed: &mut Weighed,
+    ) -> Self {
+        let mut view = Self { history, template, within, standing: Arc::clone(&weighed.standing) };
+        let removals: Vec<At> = view.among(&history.removals).collect();
+        if removals != weighed.removals {
+            let mut by_precedence = removals.clone();
+            by_precedence.sort_by_key(|at| precedence(history, *at));
+            let mut standing = Vec::new();
+            for removal in by_precedence {
+                if !is_void(history, &standing, removal) {
+                    standing.push(removal);
+                }
+            }
+            view.standing = standing.into();
+            *weighed = Weighed { removals, standing: Arc::clone(&view.standing) };
+        }
+        view
+    }
+
+    /// Those of `entries` that this view has heard of.
+    pub fn among(&self, entries: &'a [At]) -> impl DoubleEndedIterator<Item = At> + use<'a> {
+        let within = self.within;
+        entries.iter().copied().filter(|at| within.contains(*at))
+    }
+
+    /// Whether it has heard of an entry.
+    pub fn holds(&self, at: At) -> bool {
+        self.within.contains(at)
+    }
+
+    pub fn template(&self) -> &Template {
+        self.template
+    }
+
+    pub fn standing(&self) -> &[At] {
+        &self.standing
+    }
+
+    /// Whether an entry has lost its effect: a removal that stands took its author out without knowing of it, or it
+    /// rests on something that has lost its own.
+    pub fn is_void(&self, entry: At) -> bool {
+        is_void(self.history, &self.standing, entry)
+    }
+
+    /// The removals that stand and are about this device of this member.
+    pub fn removals_of(&self, device: DeviceId, of: Option<MemberId>) -> impl Iterator<Item = At> {
+        self.standing.iter().copied().filter(move |at| takes_out(self.history, *at, device, of))
+    }
+
+    /// The admissions of a member that have not lost their effect.
+    pub fn admissions(&self, member: MemberId) -> impl Iterator<Item = At> {
+        let admissions = self.history.admissions_by_member.get(&member);
+        self.among(admissions.map_or(&[], Vec::as_slice)).filter(|at| !self.is_void(*at))
+    }
+
+    /// The role of a member: that of the last admission in knowledge of every removal of the member that stands.
+    pub fn role(&self, member: MemberId) -> Option<Held> {
+        let removals: Vec<At> = self.standing_about(Aim::Member(member)).collect();
+        let knowing =
+            self.admissions(member).filter(|at| removals.iter().all(|r| self.history.knows(*at, *r)));
+        let by = knowing.max_by_key(|at| self.history.node(*at).order())?;
+        let (_, role) = self.history.node(by).admits()?;
+        Some(Held { role, by })
+    }
+
+    fn standing_about(&self, aim: Aim) -> impl Iterator<Item = At> {
+        self.standing.iter().copied().filter(move |at| self.history.node(*at).aim() == Some(aim))
+    }
+
+    /// What has entered a device and not lost its effect, with what it says of the device.
+    pub fn entries(&self, device: DeviceId) -> impl Iterator<Item = Present> {
+        let entries = self.history.entries_by_device.get(&device);
+        let live = self.among(entries.map_or(&[], Vec::as_slice)).filter(|at| !self.is_void(*at));
+        live.filter_map(move |by| {
+            let entered = self.history.node(by).enters.iter().find(|entered| entered.device == device)?;
+            Some(Present { entered: *entered, by })
+        })
+    }
+
+    /// Whether what entered a device was written in knowledge of a removal: then the removal is not about it.
+    pub fn outlives(&self, present: Present, removal: At) -> bool {
+        present.by == removal || self.history.knows(present.by, removal)
+    }
+
+    /// A device that nobody has taken out since it was entered. What entered it first says whose it is.
+    pub fn device(&self, device: DeviceId) -> Option<Present> {
+        let stays = |present: &Present| {
+            let mut removals = self.removals_of(device, Some(present.entered.member));
+            removals.all(|removal| self.outlives(*present, removal))
+        };
+        self.entries(device).filter(stays).min_by_key(|present| self.history.node(present.by).order())
+    }
+
+    /// A device that belongs: it is entered, and its member has a role.
+    pub fn belongs(&self, device: DeviceId) -> Option<(Present, Held)> {
+        let present = self.device(device)?;
+        Some((present, self.role(present.entered.member)?))
+    }
+
+    /// Whose a certificate's device is: the member whose key signed it. None for a key that a recovery replaced.
+    pub fn owner(&self, key: MemberId) -> Option<MemberId> {
+        let recoveries = self.standing.iter().filter_map(|at| match self.history.node(*at).aim() {
+            Some(Aim::Recovery(member, key)) => Some((self.history.node(*at).order(), member, key)),
+            Some(Aim::Member(_) | Aim::Device(_)) | None => None,
+        });
+        let mut newest: BTreeMap<MemberId, (Order, MemberId)> = BTreeMap::new();
+        let mut replaced = false;
+        for (order, member, new_key) in recoveries {
+            replaced |= member == key || new_key == key;
+            let held = newest.entry(member).or_insert((order, new_key));
+            if held.0 < order {
+                *held = (order, new_key);
+            }
+        }
+        let owner = newest.into_iter().find(|(_, (_, newest))| *newest == key).map(|(member, _)| member);
+        owner.or(Some(key).filter(|_| !replaced))
+    }
+
+    /// How many devices of a member are present.
+    pub fn device_count(&self, member: MemberId) -> usize {
+        let devices = self.history.devices_by_member.get(&member);
+        devices.into_iter().flatten().filter(|device| self.device(**device).is_some()).count()
+    }
+
+    /// Everybody with a role.
+    pub fn members(&self) -> impl Iterator<Item = (MemberId, Held)> {
+        self.history.admissions_by_member.keys().filter_map(|member| Some((*member, self.role(*member)?)))
+    }
+
+    /// Everybody who governs.
+    pub fn governing(&self) -> impl Iterator<Item = MemberId> {
+        self.members().filter(|(_, held)| self.template.governs(held.role)).map(|(member, _)| member)
+    }
+
+    /// The members who govern and asked for this, in removals or proposals that have not lost their effect.
+    pub fn supporters(&self, aim: Aim) -> Vec<MemberId> {
+        let asked = self.among(&self.history.removals).chain(self.among(&self.history.proposals));
+        let asked = asked.filter(|at| self.history.node(*at).aim() == Some(aim) && !self.is_void(*at));
+        let mut members: Vec<MemberId> = asked.filter_map(|at| self.history.node(at).member).collect();
+        members.retain(|member| self.role(*member).is_some_and(|held| self.template.governs(held.role)));
+        members.sort_unstable();
+        members.dedup();
+        members
+    }
+
+    /// Whether an author may do this, and by what right. `enters` are the devices of the operation's certificates.
+    pub fn power(
+        &self,
+        device: DeviceId,
+        operation: &Operation,
+        enters: &[Entered],
+        aim: Option<Aim>,
+    ) -> (Power, Vec<At>) {
+        let nothing = (Power::Nothing, Vec::new());
+        if let (Operation::Certify(certification), [new]) = (operation, enters) {
+            // Whoever holds a member's key may enter a device; another device of that member may besides.
+            let by_itself = new.device == device;
+            let author = self.device(device).filter(|author| author.entered.member == new.member);
+            let only_its_own = certification.keys.grants.iter().all(|grant| grant.device == new.device);
+            let Some(held) = self.role(new.member) else { return nothing };
+            if !only_its_own || (author.is_none() && !by_itself) {
+                return nothing;
+            }
+            return (Power::Acts, author.map(|author| author.by).into_iter().chain([held.by]).collect());
+        }
+        let Some((present, held)) = self.belongs(device) else { return nothing };
+        let warrants = vec![held.by, present.by];
+        let governs = self.template.governs(held.role);
+        let power = match operation {
+            Operation::Remove(_) | Operation::Recover(_) => match aim {
+                Some(aim) => self.power_to_remove(present.entered.member, held, governs, aim),
+                None => Power::Nothing,
+            },
+            // Who governs is taken out before they get another role: so rank cannot be got around.
+            Operation::Admit(admission) => {
+                let target = self.role(admission.member);
+                let free = target.is_none_or(|target| !self.template.governs(target.role));
+                let known = self.template.role(admission.role).is_some();
+                if governs && free && known { Power::Acts } else { Power::Nothing }
+            }
+            // One that is not understood has no effect, and may be cited.
+            Operation::KeyUpdate(_)
+            | Operation::Policy(_)
+            | Operation::Accept(_)
+            | Operation::Unknown { .. }
+                if governs =>
+            {
+                Power::Acts
+            }
+            Operation::Found(_)
+            | Operation::KeyUpdate(_)
+            | Operation::Policy(_)
+            | Operation::Accept(_)
+            | Operation::Certify(_)
+            | Operation::Unknown { .. } => Power::Nothing,
+        };
+        if power == Power::Nothing { nothing } else { (power, warrants) }
+    }
+
+    fn power_to_remove(&self, author: MemberId, held: Held, governs: bool, aim: Aim) -> Power {
+        let target = match aim {
+            Aim::Member(member) | Aim::Recovery(member, _) => Some(member),
+            Aim::Device(device) => self.device(device).map(|present| present.entered.member),
+        };
+        let Some(target) = target else { return Power::Nothing };
+        let rank = governs.then(|| self.history.node(held.by).order());
+        let alone = Power::Removes { by_majority: false, rank };
+        if target == author && !matches!(aim, Aim::Recovery(..)) {
+            return alone;
+        }
+        if !governs {
+            return Power::Nothing;
+        }
+        let Some(theirs) = self.role(target) else {
+            // Who was never here, or is out already.
+            return Power::Nothing;
+        };
+        let outranked = self.history.node(held.by).order() < self.history.node(theirs.by).order();
+        if !self.template.governs(theirs.role) || (outranked && target != author) {
+            return alone;
+        }
+        let mut supporters = self.supporters(aim);
+        supporters.push(author);
+        supporters.retain(|member| *member != target);
+        supporters.sort_unstable();
+        supporters.dedup();
+        if supporters.len() * 2 > self.governing().count() {
+            return Power::Removes { by_majority: true, rank };
+        }
+        if target == author { Power::Nothing } else { Power::Proposes }
+    }
+}
+
+fn is_void(history: &History, standing: &[At], entry: At) -> bool {
+    if standing.is_empty() {
+        return false;
+    }
+    let mut open = vec![entry];
+    let mut seen = FixedBitSet::with_capacity(history.len());
+    while let Some(at) = open.pop() {
+        if seen.put(at) {
+            continue;
+        }
+        let node = history.node(at);
+        let hit = |removal: &At| {
+            takes_out(history, *removal, node.author, node.member) && history.are_concurrent(*removal, at)
+        };
+        if standing.iter().any(hit) {
+            return true;
+        }
+        open.extend(&node.warrants);
+    }
+    false
+}
+
+fn takes_out(history: &History, removal: At, device: DeviceId, of: Option<MemberId>) -> bool {
+    match history.node(removal).aim() {
+        Some(Aim::Device(gone)) => gone == device,
+        Some(Aim::Member(gone) | Aim::Recovery(gone, _)) => Some(gone) == of,
+        None => false,
+    }
+}
+
+/// What is weighed first when removals contradict each other: a majority's, then by the rank of the author, then in order.
+fn precedence(history: &History, removal: At) -> (bool, bool, Option<Order>, Order) {
+    let node = history.node(removal);
+    match node.power {
+        Power::Removes { by_majority, rank } => (!by_majority, rank.is_none(), rank, node.order()),
+        Power::Nothing | Power::Acts | Power::Proposes => (true, true, None, node.order()),
+    }
+}
