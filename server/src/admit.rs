@@ -214,7 +214,7 @@ fn weigh(pushing: &Pushing, before: &Roll, after: &Roll, verdicts: Vec<(usize, V
                 // What follows a refused entry shares its refusal: that one is not coming.
                 let verdict = match broken.get(&log) {
                     Some(why) => Err(why.clone()),
-                    None => check_standing(pushing, before.state(), after.state(), &entry),
+                    None => check_standing(pushing, before, after, &entry),
                 };
                 let Err(why) = verdict else {
                     round.kept.push(entry);
@@ -253,33 +253,44 @@ fn weigh(pushing: &Pushing, before: &Roll, after: &Roll, verdicts: Vec<(usize, V
 ///
 /// The author's newest role binds the author. What another member carries was judged by the author's causal past:
 /// otherwise phones could not bring back, after a loss, what somebody wrote in a role they no longer have.
-fn check_standing(pushing: &Pushing, before: &State, after: &State, entry: &Received) -> Result<(), Refused> {
+fn check_standing(pushing: &Pushing, before: &Roll, after: &Roll, entry: &Received) -> Result<(), Refused> {
     let (author, compartment) = (entry.header().device, entry.header().compartment);
-    let is_member = after.device(pushing.device).is_some();
+    let (was, is) = (before.state(), after.state());
+    let is_member = is.device(pushing.device).is_some();
     if compartment == CompartmentId::ROLL {
-        let is_certificate = entry.header().kind == Kind::CERTIFICATE;
-        if is_certificate && !is_member && after.device(author).is_none() {
-            let reason = "nobody has admitted the member whose device this is";
-            return Err(Refused::new(Refusal::UNKNOWN_DEVICE, reason));
+        if entry.header().kind == Kind::CERTIFICATE {
+            let belongs = is_member || is.device(author).is_some();
+            return if belongs { Ok(()) } else { Err(outsider(is, author)) };
         }
-        if !is_certificate
-            && author == pushing.device
-            && before.device(author).is_some()
-            && !before.governs(author)
-        {
+        if author != pushing.device {
+            return Ok(());
+        }
+        // An operation may take its author back in, as that of the last of a majority does.
+        if was.device(author).is_none() && is.device(author).is_none() {
+            return Err(outsider(is, author));
+        }
+        if after.author_governed(entry.hash()) && was.device(author).is_some() && !was.governs(author) {
             return Err(Refused::new(Refusal::ROLE, "its author does not govern any more"));
         }
         return Ok(());
     }
     if !is_member {
-        let reason =
-            "this device does not belong to the group yet: only entries of the roll are taken from it";
-        return Err(Refused::new(Refusal::UNKNOWN_DEVICE, reason));
+        return Err(outsider(is, pushing.device));
     }
-    if author == pushing.device && !after.may_write(author, compartment) {
+    if author == pushing.device && !is.may_write(author, compartment) {
         return Err(Refused::new(Refusal::ROLE, "the newest role of its author may not write there"));
     }
     Ok(())
+}
+
+/// Why nothing is taken from, or given to, a device that does not belong.
+pub fn outsider(state: &State, device: DeviceId) -> Refused {
+    if state.was_removed(device) {
+        let reason = "this device was taken out of the group: ask a coordinator to admit it again";
+        return Refused::new(Refusal::REMOVED, reason);
+    }
+    let reason = "the relay has not heard that this device belongs to the group: only the roll that says so is taken";
+    Refused::new(Refusal::UNKNOWN_DEVICE, reason)
 }
 
 fn malformed(why: &Malformed) -> Refused {

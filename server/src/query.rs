@@ -8,6 +8,7 @@ use lamppost_core::sync::frame::{
     Consistency, Entries, Heads, LogHeight, OwnHead, Refusal, Refused, Standing, Welcome,
 };
 
+use crate::admit::outsider;
 use crate::group::Group;
 use crate::relay::Relay;
 use crate::store::StoreFault;
@@ -171,10 +172,10 @@ fn next_range(
     device: DeviceId,
     cursors: &BTreeMap<CompartmentId, u64>,
 ) -> Result<Option<Range>, Refused> {
-    if !belongs(group, device) {
-        return Err(unknown_device());
-    }
     let state = group.roll.state();
+    if !belongs(group, device) {
+        return Err(outsider(state, device));
+    }
     // Not refused: the phone may not have heard of its new role, and the roll that tells it comes first.
     let readable = cursors.iter().filter(|(compartment, _)| state.may_read(device, **compartment));
     let ranges = readable.map(|(compartment, after)| Range {

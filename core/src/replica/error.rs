@@ -3,6 +3,7 @@
 use super::transport::TransportError;
 use crate::base::DocumentId;
 use crate::storage::StoreError;
+use crate::sync::frame::Refusal;
 use crate::sync::session::{End, Misbehaviour};
 use crate::watch::check::Invalid;
 
@@ -145,6 +146,7 @@ impl Error {
         match end {
             End::Done | End::Budget | End::Stopped => None,
             End::Silence => Some(Self::Network("it says nothing any more".to_owned())),
+            End::Relay(why) if why.refusal == Refusal::REMOVED => Some(Self::Removed),
             End::Relay(why) => Some(Self::RelayRefused(why.reason)),
             End::Misbehaved(what) => Some(Self::RelayMisbehaved(what)),
         }

@@ -286,6 +286,8 @@ impl Refusal {
     pub const TOO_SLOW: Self = Self(15);
     /// Another session version.
     pub const VERSION: Self = Self(16);
+    /// The device was taken out of the group.
+    pub const REMOVED: Self = Self(17);
 
     /// Whether the same entry may be kept later, so that it stays in the outbox.
     ///
@@ -306,6 +308,7 @@ impl Refusal {
             Self::SHUTDOWN,
             Self::TOO_SLOW,
             Self::VERSION,
+            Self::REMOVED,
         ]
         .contains(&self)
     }
