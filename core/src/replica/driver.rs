@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::app::Replica;
 use super::effects::SyncReport;
+use super::engine::Engine;
 use super::error::Error;
 use super::transport::Connection;
 use crate::sync::session::{Budget, Effect, End, Input, Session};
@@ -42,7 +43,7 @@ const RECONNECT_MS: (u64, u64) = (500, 60_000);
 pub(super) async fn sync_once(replica: &Replica, url: &str, budget: Budget) -> Result<SyncReport, Error> {
     let _one_at_a_time = replica.inner().link.lock().await;
     let mut report = SyncReport::default();
-    let end = run(replica, url, false, budget, &mut report, &mut |_| {}).await?;
+    let end = run_renewing(replica, url, false, budget, &mut report, &mut |_| {}).await?;
     match Error::of_end(end) {
         None => Ok(report),
         Some(why) => Err(why),
@@ -60,7 +61,7 @@ pub(super) async fn stay_live(replica: Replica, url: String, state: watch::Sende
             caught_up |= now == LinkState::UpToDate;
             state.send_replace(now);
         };
-        let ended = run(&replica, &url, true, Budget::UNLIMITED, &mut report, &mut watch).await;
+        let ended = run_renewing(&replica, &url, true, Budget::UNLIMITED, &mut report, &mut watch).await;
         drop(link);
         let why = match ended.map(Error::of_end) {
             Ok(None) => "the connection was closed".to_owned(),
@@ -81,6 +82,25 @@ pub(super) async fn stay_live(replica: Replica, url: String, state: watch::Sende
 
 fn may_try_again(why: &Error) -> bool {
     matches!(why, Error::Network(_) | Error::RelayRefused(_))
+}
+
+/// Runs a session. If the store turns out to be older than its own words, it goes on as another device, in another
+/// session.
+async fn run_renewing(
+    replica: &Replica,
+    url: &str,
+    live: bool,
+    budget: Budget,
+    report: &mut SyncReport,
+    state: &mut (dyn FnMut(LinkState) + Send),
+) -> Result<End, Error> {
+    match run(replica, url, live, budget, report, state).await {
+        Err(Error::RolledBack) => {
+            report.renewed = Some(replica.run(Engine::renew).await?);
+            run(replica, url, live, budget, report, state).await
+        }
+        ended => ended,
+    }
 }
 
 async fn run(

@@ -3,6 +3,8 @@
 use super::engine::Engine;
 use super::error::Error;
 use super::receive::Received;
+use crate::base::DeviceId;
+use crate::sync::frame::Refusal;
 use crate::sync::session::{Effect, Input, Misbehaviour};
 
 /// What one session did.
@@ -20,6 +22,8 @@ pub struct SyncReport {
     pub refused: Vec<String>,
     /// Bytes carried, both ways.
     pub bytes: u64,
+    /// The store was older than its own words, as after a restored backup: this installation goes on as this device.
+    pub renewed: Option<DeviceId>,
 }
 
 impl Engine {
@@ -52,6 +56,10 @@ impl Engine {
             Effect::Kept { keys, receipt } => {
                 self.mark_kept(&keys, &receipt)?;
                 report.sent += keys.len();
+            }
+            // Another copy of this store wrote something else at that place.
+            Effect::Refused { key, why } if why.refusal == Refusal::FORK && self.is_own(key)? => {
+                return Err(Error::RolledBack);
             }
             Effect::Refused { key, why } => {
                 self.mark_refused(key, &why)?;

@@ -119,7 +119,7 @@ pub(super) struct Group {
     pub roll: Arc<Roll>,
     pub own: BTreeMap<CompartmentId, LogHead>,
     pub epoch_keys: BTreeMap<(CompartmentId, EpochId), Agreement>,
-    pub own_senders: BTreeMap<(CompartmentId, EpochId), Secret>,
+    /// Sender keys: those of this installation's own logs, and those that were opened.
     pub senders: HashMap<(LogId, EpochId), Secret>,
     pub relay: RelayMemory,
     /// Entries in the outbox by document.
@@ -206,8 +206,8 @@ impl Engine {
         let mut group = self.new_group(Arc::new(roll))?;
         for (key, sealed) in self.store.scan(META, SENDER_PREFIX, None, usize::MAX)? {
             let plain = self.cipher.open(META, &key, &sealed).ok_or(Error::WrongVault)?;
-            let (compartment, epoch, secret): (CompartmentId, EpochId, Secret) = disk::decode(&plain)?;
-            group.own_senders.insert((compartment, epoch), secret);
+            let (log, epoch, secret): (LogId, EpochId, Secret) = disk::decode(&plain)?;
+            group.senders.insert((log, epoch), secret);
         }
         for row in &group.roll.state().template().compartments {
             let log = LogId { compartment: row.id, device: self.device_id() };
@@ -237,7 +237,6 @@ impl Engine {
             roll,
             own: BTreeMap::new(),
             epoch_keys: BTreeMap::new(),
-            own_senders: BTreeMap::new(),
             senders: HashMap::new(),
             relay: RelayMemory::default(),
             unsent: HashMap::new(),
@@ -374,7 +373,7 @@ impl Engine {
     }
 
     /// Every log begins with the device's certificate.
-    fn begin_log(&mut self, batch: &mut Batch, compartment: CompartmentId) -> Result<(), Error> {
+    pub(super) fn begin_log(&mut self, batch: &mut Batch, compartment: CompartmentId) -> Result<(), Error> {
         if self.group()?.own.contains_key(&compartment) {
             return Ok(());
         }
@@ -397,7 +396,8 @@ impl Engine {
         if state.readers(compartment).is_empty() {
             return Err(nobody());
         }
-        if let Some(secret) = self.group()?.own_senders.get(&(compartment, epoch)) {
+        let log = LogId { compartment, device: self.device_id() };
+        if let Some(secret) = self.group()?.senders.get(&(log, epoch)) {
             return Ok((epoch, secret.clone()));
         }
         let secret = Secret::draw(&mut self.rng);
@@ -410,11 +410,11 @@ impl Engine {
         let entry =
             write_clear(&self.identity.device, &slot, Kind::SENDER_KEY, Some(epoch), cbor::encode(&sealed));
         self.keep_own(batch, &entry.map_err(too_large)?, None)?;
-        let key = [SENDER_PREFIX, &[compartment.0], &epoch.to_bytes()].concat();
-        let plain = zeroize::Zeroizing::new(cbor::encode(&(compartment, epoch, secret.clone())));
+        let key = [SENDER_PREFIX, &sender_row(log, epoch)].concat();
+        let plain = zeroize::Zeroizing::new(cbor::encode(&(log, epoch, secret.clone())));
         let stored = self.cipher.seal(&mut self.rng, META, &key, &plain);
         batch.put(META, key, stored);
-        self.fresh()?.own_senders.insert((compartment, epoch), secret.clone());
+        self.fresh()?.senders.insert((log, epoch), secret.clone());
         Ok((epoch, secret))
     }
 
@@ -498,11 +498,7 @@ impl Engine {
 
     /// The sender key under which `log` wrote in `epoch`; none if this device was not given the means to open it.
     pub(super) fn sender_of(&mut self, log: LogId, epoch: EpochId) -> Result<Option<Secret>, Error> {
-        let own = log.device == self.device_id();
         let group = self.group()?;
-        if own {
-            return Ok(group.own_senders.get(&(log.compartment, epoch)).cloned());
-        }
         if let Some(secret) = group.senders.get(&(log, epoch)) {
             return Ok(Some(secret.clone()));
         }

@@ -178,6 +178,12 @@ impl Engine {
         })
     }
 
+    /// Whether a place in the outbox holds an entry of this device's own.
+    pub(super) fn is_own(&self, key: u64) -> Result<bool, Error> {
+        let Some(row) = self.store.get(OUTBOX, &disk::number_key(key))? else { return Ok(false) };
+        Ok(disk::decode::<OutboxRow>(&row)?.log.device == self.device_id())
+    }
+
     fn leave_outbox(&mut self, batch: &mut Batch, key: u64) -> Result<Option<OutboxRow>, Error> {
         let Some(bytes) = self.store.get(OUTBOX, &disk::number_key(key))? else { return Ok(None) };
         let row: OutboxRow = disk::decode(&bytes)?;

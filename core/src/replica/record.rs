@@ -165,8 +165,23 @@ impl Engine {
     where
         T: autosurgeon::Reconcile,
     {
+        let document = self.load(id)?;
+        self.write_on(batch, kind, id, document, value)
+    }
+
+    /// As [`Engine::write`], on what the document is without this.
+    pub(super) fn write_on<T>(
+        &mut self,
+        batch: &mut Batch,
+        kind: Kind,
+        id: DocumentId,
+        mut document: Document,
+        value: &T,
+    ) -> Result<(), Error>
+    where
+        T: autosurgeon::Reconcile,
+    {
         let rule = self.may_write(kind)?;
-        let mut document = self.load(id)?;
         let change = document.write(value).map_err(|e| Error::Kind(e.to_string()))?;
         let Some(change) = change else { return Ok(()) };
         let content =

@@ -279,7 +279,8 @@ fn ids<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Vec<DocumentId> {
     texts.into_iter().filter_map(|text| DocumentId::parse(text.as_ref()).ok()).collect()
 }
 
-fn read(kind: Kind, document: &Document) -> Result<Option<Content>, BadDocument> {
+/// Reads a document as its kind; none for a kind this version does not know.
+pub(super) fn read(kind: Kind, document: &Document) -> Result<Option<Content>, BadDocument> {
     Ok(Some(match kind {
         Kind::OBSERVATION => Content::Observation(document.read()?, None),
         Kind::SEALED => Content::Sealed(document.read()?),

@@ -4,6 +4,7 @@ mod device;
 mod join;
 mod keys;
 mod removal;
+mod renew;
 
 use super::disk;
 use super::engine::{Engine, ROLL};

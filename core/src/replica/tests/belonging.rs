@@ -430,3 +430,66 @@ fn the_last_coordinator_does_not_leave_and_old_keys_are_renewed() {
     gossip(&mut [&mut carla, &mut vic]);
     assert_eq!(carla.state().unwrap().member(member), None);
 }
+
+/// Opens a copy of a device's store. Its randomness is another.
+fn restore(seed: u64, backup: MemoryStore) -> Engine {
+    let entropy = Box::new(ChaCha20Rng::seed_from_u64(seed + 100));
+    Engine::open(Environment { entropy, ..environment(seed, Arc::new(backup)) }).unwrap()
+}
+
+/// A backup is restored: the phone has seen less of its own words than others. It goes on as another device, and forks
+/// nothing.
+#[test]
+fn a_restored_backup_goes_on_as_another_device_and_carries_its_unsent_words_over() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let id = vic.record(draft("before the backup")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    vic.acknowledge_all();
+    let backup = copy_of(&vic);
+    vic.record(draft("after the backup")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+
+    let mut restored = restore(2, backup);
+    restored.amend(id, draft("amended after the restore")).unwrap();
+    restored.record(draft("recorded after the restore")).unwrap();
+    let own: Vec<Wire> = entries(&carla, &vera);
+    assert!(matches!(restored.receive(own.clone(), None), Err(Error::RolledBack)));
+    let old = restored.device_id();
+    let new = restored.renew().unwrap();
+    assert!(new != old && restored.device_id() == new && restored.member_id() == vic.member_id());
+    gossip(&mut [&mut carla, &mut restored, &mut vera]);
+    let all = ["after the backup", "amended after the restore", "recorded after the restore"];
+    for phone in [&carla, &vera, &restored] {
+        assert_eq!(observations(phone), all);
+        let forks = phone.store.scan(disk::FORKS, &[], None, 1).unwrap();
+        assert_eq!(forks, vec![]);
+    }
+    assert!(restored.get(id).is_ok());
+    // And after a restart, and without the old device.
+    restored.remove(Target::Device(old)).unwrap();
+    let mut restored = Engine::open(environment(2, Arc::clone(&restored.store))).unwrap();
+    gossip(&mut [&mut carla, &mut restored, &mut vera]);
+    carla.mend_keys().unwrap();
+    gossip(&mut [&mut carla, &mut restored, &mut vera]);
+    vera.record(draft("later")).unwrap();
+    gossip(&mut [&mut carla, &mut restored, &mut vera]);
+    assert_eq!(observations(&restored).len(), 4);
+    assert_eq!(observations(&carla), observations(&restored));
+}
+
+/// A coordinator's unsent admissions are signed anew too.
+#[test]
+fn what_a_restored_coordinator_decided_and_did_not_send_is_decided_anew() {
+    let Town { mut carla, mut vic, .. } = town();
+    carla.acknowledge_all();
+    let backup = copy_of(&carla);
+    carla.record(draft("the last words before the loss")).unwrap();
+    gossip(&mut [&mut carla, &mut vic]);
+    let mut restored = restore(1, backup);
+    let newcomer = engine(9);
+    restored.admit(&newcomer.request().unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
+    restored.renew().unwrap();
+    gossip(&mut [&mut restored, &mut vic]);
+    assert!(vic.state().unwrap().member(newcomer.member_id()).is_some());
+    assert_eq!(observations(&restored), ["the last words before the loss"]);
+}

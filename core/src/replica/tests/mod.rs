@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use super::disk::ENTRIES;
+use super::disk::{self, ENTRIES};
 use super::testing::draft;
 use super::*;
 use crate::base::{DocumentId, RoleId, cbor};
@@ -62,6 +62,18 @@ fn town() -> Town {
         newcomer.join(&admission).unwrap();
     }
     Town { carla, vic, vera, liaison }
+}
+
+impl Engine {
+    /// As if a relay had acknowledged everything.
+    fn acknowledge_all(&mut self) {
+        let mut batch = crate::storage::Batch::default();
+        for (key, _) in self.store.scan(disk::OUTBOX, &[], None, usize::MAX).unwrap() {
+            batch.delete(disk::OUTBOX, key);
+        }
+        self.store.apply(batch).unwrap();
+        self.distrust_memory();
+    }
 }
 
 /// Every entry a device holds that `reader` may fetch. The roll is passed on to anybody.

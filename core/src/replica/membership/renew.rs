@@ -1,0 +1,168 @@
+//! A store that is older than its own words goes on as another device of the same member.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use minicbor::bytes::ByteVec;
+
+use super::keys::KeyPlan;
+use crate::base::{CompartmentId, DeviceId, DocumentId};
+use crate::document::Document;
+use crate::entry::{Kind as EntryKind, LogId};
+use crate::replica::disk::{self, DOCUMENTS, ENTRIES, OUTBOX, OutboxRow, RECEIVED};
+use crate::replica::engine::{Engine, Identity, ROLL};
+use crate::replica::error::Error;
+use crate::replica::view::{Content, read};
+use crate::roll::operation::Certification;
+use crate::roll::{Operation, Roll};
+use crate::storage::Batch;
+use crate::watch::Kind;
+
+/// What was not sent under the old device, to be signed by the new one.
+struct Carried {
+    /// Entries that are given up.
+    places: BTreeSet<(LogId, u64)>,
+    operations: Vec<Operation>,
+    documents: Vec<(DocumentId, Kind, Document, Content)>,
+}
+
+impl Engine {
+    /// Makes this installation another device of its member, with everything that it has. To go on as the old device
+    /// would fork its log: the store was restored from a backup, or copied, and others have seen more of it.
+    ///
+    /// What was acknowledged stays the old device's. What was not is signed anew by the new one. The old device is not
+    /// taken out: it may be in use elsewhere. Whoever knows that it is gone removes it.
+    ///
+    /// # Errors
+    /// [`Error::NotCertified`] if the member's key is on another device: ask that one to confirm a new installation;
+    /// [`Error::Removed`] if the member does not belong any more; errors of the store.
+    pub fn renew(&mut self) -> Result<DeviceId, Error> {
+        self.fresh()?;
+        let member = self.identity.member.clone().ok_or(Error::NotCertified)?;
+        self.must_belong()?;
+        let identity = Identity::draw(&mut self.rng, Some(member));
+        let new = DeviceId(identity.device.verifying_key().to_bytes());
+        let carried = self.carried(new)?;
+        self.transact(|engine, batch| {
+            engine.give_up(batch, &carried.places)?;
+            engine.become_device(batch, identity);
+            let certificate = engine.certificate()?.clone();
+            let reader = (new, *engine.identity.agreement.public());
+            engine.begin_log(batch, CompartmentId::ROLL)?;
+            let state = Arc::clone(engine.state()?);
+            let mut plan = KeyPlan::default();
+            engine.share_keys(&mut plan, &state, reader)?;
+            engine.append_with_keys(batch, plan, |keys| {
+                let certificate = ByteVec::from(certificate.as_bytes().to_vec());
+                Operation::Certify(Certification { certificate, keys })
+            })?;
+            for operation in &carried.operations {
+                engine.append_operation(batch, operation)?;
+            }
+            for (id, kind, document, content) in carried.documents {
+                engine.write_content(batch, kind, id, document, &content)?;
+            }
+            // The relay leaves out a device's own entries: of the old one's, it has more than are here.
+            engine.forget_cursors(batch)
+        })?;
+        self.absorb_keys();
+        Ok(new)
+    }
+
+    fn carried(&mut self, new: DeviceId) -> Result<Carried, Error> {
+        let old = self.device_id();
+        let (mut places, mut documents, mut operations) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        for (_, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
+            let row: OutboxRow = disk::decode(&row)?;
+            if row.log.device == old {
+                places.insert((row.log, row.seq));
+                documents.extend(row.document);
+            }
+        }
+        for (log, seq) in places.iter().filter(|(log, _)| log.compartment == CompartmentId::ROLL) {
+            let Some(entry) = disk::read_entry(&*self.store, *log, *seq)? else { continue };
+            if entry.header().kind == EntryKind::OPERATION && !entry.is_founding() {
+                operations.push(disk::decode(entry.body().unwrap_or_default())?);
+            }
+        }
+        // A group that was founded and never sent has nothing that could fork.
+        let founder = LogId { compartment: CompartmentId::ROLL, device: old };
+        if self.roll_entries()?.first().is_some_and(|entry| places.contains(&(LogId::of(entry), 0))) {
+            places.remove(&(founder, 0));
+        }
+        let mut carried = Vec::new();
+        for id in documents {
+            let Some(row) = self.row(id)? else { continue };
+            let kind = Kind(row.kind);
+            let content = read(kind, &self.load(id)?).map_err(|e| Error::Kind(e.to_string()))?;
+            let mut changes = Vec::new();
+            for (log, seq) in self.parts(id)?.into_iter().filter(|place| !places.contains(place)) {
+                if let Some(entry) = disk::read_entry(&*self.store, log, seq)? {
+                    changes.extend(self.change_of(&entry)?);
+                }
+            }
+            let rest = Document::load(new, changes).map_err(|e| Error::Kind(e.to_string()))?;
+            carried.extend(content.map(|content| (id, kind, rest, content)));
+        }
+        Ok(Carried { places, operations, documents: carried })
+    }
+
+    /// Takes this device's unsent entries out of the store, and out of the roll.
+    fn give_up(&mut self, batch: &mut Batch, places: &BTreeSet<(LogId, u64)>) -> Result<(), Error> {
+        for (key, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
+            let row: OutboxRow = disk::decode(&row)?;
+            if places.contains(&(row.log, row.seq)) {
+                batch.delete(OUTBOX, key);
+            }
+        }
+        for (log, seq) in places {
+            batch.delete(ENTRIES, disk::entry_key(*log, *seq));
+            batch.delete(RECEIVED, disk::entry_key(*log, *seq));
+        }
+        for (key, _) in self.store.scan(DOCUMENTS, &[], None, usize::MAX)? {
+            if disk::parse_part_key(&key).is_some_and(|(_, place)| places.contains(&place)) {
+                batch.delete(DOCUMENTS, key);
+            }
+        }
+        let mut roll: Option<Roll> = None;
+        for (number, key) in self.store.scan(ROLL, &[], None, usize::MAX)? {
+            let place = disk::parse_entry_key(&key).filter(|place| !places.contains(place));
+            let entry = place.map(|(log, seq)| disk::read_entry(&*self.store, log, seq)).transpose()?.flatten();
+            let Some(entry) = entry else {
+                batch.delete(ROLL, number);
+                continue;
+            };
+            match &mut roll {
+                None => roll = Some(Roll::found(&entry).map_err(|e| Error::store_damaged(&e))?),
+                Some(roll) => drop(roll.insert(&entry)),
+            }
+        }
+        let roll = roll.ok_or_else(|| Error::store_damaged(&"the roll is gone"))?;
+        let group = self.fresh()?;
+        group.roll = Arc::new(roll);
+        group.own = BTreeMap::new();
+        group.unsent.clear();
+        Ok(())
+    }
+
+    fn write_content(
+        &mut self,
+        batch: &mut Batch,
+        kind: Kind,
+        id: DocumentId,
+        document: Document,
+        content: &Content,
+    ) -> Result<(), Error> {
+        match content {
+            Content::Observation(value, _) => self.write_on(batch, kind, id, document, value),
+            Content::Sealed(value) => self.write_on(batch, kind, id, document, value),
+            Content::Annotation(value) => self.write_on(batch, kind, id, document, value),
+            Content::Case(value) => self.write_on(batch, kind, id, document, value),
+            Content::Release(value) => self.write_on(batch, kind, id, document, value),
+            Content::Response(value) => self.write_on(batch, kind, id, document, value),
+            Content::Outcome(value) => self.write_on(batch, kind, id, document, value),
+            Content::Disclosure(value) => self.write_on(batch, kind, id, document, value),
+            Content::Provenance(value) => self.write_on(batch, kind, id, document, value),
+        }
+    }
+}
