@@ -253,7 +253,7 @@ impl Replica {
             let mut rows = Vec::new();
             for id in ids {
                 if let Some(row) = engine.row(id)? {
-                    let delivery = engine.group()?.delivery(id);
+                    let delivery = engine.delivery(id);
                     rows.push((row, delivery));
                 }
             }
@@ -307,12 +307,12 @@ impl Replica {
             });
             let before = engine.outbox_mark();
             let outcome = work(&mut engine);
-            let changed = engine.take_changed();
+            let (changed, gone) = engine.take_changed();
             if engine.outbox_mark() != before {
                 inner.outbox_grew.notify_one();
             }
             drop(engine);
-            inner.feeds.publish(&changed);
+            inner.feeds.publish(&changed, &gone);
             outcome
         });
         done.await.map_err(|_| Error::Closed)?

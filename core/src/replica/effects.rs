@@ -70,6 +70,7 @@ impl Engine {
                 report.caught_up = true;
                 report.received.warnings.extend(self.retry_withheld()?);
                 self.mend_keys()?;
+                self.bring_along()?;
                 return Ok(Some(Input::Settled));
             }
         }

@@ -45,6 +45,10 @@ pub struct Engine {
     pub(super) group: Option<Group>,
     /// Documents that changed since the feed last asked.
     pub(super) changed: BTreeSet<DocumentId>,
+    /// Documents that were recorded before there was a group, and have not come along.
+    pub(super) alone: BTreeSet<DocumentId>,
+    /// Documents that are not shown any more, likewise.
+    pub(super) gone: BTreeSet<DocumentId>,
     /// A write failed: what is in memory may be ahead of the disk.
     stale: bool,
 }
@@ -173,6 +177,8 @@ impl Engine {
             identity,
             group: None,
             changed: BTreeSet::new(),
+            alone: BTreeSet::new(),
+            gone: BTreeSet::new(),
             stale: false,
         };
         engine.load_group()?;
@@ -180,6 +186,7 @@ impl Engine {
     }
 
     fn load_group(&mut self) -> Result<(), Error> {
+        self.alone = self.stored_alone()?;
         if self.store.get(META, GROUP)?.is_none() {
             self.group = None;
             return Ok(());
@@ -290,6 +297,14 @@ impl Engine {
     pub(super) fn become_device(&mut self, batch: &mut Batch, identity: Identity) {
         put_identity(batch, &self.cipher, &mut self.rng, &identity);
         self.identity = identity;
+    }
+
+    /// Makes sure that memory agrees with the disk, whether or not there is a group.
+    pub(super) fn refresh(&mut self) -> Result<(), Error> {
+        match self.fresh() {
+            Ok(_) | Err(Error::NoGroup) => Ok(()),
+            Err(why) => Err(why),
+        }
     }
 
     /// The group, after making sure that memory agrees with the disk.
@@ -537,9 +552,9 @@ impl Engine {
         self.group.as_ref().map_or(0, |group| group.next_outbox)
     }
 
-    /// Documents that changed since this was last called.
-    pub fn take_changed(&mut self) -> BTreeSet<DocumentId> {
-        std::mem::take(&mut self.changed)
+    /// Documents that changed, and documents that are not shown any more, since this was last called.
+    pub fn take_changed(&mut self) -> (BTreeSet<DocumentId>, BTreeSet<DocumentId>) {
+        (std::mem::take(&mut self.changed), std::mem::take(&mut self.gone))
     }
 }
 

@@ -46,6 +46,9 @@ pub enum Error {
         "this device was removed from the group: what it recorded stays here; ask a coordinator to admit it again"
     )]
     Removed,
+    /// The recovery code is not one.
+    #[error("the recovery code cannot be read: {0}; compare it with the paper")]
+    Code(String),
     /// The role does not allow it.
     #[error("the role of this device's member may not {0}: ask a coordinator")]
     Role(&'static str),
@@ -114,6 +117,7 @@ impl Error {
             | Self::HasGroup
             | Self::NotCertified
             | Self::Removed
+            | Self::Code(_)
             | Self::Role(_)
             | Self::NotHere(_)
             | Self::Kind(_)

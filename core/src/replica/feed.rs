@@ -20,6 +20,8 @@ pub enum FeedEvent {
     Reset(Vec<(Row, Delivery)>),
     /// Rows that are new or changed; each once, however often it changed.
     Changed(Vec<(Row, Delivery)>),
+    /// Documents that are not shown any more: a removal cut them off. They may come back.
+    Gone(Vec<DocumentId>),
 }
 
 /// A subscription to the list.
@@ -38,6 +40,7 @@ pub(super) struct FeedState {
 struct Pending {
     reset: bool,
     changed: BTreeSet<DocumentId>,
+    gone: BTreeSet<DocumentId>,
 }
 
 impl Feed {
@@ -56,6 +59,10 @@ impl Feed {
                 let rows = self.replica.list(Filter::default()).await?;
                 taken.pending = Pending::default();
                 return Ok(FeedEvent::Reset(rows));
+            }
+            if !taken.pending.gone.is_empty() {
+                let gone = std::mem::take(&mut taken.pending.gone);
+                return Ok(FeedEvent::Gone(gone.into_iter().collect()));
             }
             if !taken.pending.changed.is_empty() {
                 let rows = self.replica.rows(taken.pending.changed.iter().copied().collect()).await?;
@@ -81,6 +88,7 @@ impl Drop for Taken<'_> {
         let mut pending = self.state.lock();
         pending.reset |= self.pending.reset;
         pending.changed.append(&mut self.pending.changed);
+        pending.gone.append(&mut self.pending.gone);
     }
 }
 
@@ -102,8 +110,8 @@ impl Feeds {
         state
     }
 
-    pub(super) fn publish(&self, changed: &BTreeSet<DocumentId>) {
-        if changed.is_empty() {
+    pub(super) fn publish(&self, changed: &BTreeSet<DocumentId>, gone: &BTreeSet<DocumentId>) {
+        if changed.is_empty() && gone.is_empty() {
             return;
         }
         let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,8 +119,10 @@ impl Feeds {
         for feed in feeds.iter().filter_map(Weak::upgrade) {
             let mut pending = feed.lock();
             pending.changed.extend(changed);
-            if pending.changed.len() > CHANGED_MAX {
+            pending.gone.extend(gone);
+            if pending.changed.len() + pending.gone.len() > CHANGED_MAX {
                 pending.changed.clear();
+                pending.gone.clear();
                 pending.reset = true;
             }
             drop(pending);

@@ -4,6 +4,7 @@
 //! entry → sync → storage → document → view. Both run inside [`Engine`], which is synchronous and deterministic given
 //! its [`Environment`]; [`Replica`] wraps it for apps. May import every room below, and nothing may import it.
 
+mod alone;
 mod app;
 mod clock;
 mod disk;
@@ -35,7 +36,9 @@ pub use effects::SyncReport;
 pub use engine::{Engine, Environment};
 pub use error::{Error, Fault};
 pub use feed::{Feed, FeedEvent};
-pub use membership::{Admission, Decision, DeviceRequest, GroupInfo, JoinRequest, RosterRow, settings};
+pub use membership::{
+    Admission, CodeLanguage, Decision, DeviceRequest, GroupInfo, JoinRequest, RecoveryCode, RosterRow, settings,
+};
 pub use receive::{Received as ReceiveReport, Warning};
 pub use record::{CaseLink, ObservationDraft};
 pub use relay::RelayMemory;

@@ -35,7 +35,8 @@ pub struct CaseLink {
 }
 
 impl Engine {
-    /// Files an observation and, if there is one, its sealed part. On disk when this returns.
+    /// Files an observation and, if there is one, its sealed part. On disk when this returns. Without a group it stays
+    /// on this device and comes along when there is one.
     ///
     /// # Errors
     /// [`Error::Invalid`] names the field and what to do; [`Error::Role`]; errors of the store.
@@ -50,7 +51,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::record`]; [`Error::NotHere`] if there is none; [`Error::Role`] if it is somebody else's.
     pub fn amend(&mut self, id: DocumentId, draft: ObservationDraft) -> Result<(), Error> {
-        self.fresh()?;
+        self.refresh()?;
         let row = self.row(id)?.ok_or(Error::NotHere(id))?;
         if row.kind != Kind::OBSERVATION.0 {
             return Err(Error::Kind(format!("{id:?} is not an observation")));
@@ -62,6 +63,16 @@ impl Engine {
     }
 
     fn write_draft(&mut self, id: DocumentId, draft: ObservationDraft) -> Result<(), Error> {
+        self.transact(|engine, batch| engine.append_draft(batch, id, draft))
+    }
+
+    /// Writes an observation and its sealed part, within a transaction.
+    pub(super) fn append_draft(
+        &mut self,
+        batch: &mut Batch,
+        id: DocumentId,
+        draft: ObservationDraft,
+    ) -> Result<(), Error> {
         let ObservationDraft { mut observation, mut sealed } = draft;
         if let Some(position) = sealed.as_ref().and_then(|sealed| sealed.position.as_ref())
             && observation.cell.is_empty()
@@ -74,10 +85,8 @@ impl Engine {
             sealed.validate()?;
         }
         let sibling = self.sibling(id);
-        self.transact(|engine, batch| {
-            engine.write(batch, Kind::OBSERVATION, id, &observation)?;
-            sealed.map_or(Ok(()), |sealed| engine.write(batch, Kind::SEALED, sibling, &sealed))
-        })
+        self.write(batch, Kind::OBSERVATION, id, &observation)?;
+        sealed.map_or(Ok(()), |sealed| self.write(batch, Kind::SEALED, sibling, &sealed))
     }
 
     /// Remarks on a document.
@@ -165,6 +174,10 @@ impl Engine {
     where
         T: autosurgeon::Reconcile,
     {
+        self.refresh()?;
+        if self.group.is_none() {
+            return self.write_alone(batch, kind, id, value);
+        }
         let document = self.load(id)?;
         self.write_on(batch, kind, id, document, value)
     }
@@ -198,7 +211,7 @@ impl Engine {
         Ok(())
     }
 
-    fn may_write(&mut self, kind: Kind) -> Result<&'static Rule, Error> {
+    pub(super) fn may_write(&mut self, kind: Kind) -> Result<&'static Rule, Error> {
         self.fresh()?;
         let rule = rule(kind).ok_or_else(|| Error::Kind("this version cannot write that kind".to_owned()))?;
         let role = self.must_belong()?;
@@ -215,6 +228,9 @@ impl Engine {
         for (log, seq) in self.parts(id)? {
             let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
             changes.extend(self.change_of(&entry)?);
+        }
+        if self.alone.contains(&id) {
+            changes.extend(self.alone_changes(id)?);
         }
         Document::load(self.device_id(), changes).map_err(|e| Error::Kind(e.to_string()))
     }

@@ -140,7 +140,6 @@ impl Engine {
         for (log, seq) in without {
             batch.delete(DOCUMENTS, disk::part_key(id, *log, *seq));
         }
-        self.changed.insert(id);
         let Some(row) = self.row(id)? else { return Ok(()) };
         let (mut changes, mut parts) = (Vec::new(), Vec::new());
         let rest: Vec<_> = self.parts(id)?.into_iter().filter(|place| !without.contains(place)).collect();
@@ -161,6 +160,7 @@ impl Engine {
             Some(projection) => self.put_row(batch, id, kind, None, &parts, projection),
             None => {
                 batch.delete(ROWS, id.as_bytes());
+                self.gone.insert(id);
                 Ok(())
             }
         }

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRow, SetAsideRow};
-use super::engine::{Engine, Group};
+use super::engine::Engine;
 use super::error::Error;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId, cbor};
 use crate::document::{BadDocument, Document, is_created_by};
@@ -359,12 +359,20 @@ impl Engine {
         disk::decode(&zeroize::Zeroizing::new(plain))
     }
 
+    /// Whether a document has left the phone.
+    pub(super) fn delivery(&self, id: DocumentId) -> Delivery {
+        match &self.group {
+            Some(group) if group.refused.contains(&id) => Delivery::Refused,
+            Some(group) if !group.unsent.contains_key(&id) && !self.alone.contains(&id) => Delivery::AtRelay,
+            Some(_) | None => Delivery::OnPhone,
+        }
+    }
+
     /// Lists documents, latest change first. Loads no document.
     ///
     /// # Errors
     /// Errors of the store.
     pub fn list(&self, filter: &Filter) -> Result<Vec<(Row, Delivery)>, Error> {
-        let group = self.group()?;
         let mut rows = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -381,7 +389,7 @@ impl Engine {
         }
         rows.sort_by(|a, b| b.updated_ms.cmp(&a.updated_ms).then(a.id.cmp(&b.id)));
         rows.truncate(filter.rows_max.unwrap_or(usize::MAX));
-        let delivery = |row: &Row| group.delivery(row.id);
+        let delivery = |row: &Row| self.delivery(row.id);
         Ok(rows
             .into_iter()
             .map(|row| {
@@ -396,7 +404,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotHere`]; errors of the store.
     pub fn get(&mut self, id: DocumentId) -> Result<Detail, Error> {
-        self.fresh()?;
+        self.refresh()?;
         let row = self.row(id)?.ok_or(Error::NotHere(id))?;
         let document = self.load(id)?;
         let content = read(Kind(row.kind), &document).map_err(|e| Error::Kind(e.to_string()))?;
@@ -412,11 +420,11 @@ impl Engine {
         }
         let history = self.history(id)?;
         let steps = self.steps(&row, &history, &about)?;
-        let delivery = self.group()?.delivery(id);
+        let delivery = self.delivery(id);
         Ok(Detail { row, delivery, content, history, about, steps })
     }
 
-    fn rows_about(&self, id: DocumentId) -> Result<Vec<Row>, Error> {
+    pub(super) fn rows_about(&self, id: DocumentId) -> Result<Vec<Row>, Error> {
         let keys = self.store.scan(ABOUT, id.as_bytes(), None, usize::MAX)?;
         let mut rows = Vec::new();
         for (key, _) in keys {
@@ -458,11 +466,11 @@ impl Engine {
 
     fn steps(&mut self, row: &Row, history: &[HistoryRow], about: &[Row]) -> Result<Vec<Step>, Error> {
         let mut steps = vec![Step::Recorded { at_ms: row.created_ms }];
-        if !self.group()?.unsent.contains_key(&row.id) {
+        if self.delivery(row.id) != Delivery::OnPhone {
             let received = history.iter().filter_map(|entry| entry.received_ms).max();
             steps.extend(received.map(|at_ms| Step::AtRelay { at_ms }));
         }
-        let state = std::sync::Arc::clone(self.state()?);
+        let Ok(state) = self.state().map(std::sync::Arc::clone) else { return Ok(steps) };
         for row in about {
             match Kind(row.kind) {
                 Kind::ANNOTATION | Kind::CASE if state.ever_governed(row.author) => steps.push(Step::Seen {
@@ -524,17 +532,4 @@ fn answer(row: &Row) -> Option<Step> {
         outcome: codes.next().unwrap_or_default(),
         at_ms: row.updated_ms,
     })
-}
-
-impl Group {
-    /// Whether a document has left the phone.
-    pub(super) fn delivery(&self, id: DocumentId) -> Delivery {
-        if self.refused.contains(&id) {
-            Delivery::Refused
-        } else if self.unsent.contains_key(&id) {
-            Delivery::OnPhone
-        } else {
-            Delivery::AtRelay
-        }
-    }
 }

@@ -107,15 +107,13 @@ impl Engine {
             engine.keep_own(batch, &entry, None)
         })?;
         self.absorb_keys();
+        self.bring_along()?;
         self.info()
     }
 
     pub(super) fn must_be_free(&mut self) -> Result<(), Error> {
-        match self.fresh() {
-            Ok(_) => Err(Error::HasGroup),
-            Err(Error::NoGroup) => Ok(()),
-            Err(why) => Err(why),
-        }
+        self.refresh()?;
+        if self.group.is_some() { Err(Error::HasGroup) } else { Ok(()) }
     }
 
     /// What this device hands to a coordinator in order to be admitted.
@@ -223,7 +221,7 @@ impl Engine {
         Ok(Admission { group: id, relay_url: memory.url, relay: memory.relay, roll })
     }
 
-    /// Joins the group of an admission that names this device.
+    /// Joins the group of an admission that names this device, or whose member's key this device holds.
     ///
     /// # Errors
     /// [`Error::Admission`] if it is not genuine or names somebody else; [`Error::HasGroup`].
@@ -252,9 +250,6 @@ impl Engine {
         if kept.len() != expected {
             return Err(refuse(&"parts of its roll are missing or not genuine"));
         }
-        if roll.state().device(self.device_id()).is_none() {
-            return Err(refuse(&"it does not name this device"));
-        }
         let group = self.new_group(roll)?;
         let own = certificates_in(&kept).remove(&self.device_id());
         self.transact(|engine, batch| {
@@ -265,9 +260,15 @@ impl Engine {
             }
             Self::put_group(batch, admission.group);
             engine.group = Some(group);
-            engine.take_over(batch, admission, std::iter::once(founding).chain(kept))
+            engine.take_over(batch, admission, std::iter::once(founding).chain(kept))?;
+            if engine.role().is_none() {
+                // With the key of a member, from a recovery code, a device enters itself.
+                engine.begin_log(batch, CompartmentId::ROLL)?;
+            }
+            engine.role().map(|_| ()).ok_or_else(|| refuse(&"it does not name this device"))
         })?;
         self.absorb_keys();
+        self.bring_along()?;
         self.info()
     }
 

@@ -3,6 +3,7 @@
 mod device;
 mod join;
 mod keys;
+mod recovery_code;
 mod removal;
 mod renew;
 
@@ -15,6 +16,7 @@ use crate::roll::State;
 
 pub use device::DeviceRequest;
 pub use join::{Admission, JoinRequest};
+pub use recovery_code::{CodeLanguage, RecoveryCode};
 pub use removal::{Decision, settings};
 
 /// The group, as an app shows it.

@@ -493,3 +493,81 @@ fn what_a_restored_coordinator_decided_and_did_not_send_is_decided_anew() {
     assert!(vic.state().unwrap().member(newcomer.member_id()).is_some());
     assert_eq!(observations(&restored), ["the last words before the loss"]);
 }
+
+#[test]
+fn a_recovery_code_makes_a_new_device_the_same_member() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let id = vic.record(draft("before the loss")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    for language in [CodeLanguage::English, CodeLanguage::Spanish] {
+        let code = vic.recovery_code(language).unwrap();
+        assert_eq!(code.words().split(' ').count(), 24);
+        let mut new = engine(if language == CodeLanguage::English { 7 } else { 8 });
+        // What goes wrong when it is read from paper.
+        let words: Vec<&str> = code.words().split(' ').collect();
+        let mut swapped = words.clone();
+        swapped.swap(3, 4);
+        let mut mistyped = words.clone();
+        mistyped[9] = "lamppost";
+        for wrong in [words[..23].join(" "), swapped.join(" "), mistyped.join(" "), String::new()] {
+            let why = new.use_recovery_code(&wrong).unwrap_err();
+            assert!(matches!(why, Error::Code(_)) && why.fault() == Fault::Input, "{why}");
+            assert!(!why.to_string().contains(words[0]), "{why}");
+        }
+        new.use_recovery_code(&code.words().to_uppercase().replace(' ', "\n ")).unwrap();
+        new.join(&vera.admission().unwrap()).unwrap();
+        assert_eq!(new.member_id(), vic.member_id());
+        gossip(&mut [&mut carla, &mut new, &mut vera]);
+        carla.mend_keys().unwrap();
+        gossip(&mut [&mut carla, &mut new, &mut vera]);
+        assert!(observations(&new).contains(&"before the loss".to_owned()));
+        new.amend(id, draft("before the loss")).unwrap();
+        new.record(draft("after the loss")).unwrap();
+        gossip(&mut [&mut carla, &mut new, &mut vera]);
+        assert!(observations(&vera).contains(&"after the loss".to_owned()));
+    }
+    // Without a place in the group, a key is nothing.
+    let mut stranger = engine(9);
+    assert!(matches!(stranger.join(&carla.admission().unwrap()), Err(Error::Admission(_))));
+    assert!(matches!(stranger.info(), Err(Error::NoGroup)));
+}
+
+#[test]
+fn what_was_recorded_alone_comes_along() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    // A newcomer who joins as a member of their own.
+    let mut new = engine(7);
+    let id = new.record(draft("alone")).unwrap();
+    new.amend(id, draft("alone, amended")).unwrap();
+    let mut new = Engine::open(environment(7, Arc::clone(&new.store))).unwrap();
+    assert_eq!(observations(&new), ["alone, amended"]);
+    assert_eq!(new.list(&Filter::default()).unwrap()[0].1, Delivery::OnPhone);
+    assert!(matches!(new.annotate(id, "?", ""), Err(Error::NoGroup)));
+    let admission = carla.admit(&new.request().unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
+    new.join(&admission).unwrap();
+    gossip(&mut [&mut carla, &mut new, &mut vera]);
+    for phone in [&mut carla, &mut vera] {
+        assert_eq!(observations(phone), ["alone, amended"]);
+        assert_eq!(phone.get(id).unwrap().history.len(), 2, "with its history");
+    }
+    let Content::Observation(_, Some(_)) = carla.get(id).unwrap().content else { panic!("no sealed part") };
+
+    // A tablet that becomes somebody's second device: its words are that member's.
+    let mut tablet = engine(8);
+    tablet.record(draft("on the tablet")).unwrap();
+    let request = tablet.request_as_device_of(vic.member_id()).unwrap();
+    tablet.join(&vic.add_device(&request).unwrap()).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut tablet]);
+    for phone in [&carla, &vera, &tablet] {
+        assert_eq!(observations(phone), ["alone, amended", "on the tablet"]);
+    }
+    let by_vic = Filter { author: Some(vic.member_id()), kind: Some(Kind::OBSERVATION), ..Filter::default() };
+    assert_eq!(carla.list(&by_vic).unwrap().len(), 1);
+
+    // Who may not write it keeps it.
+    let mut shop = engine(9);
+    shop.record(draft("before it was a shop")).unwrap();
+    shop.join(&carla.admit(&shop.request().unwrap(), RoleId(ROLE_BUSINESS)).unwrap()).unwrap();
+    assert_eq!(observations(&shop), ["before it was a shop"]);
+    assert_eq!(shop.list(&Filter::default()).unwrap()[0].1, Delivery::OnPhone);
+}

@@ -253,6 +253,7 @@ async fn live(root: &Path, url: &str) -> Result<(), Failure> {
         let saved_ms = watch.wall_ms();
         let is_it = |event: &FeedEvent| match event {
             FeedEvent::Reset(rows) | FeedEvent::Changed(rows) => rows.iter().any(|(row, _)| row.text == text),
+            FeedEvent::Gone(_) => false,
         };
         while !is_it(&feed.next().await?) {}
         seen_ms.push(watch.wall_ms() - begun_ms);
