@@ -289,7 +289,8 @@ pub fn outsider(state: &State, device: DeviceId) -> Refused {
         let reason = "this device was taken out of the group: ask a coordinator to admit it again";
         return Refused::new(Refusal::REMOVED, reason);
     }
-    let reason = "the relay has not heard that this device belongs to the group: only the roll that says so is taken";
+    let reason =
+        "the relay has not heard that this device belongs to the group: only the roll that says so is taken";
     Refused::new(Refusal::UNKNOWN_DEVICE, reason)
 }
 

@@ -35,8 +35,7 @@ impl Engine {
     fn open_alone(&self, key: &[u8], sealed: &[u8]) -> Result<(Kind, AuthoredChange), Error> {
         let plain = self.cipher.open(ALONE, key, sealed).ok_or(Error::WrongVault)?;
         let (device, content): (DeviceId, Content) = disk::decode(&zeroize::Zeroizing::new(plain))?;
-        let change =
-            AuthoredChange::parse(&content.bytes, device).map_err(|e| Error::store_damaged(&e))?;
+        let change = AuthoredChange::parse(&content.bytes, device).map_err(|e| Error::store_damaged(&e))?;
         Ok((Kind(content.kind), change))
     }
 
@@ -87,7 +86,10 @@ impl Engine {
             let can_be_read = |engine: &Self| {
                 let compartment = rule(kind).map(|rule| CompartmentId(rule.compartment));
                 let state = engine.state().ok()?;
-                Some(compartment.is_some_and(|c| state.newest_epoch(c).is_some() && !state.readers(c).is_empty()))
+                Some(
+                    compartment
+                        .is_some_and(|c| state.newest_epoch(c).is_some() && !state.readers(c).is_empty()),
+                )
             };
             if self.may_write(kind).is_err() || can_be_read(self) != Some(true) {
                 continue;

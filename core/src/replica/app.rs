@@ -11,13 +11,12 @@ use super::effects::SyncReport;
 use super::engine::{Engine, Environment};
 use super::error::Error;
 use super::feed::{Feed, Feeds};
-use super::membership::{Admission, GroupInfo, JoinRequest, RosterRow};
 use super::record::{CaseLink, ObservationDraft};
 use super::release::{EvidenceItem, ReleasePlan, Response};
 use super::transport::{Transport, WebSocketTransport};
 use super::vault::Vault;
 use super::view::{Delivery, Detail, Filter, Row, SetAside};
-use crate::base::{DocumentId, RoleId};
+use crate::base::DocumentId;
 use crate::entry::evidence::Proven;
 use crate::storage::{Options, SledStore, StoreKind};
 use crate::sync::session::Budget;
@@ -76,54 +75,6 @@ impl Replica {
         let (engine, feeds) = (Mutex::new(engine), Feeds::default());
         let (outbox_grew, link) = (Notify::new(), tokio::sync::Mutex::new(()));
         Self { inner: Arc::new(Inner { engine, feeds, transport, outbox_grew, link }) }
-    }
-
-    /// Founds a group with this device's member as its first coordinator.
-    ///
-    /// # Errors
-    /// [`Error::HasGroup`]; errors of the store.
-    pub async fn found(&self) -> Result<GroupInfo, Error> {
-        self.run(Engine::found).await
-    }
-
-    /// What a newcomer hands to a coordinator.
-    ///
-    /// # Errors
-    /// [`Error::HasGroup`].
-    pub async fn request(&self) -> Result<JoinRequest, Error> {
-        self.run(|engine| engine.request()).await
-    }
-
-    /// Admits whoever asks.
-    ///
-    /// # Errors
-    /// As [`Engine::admit`].
-    pub async fn admit(&self, request: JoinRequest, role: RoleId) -> Result<Admission, Error> {
-        self.run(move |engine| engine.admit(&request, role)).await
-    }
-
-    /// Joins a group.
-    ///
-    /// # Errors
-    /// As [`Engine::join`].
-    pub async fn join(&self, admission: Admission) -> Result<GroupInfo, Error> {
-        self.run(move |engine| engine.join(&admission)).await
-    }
-
-    /// Who this device is.
-    ///
-    /// # Errors
-    /// [`Error::NoGroup`].
-    pub async fn info(&self) -> Result<GroupInfo, Error> {
-        self.run(|engine| engine.info()).await
-    }
-
-    /// Everybody who belongs.
-    ///
-    /// # Errors
-    /// [`Error::NoGroup`].
-    pub async fn roster(&self) -> Result<Vec<RosterRow>, Error> {
-        self.run(|engine| engine.roster()).await
     }
 
     /// Files an observation. It is on disk when this returns, and leaves the phone at the next sync.

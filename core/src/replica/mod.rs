@@ -15,6 +15,7 @@ mod error;
 mod feed;
 mod membership;
 mod outbox;
+mod people;
 mod receive;
 mod record;
 mod relay;
@@ -37,7 +38,8 @@ pub use engine::{Engine, Environment};
 pub use error::{Error, Fault};
 pub use feed::{Feed, FeedEvent};
 pub use membership::{
-    Admission, CodeLanguage, Decision, DeviceRequest, GroupInfo, JoinRequest, RecoveryCode, RosterRow, settings,
+    Admission, CodeLanguage, Concern, Decision, DeviceRequest, DeviceRow, GroupInfo, JoinRequest,
+    RecoveryCode, RoleRow, RosterRow, settings,
 };
 pub use receive::{Received as ReceiveReport, Warning};
 pub use record::{CaseLink, ObservationDraft};

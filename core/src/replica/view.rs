@@ -10,7 +10,8 @@ use crate::document::{BadDocument, Document, is_created_by};
 use crate::entry::LogId;
 use crate::storage::Batch;
 use crate::watch::{
-    Annotation, Case, Disclosure, Kind, Observation, Outcome, Provenance, Release, Response, Sealed,
+    Annotation, Case, Disclosure, IdentityCard, Kind, Observation, Outcome, Provenance, Release, Response,
+    Sealed,
 };
 
 /// One document in a list. Made when it changes, sealed on disk, read without loading the document.
@@ -103,6 +104,8 @@ pub enum Content {
     Disclosure(Disclosure),
     /// Which entries a release was made of.
     Provenance(Provenance),
+    /// Who a member is.
+    IdentityCard(IdentityCard),
 }
 
 /// One document in full.
@@ -272,6 +275,9 @@ pub(super) fn project(kind: Kind, document: &Document) -> Result<Option<Projecti
         Some(Content::Provenance(p)) => {
             Projection { title: "provenance".to_owned(), about: ids([&p.release]), ..Projection::default() }
         }
+        Some(Content::IdentityCard(c)) => {
+            Projection { title: c.name, text: c.reach, ..Projection::default() }
+        }
     }))
 }
 
@@ -291,6 +297,7 @@ pub(super) fn read(kind: Kind, document: &Document) -> Result<Option<Content>, B
         Kind::OUTCOME => Content::Outcome(document.read()?),
         Kind::DISCLOSURE => Content::Disclosure(document.read()?),
         Kind::PROVENANCE => Content::Provenance(document.read()?),
+        Kind::IDENTITY_CARD => Content::IdentityCard(document.read()?),
         _ => return Ok(None),
     }))
 }

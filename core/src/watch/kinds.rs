@@ -16,8 +16,8 @@
 //! | 1,000 and up | other templates than the watch group's |
 
 use super::roles::{
-    COMPARTMENT_COMMON, COMPARTMENT_COORDINATORS, COMPARTMENT_GROUP, COMPARTMENT_LIAISON, ROLE_COORDINATOR,
-    ROLE_LIAISON, ROLE_VOLUNTEER,
+    COMPARTMENT_COMMON, COMPARTMENT_COORDINATORS, COMPARTMENT_GROUP, COMPARTMENT_LIAISON, EVERYONE,
+    ROLE_COORDINATOR, ROLE_LIAISON, ROLE_VOLUNTEER,
 };
 
 /// The kind of a document, as its number in an entry.
@@ -43,6 +43,8 @@ impl Kind {
     pub const DISCLOSURE: Self = Self(8);
     /// [`Provenance`](super::Provenance).
     pub const PROVENANCE: Self = Self(9);
+    /// [`IdentityCard`](super::IdentityCard).
+    pub const IDENTITY_CARD: Self = Self(50);
 }
 
 /// Where documents of one kind live and who may write them.
@@ -149,6 +151,14 @@ static RULES: &[Rule] = &[
         author_only: false,
         frozen: true,
     },
+    Rule {
+        kind: Kind::IDENTITY_CARD,
+        name: "identity_card",
+        compartment: COMPARTMENT_COORDINATORS,
+        writers: EVERYONE,
+        author_only: true,
+        frozen: false,
+    },
 ];
 
 #[cfg(test)]
@@ -171,6 +181,7 @@ mod tests {
                 (7, "outcome"),
                 (8, "disclosure"),
                 (9, "provenance"),
+                (50, "identity_card"),
             ]
         );
     }
@@ -203,6 +214,7 @@ mod tests {
             Kind::CASE,
             Kind::DISCLOSURE,
             Kind::PROVENANCE,
+            Kind::IDENTITY_CARD,
         ] {
             let compartment = rule(kind).unwrap().compartment;
             let row = template_rows().iter().find(|row| row.compartment == compartment).unwrap();
@@ -216,7 +228,7 @@ mod tests {
             let names: Vec<_> = rules().iter().filter(|r| pick(r)).map(|r| r.name).collect();
             names.join(" ")
         };
-        assert_eq!(named(|rule| rule.author_only), "observation sealed annotation");
+        assert_eq!(named(|rule| rule.author_only), "observation sealed annotation identity_card");
         assert_eq!(named(|rule| rule.frozen), "release disclosure provenance");
     }
 }

@@ -45,8 +45,18 @@ pub const COMPARTMENT_LIAISON: u8 = 4;
 /// What the health partner sees.
 pub const COMPARTMENT_REFERRAL: u8 = 5;
 
-const EVERYONE: &[u8] =
+/// Every role.
+pub(super) const EVERYONE: &[u8] =
     &[ROLE_COORDINATOR, ROLE_VOLUNTEER, ROLE_LIAISON, ROLE_HEALTH_PARTNER, ROLE_BUSINESS, ROLE_AUDITOR];
+
+/// The same in the languages that people read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// English.
+    pub en: &'static str,
+    /// Spanish.
+    pub es: &'static str,
+}
 
 /// One compartment of the template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +65,8 @@ pub struct TemplateRow {
     pub compartment: u8,
     /// Its name.
     pub name: &'static str,
+    /// What it holds, in plain words.
+    pub holds: Words,
     /// Ids of the roles whose devices hold its key.
     pub readers: &'static [u8],
     /// Ids of the roles whose entries it takes.
@@ -67,30 +79,50 @@ pub fn template_rows() -> &'static [TemplateRow] {
         TemplateRow {
             compartment: COMPARTMENT_COMMON,
             name: "common",
+            holds: Words {
+                en: "what became of reports, and what the whole group is told",
+                es: "qué pasó con los informes y lo que se comunica a todo el grupo",
+            },
             readers: EVERYONE,
             writers: &[ROLE_COORDINATOR, ROLE_LIAISON],
         },
         TemplateRow {
             compartment: COMPARTMENT_GROUP,
             name: "group",
+            holds: Words {
+                en: "reports with a blurred place, remarks and cases",
+                es: "informes con un lugar aproximado, comentarios y casos",
+            },
             readers: &[ROLE_COORDINATOR, ROLE_VOLUNTEER],
             writers: &[ROLE_COORDINATOR, ROLE_VOLUNTEER],
         },
         TemplateRow {
             compartment: COMPARTMENT_COORDINATORS,
             name: "coordinators",
+            holds: Words {
+                en: "exact places, plates, addresses and who is who",
+                es: "lugares exactos, matrículas, direcciones y quién es quién",
+            },
             readers: &[ROLE_COORDINATOR],
             writers: EVERYONE,
         },
         TemplateRow {
             compartment: COMPARTMENT_LIAISON,
             name: "liaison",
+            holds: Words {
+                en: "what was handed to the police liaison, and the answers",
+                es: "lo que se entregó al enlace policial y sus respuestas",
+            },
             readers: &[ROLE_COORDINATOR, ROLE_LIAISON, ROLE_AUDITOR],
             writers: &[ROLE_COORDINATOR, ROLE_LIAISON],
         },
         TemplateRow {
             compartment: COMPARTMENT_REFERRAL,
             name: "referral",
+            holds: Words {
+                en: "what health and social services are asked to help with",
+                es: "aquello en que se pide ayuda a los servicios de salud y sociales",
+            },
             readers: &[ROLE_HEALTH_PARTNER],
             writers: &[ROLE_COORDINATOR, ROLE_VOLUNTEER],
         },

@@ -59,7 +59,8 @@ impl Engine {
         self.must_be_free()?;
         let words = Zeroizing::new(words.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase());
         let english = Mnemonic::parse_in(Language::English, words.as_str());
-        let parsed = english.or_else(|why| Mnemonic::parse_in(Language::Spanish, words.as_str()).map_err(|_| why));
+        let parsed =
+            english.or_else(|why| Mnemonic::parse_in(Language::Spanish, words.as_str()).map_err(|_| why));
         let parsed = parsed.map_err(|why| Error::Code(explain(&why, &words)))?;
         let secret = Zeroizing::new(parsed.to_entropy());
         let secret: Zeroizing<[u8; 32]> = Zeroizing::new(

@@ -127,7 +127,8 @@ impl Engine {
         let mut roll: Option<Roll> = None;
         for (number, key) in self.store.scan(ROLL, &[], None, usize::MAX)? {
             let place = disk::parse_entry_key(&key).filter(|place| !places.contains(place));
-            let entry = place.map(|(log, seq)| disk::read_entry(&*self.store, log, seq)).transpose()?.flatten();
+            let entry =
+                place.map(|(log, seq)| disk::read_entry(&*self.store, log, seq)).transpose()?.flatten();
             let Some(entry) = entry else {
                 batch.delete(ROLL, number);
                 continue;
@@ -163,6 +164,7 @@ impl Engine {
             Content::Outcome(value) => self.write_on(batch, kind, id, document, value),
             Content::Disclosure(value) => self.write_on(batch, kind, id, document, value),
             Content::Provenance(value) => self.write_on(batch, kind, id, document, value),
+            Content::IdentityCard(value) => self.write_on(batch, kind, id, document, value),
         }
     }
 }

@@ -571,3 +571,47 @@ fn what_was_recorded_alone_comes_along() {
     assert_eq!(observations(&shop), ["before it was a shop"]);
     assert_eq!(shop.list(&Filter::default()).unwrap()[0].1, Delivery::OnPhone);
 }
+
+#[test]
+fn people_are_pseudonyms_but_for_coordinators() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    assert!(matches!(vic.name_device(vic.device_id(), "old phone"), Err(Error::Invalid(_))), "no card yet");
+    vic.set_card("Victor from number 4", "ring twice").unwrap();
+    vic.name_device(vic.device_id(), "old phone").unwrap();
+    assert!(vic.name_device(vera.device_id(), "hers").is_err());
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    let row_of = |engine: &mut Engine, member| {
+        let rows = engine.roster().unwrap();
+        rows.into_iter().find(|row| row.member == member).unwrap()
+    };
+    let vics = vic.member_id();
+    for engine in [&mut carla, &mut vic] {
+        let row = row_of(engine, vics);
+        assert_eq!(row.name.as_deref(), Some("Victor from number 4"));
+        assert_eq!(row.devices[0].name.as_deref(), Some("old phone"));
+    }
+    let row = row_of(&mut vera, vic.member_id());
+    assert_eq!((row.name, row.devices[0].name.clone()), (None, None));
+    assert!(row_of(&mut carla, vic.member_id()).devices[0].last_heard_ms.is_some());
+    let liaison = carla.roles().unwrap().into_iter().find(|row| row.role == RoleId(ROLE_LIAISON)).unwrap();
+    assert!(!liaison.governs && liaison.reads.iter().all(|words| !words.en.contains("exact places")));
+
+    // What needs attention.
+    assert_eq!(carla.concerns().unwrap(), [Concern::OneCoordinator]);
+    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    gossip(&mut [&mut carla, &mut cosma, &mut vic, &mut vera]);
+    vic.record(draft("unseen")).unwrap();
+    carla.remove(Target::Device(vic.device_id())).unwrap();
+    cosma.remove(Target::Member(carla.member_id())).unwrap();
+    cosma.rotate(GROUP).unwrap();
+    cosma.rotate(GROUP).unwrap();
+    gossip(&mut [&mut carla, &mut cosma, &mut vera]);
+    hand(&vic, &mut carla);
+    let concerns = carla.concerns().unwrap();
+    let told: Vec<String> = concerns.iter().map(ToString::to_string).collect();
+    assert!(concerns.contains(&Concern::ExposedKey { compartment: "group".into() }), "{told:#?}");
+    assert!(concerns.iter().any(|concern| matches!(concern, Concern::CutOff { entries: 2 })), "{told:#?}");
+    assert!(
+        concerns.iter().any(|concern| matches!(concern, Concern::Proposal { supporters: 1, needed: 2, .. }))
+    );
+}

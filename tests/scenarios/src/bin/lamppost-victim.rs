@@ -258,7 +258,9 @@ fn is_clean(report: &SyncReport) -> bool {
 async fn tell(replica: &Replica) {
     let feed = replica.feed();
     loop {
-        let (FeedEvent::Reset(rows) | FeedEvent::Changed(rows)) = feed.next().await.unwrap() else { continue };
+        let (FeedEvent::Reset(rows) | FeedEvent::Changed(rows)) = feed.next().await.unwrap() else {
+            continue;
+        };
         for (row, delivery) in rows {
             match delivery {
                 Delivery::AtRelay => say(&format!("acked {} {}", row.id, row.text)),
