@@ -96,7 +96,7 @@ async fn run_renewing(
 ) -> Result<End, Error> {
     match run(replica, url, live, budget, report, state).await {
         Err(Error::RolledBack) => {
-            report.renewed = Some(replica.run(Engine::renew).await?);
+            report.renewed = Some(replica.run(Engine::renew_by_itself).await?);
             run(replica, url, live, budget, report, state).await
         }
         ended => ended,

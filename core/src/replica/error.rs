@@ -94,10 +94,10 @@ pub enum Error {
     /// The relay breaks the protocol.
     #[error("the relay cannot be trusted: {0}; nothing was lost, tell the coordinators")]
     RelayMisbehaved(Misbehaviour),
-    /// The store is older than what the relay has seen.
+    /// The store is older than what the relay has seen, and this happened before.
     #[error(
-        "this store is older than what the relay has seen of it (a restored backup?): join again as a new device, \
-         so that its log does not fork"
+        "this store is older than what the relay says it has seen of it (a restored backup, a copy, or a relay that \
+         lies), and not for the first time: ask the coordinators, then let this installation go on as a new device"
     )]
     RolledBack,
     /// Evidence that proves nothing.

@@ -9,7 +9,7 @@ use super::keys::KeyPlan;
 use crate::base::{CompartmentId, DeviceId, DocumentId};
 use crate::document::Document;
 use crate::entry::{Kind as EntryKind, LogId};
-use crate::replica::disk::{self, DOCUMENTS, ENTRIES, OUTBOX, OutboxRow, RECEIVED};
+use crate::replica::disk::{self, DOCUMENTS, ENTRIES, META, OUTBOX, OutboxRow, RECEIVED};
 use crate::replica::engine::{Engine, Identity, ROLL};
 use crate::replica::error::Error;
 use crate::replica::view::{Content, read};
@@ -17,6 +17,13 @@ use crate::roll::operation::Certification;
 use crate::roll::{Operation, Roll};
 use crate::storage::Batch;
 use crate::watch::Kind;
+
+/// When this installation last became another device by itself, in milliseconds since the Unix epoch.
+const RENEWED: &[u8] = b"renewed";
+
+/// Milliseconds between two times that it does so by itself. What a relay says it has seen of a device's log is not
+/// proven: one that lies could make a phone enter one device after another.
+const RENEW_MS_MIN: u64 = 7 * 24 * 3_600 * 1_000;
 
 /// What was not sent under the old device, to be signed by the new one.
 struct Carried {
@@ -67,6 +74,23 @@ impl Engine {
         })?;
         self.absorb_keys();
         Ok(new)
+    }
+
+    /// As [`Engine::renew`], unless this installation has done so within a week: then somebody has to look.
+    ///
+    /// # Errors
+    /// As [`Engine::renew`]; [`Error::RolledBack`] if it was renewed lately.
+    pub(in crate::replica) fn renew_by_itself(&mut self) -> Result<DeviceId, Error> {
+        let now_ms = self.clock.now_ms();
+        let last = self.store.get(META, RENEWED)?.map(|bytes| disk::parse_number(&bytes));
+        if last.is_some_and(|last| now_ms.abs_diff(last) < RENEW_MS_MIN) {
+            return Err(Error::RolledBack);
+        }
+        let new = self.renew()?;
+        self.transact(|_, batch| {
+            batch.put(META, RENEWED, disk::number_key(now_ms));
+            Ok(new)
+        })
     }
 
     fn carried(&mut self, new: DeviceId) -> Result<Carried, Error> {
