@@ -125,11 +125,7 @@ impl Engine {
     /// # Errors
     /// [`Error::RolledBack`] if others hold words of this device that it does not know; errors of the store. What
     /// others did wrong is no error: it is in the report.
-    pub fn receive(
-        &mut self,
-        wires: Vec<Wire>,
-        covered: Option<Covered>,
-    ) -> Result<Received, Error> {
+    pub fn receive(&mut self, wires: Vec<Wire>, covered: Option<Covered>) -> Result<Received, Error> {
         self.fresh()?;
         self.transact(|engine, batch| {
             let report = engine.take_in(batch, wires, covered.map(|covered| covered.compartment))?;
