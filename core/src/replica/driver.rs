@@ -85,11 +85,8 @@ pub(super) async fn stay_live(replica: Replica, url: String, state: watch::Sende
 
 /// What somebody on the line has spoilt is still to be had.
 fn may_try_again(why: &Error) -> bool {
-    match why {
-        Error::Network(_) | Error::RelayRefused(_) => true,
-        Error::RelayMisbehaved(what) => what.may_be_the_line(),
-        _ => false,
-    }
+    matches!(why, Error::Network(_) | Error::RelayRefused(_))
+        || matches!(why, Error::RelayMisbehaved(what) if what.may_be_the_line())
 }
 
 async fn run(

@@ -142,7 +142,13 @@ impl Scene {
                     }
                     Effect::Kept { keys, .. } => self.outbox.retain(|key, _| !keys.contains(key)),
                     Effect::End(end) => self.ended = Some(end),
-                    other => others.push(other),
+                    other @ (Effect::NewLife(..)
+                    | Effect::CheckOwn(_)
+                    | Effect::Checkpoint(_)
+                    | Effect::Offer(_)
+                    | Effect::Receive(_)
+                    | Effect::Refused { .. }
+                    | Effect::Postponed { .. }) => others.push(other),
                 }
             }
         }
