@@ -112,7 +112,13 @@ impl Relay {
     }
 
     fn fill_frame(&self, id: GroupId, device: DeviceId, range: &Range) -> Result<Entries, StoreFault> {
-        let mut frame = Entries { compartment: range.compartment, entries: Vec::new(), upto: range.after };
+        let mut frame = Entries {
+            compartment: range.compartment,
+            entries: Vec::new(),
+            upto: range.after,
+            after: range.after,
+            left_out: 0,
+        };
         let (mut bytes, mut rows_seen) = (0, 0);
         while frame.upto < range.last && rows_seen < FETCH_ROWS_MAX {
             let rows = self.store.entries(id, range.compartment, frame.upto, FETCH_ROWS)?;
@@ -121,7 +127,12 @@ impl Relay {
             }
             // Behind `last` may stand what arrived since, citing roll entries that the reader does not have yet.
             for row in rows.into_iter().take_while(|row| row.position <= range.last) {
-                if row.author != device {
+                if Some(row.position) != frame.upto.checked_add(1) {
+                    return Err(StoreFault::Damaged("positions are missing"));
+                }
+                if row.author == device {
+                    frame.left_out += 1;
+                } else {
                     bytes += row.bytes();
                     if !frame.entries.is_empty()
                         && (bytes > limits::FRAME_ENTRIES_BYTES

@@ -114,7 +114,8 @@ OUTCOME = lambda v: KEPT(v) or row(lambda n: n == 1, row(REFUSAL))(v)
 FRAMES = [  # [5.1]
     mapping({0: u8, 1: b32, 2: b32, 3: octets(16)}), mapping({0: any_bytes}),
     mapping({0: u64, 1: lambda v: v in (0, 1, 2), 2: any_bytes, 3: array(row(u8, HEAD))}, optional=(2,)),
-    mapping({0: array(row(u8, u64)), 1: boolean}), mapping({0: u8, 1: array(WIRE), 2: u64}), None,
+    mapping({0: array(row(u8, u64)), 1: boolean}),
+    mapping({0: u8, 1: array(WIRE), 2: u64, 3: u64, 4: u64}), None,
     mapping({0: u32, 1: array(WIRE)}), mapping({0: u32, 1: array(OUTCOME), 2: any_bytes}, optional=(2,)), None,
     mapping({0: array(row(row(u8, b32), HEAD))}), mapping({0: u64}),
     mapping({0: u64, 1: any_bytes, 2: array(b32)}), REFUSAL]

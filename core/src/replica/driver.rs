@@ -63,16 +63,20 @@ pub(super) async fn stay_live(replica: Replica, url: String, state: watch::Sende
         };
         let ended = run_renewing(&replica, &url, true, Budget::UNLIMITED, &mut report, &mut watch).await;
         drop(link);
+        let mut spoilt = false;
         let why = match ended.map(Error::of_end) {
             Ok(None) => "the connection was closed".to_owned(),
             Ok(Some(why)) | Err(why) if !may_try_again(&why) => {
                 state.send_replace(LinkState::Stopped(why.to_string()));
                 return;
             }
-            Ok(Some(why)) | Err(why) => why.to_string(),
+            Ok(Some(why)) | Err(why) => {
+                spoilt = matches!(why, Error::RelayMisbehaved(_));
+                why.to_string()
+            }
         };
         state.send_replace(LinkState::Waiting(why));
-        wait_ms = if caught_up { RECONNECT_MS.0 } else { (wait_ms * 2).min(RECONNECT_MS.1) };
+        wait_ms = if caught_up && !spoilt { RECONNECT_MS.0 } else { (wait_ms * 2).min(RECONNECT_MS.1) };
         // Not all at once: after a power cut the whole neighbourhood comes back in the same second.
         let jitter =
             replica.run(move |engine| Ok(u64::from(engine.rng.next_u32()) % wait_ms)).await.unwrap_or(0);
@@ -80,8 +84,10 @@ pub(super) async fn stay_live(replica: Replica, url: String, state: watch::Sende
     }
 }
 
+/// What somebody on the line has spoilt is still to be had.
 fn may_try_again(why: &Error) -> bool {
     matches!(why, Error::Network(_) | Error::RelayRefused(_))
+        || matches!(why, Error::RelayMisbehaved(what) if what.may_be_the_line())
 }
 
 /// Runs a session. If the store turns out to be older than its own words, it goes on as another device, in another

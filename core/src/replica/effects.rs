@@ -7,6 +7,9 @@ use crate::base::DeviceId;
 use crate::sync::frame::Refusal;
 use crate::sync::session::{Effect, Input, Misbehaviour};
 
+/// Reasons of postponed entries that a report holds.
+const POSTPONED_MAX: usize = 512;
+
 /// What one session did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncReport {
@@ -16,7 +19,7 @@ pub struct SyncReport {
     pub received: Received,
     /// Whether everything there was has been sent and fetched; otherwise the budget ended it before.
     pub caught_up: bool,
-    /// Entries that the relay did not take for now, and its reason. They stay and are sent again.
+    /// Entries that the relay did not take for now, and its reason: the first 512. They stay and are sent again.
     pub postponed: Vec<String>,
     /// Entries that the relay will never take, and its reason. They stay on this device.
     pub refused: Vec<String>,
@@ -44,8 +47,8 @@ impl Engine {
             Effect::Offer(heads) => self.offer(&heads)?,
             Effect::LoadOutbox { after } => return Ok(Some(Input::Outbox(self.outbox(after)?))),
             Effect::Receive(entries) => {
-                let cursor = (entries.compartment, entries.upto);
-                let received = self.receive(entries.entries, Some(cursor))?;
+                let covered = entries.covered();
+                let received = self.receive(entries.entries, covered)?;
                 let spoilt = received.warnings.iter().find(|_| received.is_spoilt()).map(ToString::to_string);
                 report.received.add(received);
                 // Going on would move the cursor past what is still to be had.
@@ -65,7 +68,12 @@ impl Engine {
                 self.mark_refused(key, &why)?;
                 report.refused.push(why.reason);
             }
-            Effect::Postponed { why, .. } => report.postponed.push(why.reason),
+            Effect::Postponed { why, .. } => {
+                // A live session tries again and again.
+                if report.postponed.len() < POSTPONED_MAX {
+                    report.postponed.push(why.reason);
+                }
+            }
             Effect::CaughtUp => {
                 report.caught_up = true;
                 report.received.warnings.extend(self.retry_withheld()?);

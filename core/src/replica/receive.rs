@@ -13,6 +13,7 @@ use crate::entry::plaintext::{Content, Form};
 use crate::entry::{Kind as EntryKind, LogHead, LogId, Received as ReceivedEntry, Verified, Wire, seal};
 use crate::roll::State;
 use crate::storage::{Batch, Store};
+use crate::sync::frame::Covered;
 use crate::sync::inbox::{Logs, PASTS_MAX, Quarantine, Verdict, judge};
 use crate::watch::Kind;
 use crate::watch::kinds::rule;
@@ -119,22 +120,23 @@ pub(super) struct Arrivals {
 }
 
 impl Engine {
-    /// Takes in entries of a compartment and remembers that everything up to `upto` has been had.
+    /// Takes in entries. If they are all that stood at `covered` and its positions follow those had before, the next
+    /// session goes on behind them.
     ///
     /// # Errors
     /// [`Error::RolledBack`] if others hold words of this device that it does not know; errors of the store. What
     /// others did wrong is no error: it is in the report.
-    pub fn receive(
-        &mut self,
-        wires: Vec<Wire>,
-        cursor: Option<(CompartmentId, u64)>,
-    ) -> Result<Received, Error> {
+    pub fn receive(&mut self, wires: Vec<Wire>, covered: Option<Covered>) -> Result<Received, Error> {
         self.fresh()?;
         let report = self.transact(|engine, batch| {
-            let report = engine.take_in(batch, wires)?;
+            let report = engine.take_in(batch, wires, covered.map(|covered| covered.compartment))?;
             if report.start_over {
                 engine.forget_cursors(batch)?;
-            } else if let Some((compartment, upto)) = cursor.filter(|_| !report.is_spoilt()) {
+            } else if let Some(Covered { compartment, after, upto }) = covered
+                // A cursor that was set back in the middle of a session stays there for the next.
+                && !report.is_spoilt()
+                && engine.cursor(compartment)? == after
+            {
                 Self::put_cursor(batch, compartment, upto);
             }
             Ok(report)
@@ -143,7 +145,12 @@ impl Engine {
         Ok(report)
     }
 
-    fn take_in(&mut self, batch: &mut Batch, wires: Vec<Wire>) -> Result<Received, Error> {
+    fn take_in(
+        &mut self,
+        batch: &mut Batch,
+        wires: Vec<Wire>,
+        compartment: Option<CompartmentId>,
+    ) -> Result<Received, Error> {
         let mut report = Received::default();
         let mut entries = Vec::with_capacity(wires.len());
         for wire in wires {
@@ -152,7 +159,13 @@ impl Engine {
                 Ok(entry) if entry.body().is_none() && !self.is_expired(&entry) => {
                     report.warnings.push(Warning::NotGenuine("an entry's body was taken away".to_owned()));
                 }
-                Ok(entry) => entries.push(entry),
+                Ok(entry) => {
+                    if compartment.is_some_and(|compartment| compartment != entry.header().compartment) {
+                        let what = "an entry stands among those of another compartment";
+                        report.warnings.push(Warning::NotGenuine(what.to_owned()));
+                    }
+                    entries.push(entry);
+                }
                 Err(why) => report.warnings.push(Warning::NotGenuine(why.to_string())),
             }
         }
@@ -371,10 +384,15 @@ impl Engine {
         report: &mut Received,
     ) -> Result<(), Error> {
         for (id, (kind, parts)) in documents {
-            let mut changes = Vec::new();
+            let (mut changes, mut uncounted) = (Vec::new(), Vec::new());
+            let has_row = self.row(id)?.is_some();
             for (log, seq) in self.parts(id)? {
                 if let Some(entry) = disk::read_entry(&*self.store, log, seq)? {
                     changes.extend(self.change_of(&entry)?);
+                    // What came before the others that it builds on is in no row yet.
+                    if !has_row {
+                        uncounted.extend(self.part_of(&entry)?);
+                    }
                 }
             }
             let (accepted, outcome) = self.fit(kind, changes, parts, batch, report);
@@ -389,15 +407,23 @@ impl Engine {
                     for new in &parts {
                         batch.put(DOCUMENTS, disk::part_key(id, new.log, new.seq), Vec::new());
                     }
-                    let authors: Vec<Part> = parts.iter().map(|new| new.part).collect();
+                    uncounted.extend(parts.iter().map(|new| new.part));
                     if let Some(projection) = projection {
                         let before = self.row(id)?;
-                        self.put_row(batch, id, kind, before.as_ref(), &authors, projection)?;
+                        self.put_row(batch, id, kind, before.as_ref(), &uncounted, projection)?;
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Who wrote a stored part of a document, and when.
+    pub(super) fn part_of(&self, entry: &Verified) -> Result<Option<Part>, Error> {
+        let header = entry.header();
+        let past = self.group()?.roll.state_at(&header.roll_heads);
+        let author = past.and_then(|past| Some(past.device(header.device)?.0.member));
+        Ok(author.map(|author| Part { author, claimed_ms: header.claimed_ms }))
     }
 
     /// Adds parts to what a document has, each for itself if not all together, and sets aside those that do not fit.

@@ -6,7 +6,7 @@ use super::disk::{self, DOCUMENTS, ENTRIES, META, QUARANTINE, ROWS, SetAsideRow}
 use super::engine::Engine;
 use super::error::Error;
 use super::receive::{Arrivals, Received};
-use super::view::{Part, project};
+use super::view::project;
 use crate::base::{CompartmentId, DocumentId, Hash, cbor};
 use crate::document::Document;
 use crate::entry::{Kind as EntryKind, LogId, Verified, seal};
@@ -146,10 +146,7 @@ impl Engine {
         for (log, seq) in rest {
             let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
             changes.extend(self.change_of(&entry)?);
-            let past = self.group()?.roll.state_at(&entry.header().roll_heads);
-            let author = past.and_then(|past| past.device(log.device)).map(|(device, _)| device.member);
-            let claimed_ms = entry.header().claimed_ms;
-            parts.extend(author.map(|author| Part { author, claimed_ms }));
+            parts.extend(self.part_of(&entry)?);
         }
         let kind = Kind(row.kind);
         let mut document =

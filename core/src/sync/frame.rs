@@ -172,7 +172,7 @@ pub struct Cursor {
     pub after: u64,
 }
 
-/// Entries in order of arrival.
+/// Entries in order of arrival, and which positions they cover.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Entries {
@@ -185,6 +185,34 @@ pub struct Entries {
     /// The position up to which the compartment is covered by now.
     #[n(2)]
     pub upto: u64,
+    /// The position that this continues from: where the frame before it, or the pull, came to.
+    #[n(3)]
+    pub after: u64,
+    /// How many of the positions in between hold entries of the phone's own.
+    #[n(4)]
+    pub left_out: u64,
+}
+
+/// Positions of a compartment that were handed over without a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Covered {
+    /// The compartment.
+    pub compartment: CompartmentId,
+    /// The position before the first of them.
+    pub after: u64,
+    /// The last of them.
+    pub upto: u64,
+}
+
+impl Entries {
+    /// What it covers; none if its numbers do not add up, so that an entry is missing or too many, or if it covers
+    /// nothing.
+    pub fn covered(&self) -> Option<Covered> {
+        let Self { compartment, after, upto, left_out, .. } = *self;
+        let positions = upto.checked_sub(after).filter(|positions| *positions > 0)?;
+        let entries = positions.checked_sub(left_out)?;
+        (entries == self.entries.len() as u64).then_some(Covered { compartment, after, upto })
+    }
 }
 
 /// Entries to be kept.

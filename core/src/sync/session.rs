@@ -105,7 +105,7 @@ pub enum Effect {
         /// The last key had.
         after: u64,
     },
-    /// Judge and store these entries, and the cursor with them.
+    /// Judge and store these entries, and with them what they cover, if they cover anything.
     Receive(Entries),
     /// Mark these as kept by the relay, with its receipt.
     Kept {
@@ -172,9 +172,29 @@ pub enum Misbehaviour {
     /// It passed on what its author never signed.
     #[error("{0}")]
     NotGenuine(String),
-    /// It spoke of a compartment that was not asked for, or went backwards.
+    /// It spoke of a compartment that was not asked for.
     #[error("it sent entries that were not asked for")]
     NotAsked,
+    /// What it sent does not follow what it sent before: something in between was swallowed, or came twice.
+    #[error("it sent entries that follow position {found}, where position {expected} was reached")]
+    OutOfPlace {
+        /// The position that was reached.
+        expected: u64,
+        /// The position that the entries follow.
+        found: u64,
+    },
+    /// It sent fewer or more entries than it said it did.
+    #[error("it sent {entries} entries and left {left_out} out, for positions {after} to {upto}")]
+    DoesNotAddUp {
+        /// Entries sent.
+        entries: usize,
+        /// Entries of the phone's own, left out.
+        left_out: u64,
+        /// The position that they follow.
+        after: u64,
+        /// The position that they come to.
+        upto: u64,
+    },
     /// Its receipt is worth nothing.
     #[error("{0}")]
     Receipt(#[from] super::receipt::BadReceipt),
@@ -186,8 +206,21 @@ pub enum Misbehaviour {
     TwoHistories,
 }
 
+impl Misbehaviour {
+    /// Whether frames that were lost, repeated or altered on their way explain it, so that the next session may go well.
+    pub fn may_be_the_line(&self) -> bool {
+        matches!(
+            self,
+            Self::Garbage(_) | Self::NotGenuine(_) | Self::OutOfPlace { .. } | Self::DoesNotAddUp { .. }
+        )
+    }
+}
+
 /// Milliseconds of silence after which a session is given up. Relays ping every 20 s.
 const SILENCE_MS_MAX: u64 = 60_000;
+
+/// First and longest wait before what was postponed is offered again in the same session, in milliseconds.
+const RETRY_MS: (u64, u64) = (30_000, 900_000);
 
 /// A session on the phone.
 #[derive(Debug)]
@@ -219,6 +252,13 @@ pub struct Session {
     next_push: u32,
     /// Why the relay takes nothing of this group.
     closed: Option<Refused>,
+    /// When what was postponed is offered again, in a session that stays.
+    retry_at_ms: Option<u64>,
+    /// How long to wait the next time.
+    retry_ms: u64,
+    /// One frame of what was postponed is offered, to see whether the relay takes it now; with how far the outbox had
+    /// been read before.
+    probing: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,6 +306,9 @@ impl Session {
             in_flight: BTreeMap::new(),
             next_push: 0,
             closed: None,
+            retry_at_ms: None,
+            retry_ms: RETRY_MS.0,
+            probing: None,
         }
     }
 
@@ -315,6 +358,9 @@ impl Session {
             }
             Input::Outbox(entries) if self.phase == Phase::Open => {
                 self.outbox = Outbox::Drained;
+                if entries.is_empty() && self.in_flight.is_empty() {
+                    self.probing = None;
+                }
                 if let Some(last) = entries.last() {
                     self.outbox = Outbox::Unread;
                     self.outbox_after = last.key;
@@ -328,8 +374,9 @@ impl Session {
                 self.outbox_grew = true;
             }
             Input::Tick if now_ms.saturating_sub(self.heard_ms) > SILENCE_MS_MAX => return Err(End::Silence),
+            Input::Tick => self.retry_postponed(now_ms),
             Input::Stop => return Err(End::Stopped),
-            Input::Signed(_) | Input::Outbox(_) | Input::Tick => {}
+            Input::Signed(_) | Input::Outbox(_) => {}
         }
         if self.phase == Phase::Open {
             self.push(effects);
@@ -368,11 +415,17 @@ impl Session {
             (Phase::Open, Frame::Entries(entries)) => {
                 let cursor = self.plan.cursors.get_mut(&entries.compartment).filter(|_| self.pulled);
                 let cursor = cursor.ok_or(Misbehaviour::NotAsked)?;
-                if entries.upto <= *cursor {
-                    return Err(Misbehaviour::NotAsked.into());
+                let Entries { after, upto, left_out, .. } = entries;
+                if after != *cursor {
+                    return Err(Misbehaviour::OutOfPlace { expected: *cursor, found: after }.into());
                 }
-                *cursor = entries.upto;
+                let (count, covered) = (entries.entries.len(), entries.covered().is_some());
+                *cursor = upto;
+                // What is good of it is kept in any case.
                 effects.push(Effect::Receive(entries));
+                if !covered {
+                    return Err(Misbehaviour::DoesNotAddUp { entries: count, left_out, after, upto }.into());
+                }
                 Ok(())
             }
             (Phase::Open, Frame::CaughtUp) if self.pulled && !self.caught_up => {
@@ -456,10 +509,8 @@ impl Session {
         if self.heads_open {
             return;
         }
-        while !self.queue.is_empty()
-            && self.in_flight.len() < limits::PUSH_FRAMES_IN_FLIGHT_MAX
-            && !self.budget_is_used_up()
-        {
+        let frames = if self.probing.is_some() { 1 } else { limits::PUSH_FRAMES_IN_FLIGHT_MAX };
+        while !self.queue.is_empty() && self.in_flight.len() < frames && !self.budget_is_used_up() {
             // Never more than the budget, but for the entry that uses it up: what is sent and not answered was in vain.
             let left = self.plan.budget.bytes.map_or(u64::MAX, |budget| budget.saturating_sub(self.bytes));
             let frame_bytes = usize::try_from(left).unwrap_or(usize::MAX).min(limits::FRAME_ENTRIES_BYTES);
@@ -483,7 +534,9 @@ impl Session {
             self.outbox = Outbox::Unread;
             self.outbox_grew = false;
         }
-        if self.outbox == Outbox::Unread && self.queue.is_empty() {
+        // Behind what is probed with, nothing is read before the relay has answered.
+        let probed = self.probing.is_some() && !self.in_flight.is_empty();
+        if self.outbox == Outbox::Unread && self.queue.is_empty() && !probed {
             self.outbox = Outbox::Loading;
             effects.push(Effect::LoadOutbox { after: self.outbox_after });
         }
@@ -527,17 +580,26 @@ impl Session {
         }
         let mut kept = Vec::new();
         let mut lacks_causes = false;
+        let mut made_way = false;
+        let mut retry_after_ms = None;
         for ((key, hash), outcome) in sent.into_iter().zip(ack.outcomes) {
             match outcome {
-                Outcome::Kept => kept.push((key, hash)),
+                Outcome::Kept => {
+                    made_way = true;
+                    kept.push((key, hash));
+                }
                 Outcome::Refused(why) if why.refusal.is_passing() => {
                     lacks_causes |= why.refusal.lacks_causes();
                     if why.refusal == Refusal::CLOSED {
                         self.closed = Some(why.clone());
                     }
+                    retry_after_ms = retry_after_ms.max(Some(why.retry_after_ms.unwrap_or_default()));
                     effects.push(Effect::Postponed { key, why });
                 }
-                Outcome::Refused(why) => effects.push(Effect::Refused { key, why }),
+                Outcome::Refused(why) => {
+                    made_way = true;
+                    effects.push(Effect::Refused { key, why });
+                }
             }
         }
         if !kept.is_empty() {
@@ -548,10 +610,40 @@ impl Session {
             }
             effects.push(Effect::Kept { keys: kept.into_iter().map(|(key, _)| key).collect(), receipt });
         }
+        self.plan_retry(made_way, retry_after_ms);
         if lacks_causes && !self.asked_heads {
             self.ask_heads(effects);
         }
         Ok(())
+    }
+
+    /// After an acknowledgement: notes when to offer again what it postponed, if it postponed anything.
+    fn plan_retry(&mut self, made_way: bool, retry_after_ms: Option<u64>) {
+        let probed = self.probing.take();
+        if made_way {
+            self.retry_ms = RETRY_MS.0;
+        } else if let Some(read) = probed {
+            // Not yet. What else was postponed stays where it is.
+            self.queue.clear();
+            self.outbox = Outbox::Drained;
+            self.outbox_after = self.outbox_after.max(read);
+        }
+        let Some(wanted_ms) = retry_after_ms.filter(|_| self.plan.live) else { return };
+        let wait_ms = wanted_ms.clamp(self.retry_ms, RETRY_MS.1);
+        self.retry_at_ms = self.retry_at_ms.max(Some(self.heard_ms.saturating_add(wait_ms)));
+    }
+
+    /// Reads the outbox anew when what was postponed is due: it holds nothing else once everything was answered.
+    fn retry_postponed(&mut self, now_ms: u64) {
+        let answered = self.queue.is_empty() && self.in_flight.is_empty() && !self.heads_open;
+        let due = self.retry_at_ms.is_some_and(|at_ms| now_ms >= at_ms);
+        if due && answered && self.outbox == Outbox::Drained {
+            self.retry_at_ms = None;
+            self.retry_ms = (self.retry_ms * 2).min(RETRY_MS.1);
+            self.probing = Some(self.outbox_after);
+            self.outbox = Outbox::Unread;
+            self.outbox_after = 0;
+        }
     }
 
     /// A relay that is closed to a group does not know its devices either: of the two, people are told the cause.
@@ -620,72 +712,4 @@ fn name(frame: &Frame) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::frame::Challenge;
-    use super::*;
-
-    /// A session of a phone that the relay has never heard of, up to where its outbox is asked for.
-    fn stranger(group: GroupId) -> Session {
-        let mut session = Session::new(Plan {
-            group,
-            device: DeviceId([2; 32]),
-            relay: None,
-            incarnation: None,
-            checkpoint: None,
-            receipted: None,
-            cursors: BTreeMap::from([(CompartmentId::ROLL, 0)]),
-            live: false,
-            budget: Budget::UNLIMITED,
-        });
-        let challenge = Challenge {
-            version: SESSION_VERSION,
-            relay: RelayId([3; 32]),
-            incarnation: Incarnation([4; 16]),
-            nonce: [5; 32],
-        };
-        say(&mut session, &Frame::Challenge(challenge));
-        session.handle(Input::Signed(Vec::new()), 0);
-        let standing = Standing::UnknownGroup;
-        say(
-            &mut session,
-            &Frame::Welcome(Welcome { relay_ms: 0, standing, checkpoint: None, own: Vec::new() }),
-        );
-        say(&mut session, &Frame::Heads(Heads { logs: Vec::new() }));
-        session
-    }
-
-    fn say(session: &mut Session, frame: &Frame) -> Vec<Effect> {
-        session.handle(Input::Message(frame.to_bytes()), 0)
-    }
-
-    fn goodbye() -> Frame {
-        Frame::Goodbye(Refused::new(Refusal::UNKNOWN_DEVICE, "it has not heard of this device"))
-    }
-
-    #[test]
-    fn a_relay_closed_to_the_group_is_told_with_the_id_that_its_operator_needs() {
-        let group = GroupId([1; 32]);
-        let mut session = stranger(group);
-        let wire = Wire { signed: ByteVec::from(vec![0]), body: None };
-        session.handle(Input::Outbox(vec![Outgoing { key: 1, hash: EntryHash([6; 32]), wire }]), 0);
-        let closed = Refused::new(Refusal::CLOSED, "it takes no new groups");
-        let ack = Ack { number: 0, outcomes: vec![Outcome::Refused(closed)], receipt: None };
-        assert!(say(&mut session, &Frame::Ack(ack)).iter().any(|e| matches!(e, Effect::Postponed { .. })));
-        let effects = say(&mut session, &goodbye());
-        let [Effect::End(End::Relay(why))] = effects.as_slice() else { panic!("{effects:?}") };
-        assert_eq!(why.refusal, Refusal::CLOSED);
-        assert!(why.reason.starts_with("it takes no new groups"), "{}", why.reason);
-        assert!(why.reason.contains(&group.to_string()), "{}", why.reason);
-    }
-
-    #[test]
-    fn a_device_nobody_admitted_is_told_just_that() {
-        let mut session = stranger(GroupId([1; 32]));
-        session.handle(Input::Outbox(Vec::new()), 0);
-        let effects = say(&mut session, &goodbye());
-        assert!(
-            matches!(effects.as_slice(), [Effect::End(End::Relay(why))] if why.refusal == Refusal::UNKNOWN_DEVICE),
-            "{effects:?}"
-        );
-    }
-}
+mod tests;

@@ -29,7 +29,8 @@ fn read_all(relay: &Relay, world: &World, person: &Person, compartments: &[u8]) 
         match relay.answer(query, NOW_MS) {
             Reply::Fetched(None) => return all,
             Reply::Fetched(Some(entries)) => {
-                assert!(entries.upto > cursors[&entries.compartment]);
+                assert_eq!(entries.after, cursors[&entries.compartment]);
+                assert!(entries.covered().is_some());
                 assert!(Frame::Entries(entries.clone()).to_bytes().len() <= limits::FRAME_BYTES_MAX);
                 cursors.insert(entries.compartment, entries.upto);
                 all.extend(entries.entries.into_iter().map(|wire| wire.signed.into()));

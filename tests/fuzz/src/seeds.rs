@@ -154,7 +154,13 @@ fn frames(wires: &[&Wire], seeds: &mut Seeds) {
             own: vec![OwnHead { compartment: log.compartment, head }],
         }),
         Frame::Pull(Pull { cursors: vec![Cursor { compartment: log.compartment, after: 7 }], live: true }),
-        Frame::Entries(Entries { compartment: log.compartment, entries: two.clone(), upto: 9 }),
+        Frame::Entries(Entries {
+            compartment: log.compartment,
+            entries: two.clone(),
+            upto: 9,
+            after: 4,
+            left_out: 3,
+        }),
         Frame::CaughtUp,
         Frame::Push(Push { number: 1, entries: two }),
         Frame::Ack(Ack {

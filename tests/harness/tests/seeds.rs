@@ -52,6 +52,11 @@ fn seeds_that_once_broke_a_promise_keep_it() {
         (1077, "an altered entry waited for ever for what its altered header named"),
         (1096, "an altered entry that had waited was blamed on the honest relay"),
         (1517, "an entry altered on its way was given up as belonging to another group"),
+        (20383, "the last entry of a log was left out of a frame, and the cursor had passed it"),
+        (21705, "the last entry of a log was left out of a frame, and the cursor had passed it"),
+        (23486, "the last entry of a log was left out of a frame, and the cursor had passed it"),
+        (20771, "a change that came before the one it builds on was not counted in its row"),
+        (23862, "a change that came before the one it builds on was not counted in its row"),
     ];
     for (seed, story) in stories {
         let (outcome, _) = run_seed(seed, 400, false);

@@ -1062,7 +1062,16 @@ fn frames(town: &Town) -> Value {
                 live: true,
             }),
         ),
-        ("entries", Frame::Entries(Entries { compartment: GROUP, entries: entries.clone(), upto: 305 })),
+        (
+            "entries",
+            Frame::Entries(Entries {
+                compartment: GROUP,
+                entries: entries.clone(),
+                upto: 305,
+                after: 300,
+                left_out: 5 - entries.len() as u64,
+            }),
+        ),
         ("caught up", Frame::CaughtUp),
         ("push", Frame::Push(Push { number: 3, entries })),
         (

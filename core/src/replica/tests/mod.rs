@@ -355,6 +355,57 @@ fn keys_rotate_and_a_newcomer_reads_back_through_the_chain() {
     assert!(matches!(vic.rotate(group), Err(Error::Role(_))));
 }
 
+/// Found by the simulator: a change that came before the one it builds on was missing in the count and the time of the
+/// row, for good.
+#[test]
+fn a_row_counts_what_came_before_what_it_builds_on() {
+    let Town { mut carla, mut vic, .. } = town();
+    let mut cosma = engine(5);
+    let admission = carla.admit(&cosma.request().unwrap(), RoleId(roles::ROLE_COORDINATOR)).unwrap();
+    cosma.join(&admission).unwrap();
+    let observation = carla.record(draft("a swap at the corner")).unwrap();
+    hand(&carla, &mut vic);
+    let link = |reason: &str| [CaseLink { observation, reason: reason.into() }];
+    let case = carla.link(None, "Swaps", &link("same corner")).unwrap();
+    hand(&carla, &mut cosma);
+    cosma.link(Some(case), "Swaps at noon", &link("same hour")).unwrap();
+    let mut of_cosma = entries(&cosma, &vic);
+    of_cosma.retain(|wire| {
+        let entry = crate::entry::Received::parse(wire.clone()).unwrap();
+        entry.header().device == cosma.device_id()
+    });
+    vic.receive(of_cosma, None).unwrap();
+    assert_eq!(vic.row(case).unwrap(), None, "it builds on what is not here");
+    hand(&carla, &mut vic);
+    assert_eq!(vic.row(case).unwrap(), cosma.row(case).unwrap());
+    assert_eq!(vic.row(case).unwrap().unwrap().entries, 2);
+}
+
+/// A cursor moves over what was handed over without a gap, and from where it stands.
+#[test]
+fn a_cursor_passes_nothing_that_was_not_had() {
+    use crate::sync::frame::Covered;
+    let Town { mut carla, mut vic, .. } = town();
+    carla.record(draft("words")).unwrap();
+    let compartment = crate::base::CompartmentId(roles::COMPARTMENT_GROUP);
+    let mut of_group = entries(&carla, &vic);
+    of_group.retain(|wire| {
+        crate::entry::Received::parse(wire.clone()).unwrap().header().compartment == compartment
+    });
+    let cursor = |vic: &Engine| vic.cursor(compartment).unwrap();
+    // Set back in the middle of a session, whose frames go on from where it was.
+    vic.receive(Vec::new(), Some(Covered { compartment, after: 7, upto: 9 })).unwrap();
+    assert_eq!(cursor(&vic), 0);
+    vic.receive(Vec::new(), Some(Covered { compartment, after: 0, upto: 2 })).unwrap();
+    assert_eq!(cursor(&vic), 2);
+    // Named as another compartment's on their way.
+    let another = crate::base::CompartmentId(roles::COMPARTMENT_COMMON);
+    let report = vic.receive(of_group, Some(Covered { compartment: another, after: 0, upto: 9 })).unwrap();
+    assert!(report.is_spoilt() && report.kept > 0, "{report:?}");
+    assert_eq!(vic.cursor(another).unwrap(), 0);
+    assert_eq!(texts(&vic, Kind::OBSERVATION), ["words"]);
+}
+
 /// A stranger with a key of their own signs junk for the roll: nobody cites it, and the store opens all the same.
 /// Found by the simulator: the newcomer was in nobody's grants of the new epoch, and could not read what followed.
 #[test]

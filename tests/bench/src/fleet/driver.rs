@@ -48,7 +48,8 @@ fn carry_out(engine: &mut Engine, effect: Effect) -> Result<Option<Input>, Failu
         Effect::Offer(heads) => engine.offer(&heads)?,
         Effect::Kept { keys, receipt } => engine.mark_kept(&keys, &receipt)?,
         Effect::Receive(entries) => {
-            engine.receive(entries.entries, Some((entries.compartment, entries.upto)))?;
+            let covered = entries.covered();
+            engine.receive(entries.entries, covered)?;
         }
         Effect::Send(_)
         | Effect::CaughtUp

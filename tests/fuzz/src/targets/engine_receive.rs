@@ -13,6 +13,7 @@ use lamppost_core::entry::{Checkpoint, Header, Kind as EntryKind, LogId, Receive
 use lamppost_core::replica::{Engine, Error, Filter, ReceiveReport, Warning};
 use lamppost_core::roll::Roll;
 use lamppost_core::storage::MemoryStore;
+use lamppost_core::sync::frame::Covered;
 use lamppost_core::watch::{
     Annotation, Case, Disclosure, Observation, Outcome, Provenance, Release, Response, Sealed,
 };
@@ -142,8 +143,9 @@ impl World {
                 self.batch.push(Wire { signed, body });
             }
             12 | 13 => {
-                let cursor = (CompartmentId(u8::try_from(tape.below(7)).unwrap()), tape.number(3));
-                self.deliver(tape.u8(), Some(cursor));
+                let compartment = CompartmentId(u8::try_from(tape.below(7)).unwrap());
+                let (after, upto) = (0, tape.number(3));
+                self.deliver(tape.u8(), Some(Covered { compartment, after, upto }));
             }
             14 => {
                 self.batch.extend(self.delivered.iter().rev().take(1 + tape.below(20)).cloned());
@@ -351,7 +353,7 @@ impl World {
         Content { document, kind, form, bytes }
     }
 
-    fn deliver(&mut self, order: u8, cursor: Option<(CompartmentId, u64)>) {
+    fn deliver(&mut self, order: u8, covered: Option<Covered>) {
         let mut frame = std::mem::take(&mut self.batch);
         self.delivered.extend(frame.iter().cloned());
         if order % 2 == 1 {
@@ -362,22 +364,22 @@ impl World {
             frame.rotate_left(usize::from(order / 2) % count);
         }
         let offered = frame.clone();
-        let Some(report) = self.receive(frame, cursor) else { return };
+        let Some(report) = self.receive(frame, covered) else { return };
         let warnings = report.warnings.len();
         assert!(report.kept + report.known + report.waiting + report.set_aside + warnings >= count);
         self.check();
         // The same frame again brings nothing new.
-        let Some(again) = self.receive(offered, cursor) else { return };
+        let Some(again) = self.receive(offered, covered) else { return };
         assert_eq!(again.kept, 0, "kept twice: {report:?}, {again:?}");
     }
 
     /// None if the phone stopped because others hold words of this device.
-    fn receive(&mut self, frame: Vec<Wire>, cursor: Option<(CompartmentId, u64)>) -> Option<ReceiveReport> {
+    fn receive(&mut self, frame: Vec<Wire>, covered: Option<Covered>) -> Option<ReceiveReport> {
         let own = self.engine.device_id();
         let names_own = frame
             .iter()
             .any(|wire| Received::parse(wire.clone()).is_ok_and(|entry| entry.header().device == own));
-        match self.engine.receive(frame, cursor) {
+        match self.engine.receive(frame, covered) {
             Ok(report) => {
                 let spoilt = report.warnings.iter().any(|warning| matches!(warning, Warning::NotGenuine(_)));
                 assert_eq!(report.is_spoilt(), spoilt);

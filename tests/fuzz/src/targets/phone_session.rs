@@ -49,6 +49,8 @@ struct Street {
     handed: BTreeSet<u64>,
     /// Frames of the phone that the relay has not answered.
     asked: VecDeque<Frame>,
+    /// Something was refused for now.
+    postponed: bool,
     /// Pushes that nobody has acknowledged.
     pushes: BTreeMap<u32, Vec<EntryHash>>,
     /// Numbers of pushes that were given out.
@@ -148,7 +150,6 @@ impl Street {
                 _ => Budget::UNLIMITED,
             },
         };
-        relay.upto = plan.cursors.clone();
         let mut street = Self {
             session: Session::new(plan.clone()),
             plan,
@@ -159,6 +160,7 @@ impl Street {
             next_key: 1,
             handed: BTreeSet::new(),
             asked: VecDeque::new(),
+            postponed: false,
             pushes: BTreeMap::new(),
             numbers: BTreeSet::new(),
             caught_up: 0,
@@ -243,8 +245,9 @@ impl Street {
                 let (standing, own) = (self.relay.standing, Vec::new());
                 self.say(&Frame::Welcome(Welcome { relay_ms: NOW_MS, standing, checkpoint, own }));
             }
-            Frame::Pull(_) => {
+            Frame::Pull(pull) => {
                 self.relay.pulled = true;
+                self.relay.upto = pull.cursors.iter().map(|c| (c.compartment, c.after)).collect();
                 if tape.once_in(2) {
                     self.live_entries(tape);
                 }
@@ -301,9 +304,12 @@ impl Street {
             return;
         }
         let compartment = CompartmentId(u8::try_from(tape.below(3)).unwrap());
-        let upto = self.relay.upto.entry(compartment).or_default();
-        *upto += 1 + u64::from(tape.u8() % 4);
-        let frame = Frame::Entries(Entries { compartment, entries: some_wires(tape), upto: *upto });
+        let after = self.relay.upto.get(&compartment).copied().unwrap_or_default();
+        let left_out = 1 + u64::from(tape.u8() % 4);
+        let entries = some_wires(tape);
+        let upto = after + entries.len() as u64 + left_out;
+        self.relay.upto.insert(compartment, upto);
+        let frame = Frame::Entries(Entries { compartment, entries, upto, after, left_out });
         self.say(&frame);
     }
 
@@ -347,6 +353,8 @@ impl Street {
                 compartment: CompartmentId(u8::try_from(tape.below(5)).unwrap()),
                 entries: some_wires(tape),
                 upto: tape.number(10),
+                after: tape.number(10),
+                left_out: tape.number(5),
             }),
             4 => Frame::CaughtUp,
             5..=7 => {
@@ -429,6 +437,7 @@ impl Street {
             Effect::NewLife(relay, incarnation) => {
                 assert_ne!(self.plan.incarnation, Some(incarnation));
                 assert!(self.plan.relay.is_none_or(|known| known == relay));
+                self.plan.cursors.values_mut().for_each(|after| *after = 0);
             }
             Effect::CheckOwn(_) => {}
             Effect::Checkpoint(checkpoint) => {
@@ -446,6 +455,10 @@ impl Street {
                 }
             }
             Effect::LoadOutbox { after } => {
+                // What was postponed is handed over again, and held back while the relay does not take it.
+                if after == 0 || self.postponed {
+                    self.handed.clear();
+                }
                 assert!(self.handed.is_empty(), "what was handed over is sent before more is asked for");
                 let behind = self.outbox.range(after + 1..).map(|(_, outgoing)| outgoing.clone());
                 let mut bytes = 0;
@@ -459,7 +472,14 @@ impl Street {
                 return Some(Input::Outbox(outgoing));
             }
             Effect::Receive(entries) => {
-                assert!(self.plan.cursors.contains_key(&entries.compartment));
+                let had = self.plan.cursors.get_mut(&entries.compartment).expect("it was asked for");
+                match entries.covered() {
+                    Some(covered) => {
+                        assert_eq!(covered.after, *had, "nothing is passed over");
+                        *had = covered.upto;
+                    }
+                    None => assert!(!self.honest),
+                }
             }
             Effect::Kept { keys, receipt } => {
                 assert_eq!(keys.len(), receipt.receipt().entries.len());
@@ -473,7 +493,10 @@ impl Street {
                 assert!(!why.refusal.is_passing());
                 self.outbox.remove(&key);
             }
-            Effect::Postponed { why, .. } => assert!(why.refusal.is_passing()),
+            Effect::Postponed { why, .. } => {
+                assert!(why.refusal.is_passing());
+                self.postponed = true;
+            }
             Effect::CaughtUp => {
                 self.caught_up += 1;
                 assert_eq!(self.caught_up, 1, "said once");

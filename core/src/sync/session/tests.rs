@@ -1,0 +1,275 @@
+//! The phone's machine, with a relay that says what the test wants.
+
+use std::collections::BTreeSet;
+
+use ed25519_dalek::SigningKey;
+
+use super::super::checkpoint::Arrivals;
+use super::super::frame::Challenge;
+use super::super::receipt::Receipt;
+use super::*;
+
+/// A session of a phone that the relay has never heard of, up to where its outbox is asked for.
+fn stranger(group: GroupId) -> Session {
+    let mut session = Session::new(Plan {
+        group,
+        device: DeviceId([2; 32]),
+        relay: None,
+        incarnation: None,
+        checkpoint: None,
+        receipted: None,
+        cursors: BTreeMap::from([(CompartmentId::ROLL, 0)]),
+        live: false,
+        budget: Budget::UNLIMITED,
+    });
+    let challenge = Challenge {
+        version: SESSION_VERSION,
+        relay: RelayId([3; 32]),
+        incarnation: Incarnation([4; 16]),
+        nonce: [5; 32],
+    };
+    say(&mut session, &Frame::Challenge(challenge));
+    session.handle(Input::Signed(Vec::new()), 0);
+    let standing = Standing::UnknownGroup;
+    say(&mut session, &Frame::Welcome(Welcome { relay_ms: 0, standing, checkpoint: None, own: Vec::new() }));
+    say(&mut session, &Frame::Heads(Heads { logs: Vec::new() }));
+    session
+}
+
+fn say(session: &mut Session, frame: &Frame) -> Vec<Effect> {
+    session.handle(Input::Message(frame.to_bytes()), 0)
+}
+
+fn goodbye() -> Frame {
+    Frame::Goodbye(Refused::new(Refusal::UNKNOWN_DEVICE, "it has not heard of this device"))
+}
+
+#[test]
+fn a_relay_closed_to_the_group_is_told_with_the_id_that_its_operator_needs() {
+    let group = GroupId([1; 32]);
+    let mut session = stranger(group);
+    let wire = Wire { signed: ByteVec::from(vec![0]), body: None };
+    session.handle(Input::Outbox(vec![Outgoing { key: 1, hash: EntryHash([6; 32]), wire }]), 0);
+    let closed = Refused::new(Refusal::CLOSED, "it takes no new groups");
+    let ack = Ack { number: 0, outcomes: vec![Outcome::Refused(closed)], receipt: None };
+    assert!(say(&mut session, &Frame::Ack(ack)).iter().any(|e| matches!(e, Effect::Postponed { .. })));
+    let effects = say(&mut session, &goodbye());
+    let [Effect::End(End::Relay(why))] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(why.refusal, Refusal::CLOSED);
+    assert!(why.reason.starts_with("it takes no new groups"), "{}", why.reason);
+    assert!(why.reason.contains(&group.to_string()), "{}", why.reason);
+}
+
+#[test]
+fn a_device_nobody_admitted_is_told_just_that() {
+    let mut session = stranger(GroupId([1; 32]));
+    session.handle(Input::Outbox(Vec::new()), 0);
+    let effects = say(&mut session, &goodbye());
+    assert!(
+        matches!(effects.as_slice(), [Effect::End(End::Relay(why))] if why.refusal == Refusal::UNKNOWN_DEVICE),
+        "{effects:?}"
+    );
+}
+
+/// A relay, and a phone that has caught up with it: what it wrote to the relay, and what its outbox holds.
+struct Scene {
+    key: SigningKey,
+    session: Session,
+    outbox: BTreeMap<u64, EntryHash>,
+    now_ms: u64,
+    pushed: Vec<Push>,
+    arrivals: Arrivals,
+    ended: Option<End>,
+}
+
+const GROUP: GroupId = GroupId([1; 32]);
+const ROLL: CompartmentId = CompartmentId::ROLL;
+
+impl Scene {
+    fn new(live: bool, outbox: u8) -> Self {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let session = Session::new(Plan {
+            group: GROUP,
+            device: DeviceId([2; 32]),
+            relay: None,
+            incarnation: Some(Incarnation([4; 16])),
+            checkpoint: None,
+            receipted: None,
+            cursors: BTreeMap::from([(ROLL, 3), (CompartmentId(2), 5)]),
+            live,
+            budget: Budget::UNLIMITED,
+        });
+        let outbox = (1..=outbox).map(|n| (u64::from(n), EntryHash([n; 32]))).collect();
+        let arrivals = Arrivals::default();
+        let mut scene = Self { key, session, outbox, now_ms: 0, pushed: Vec::new(), arrivals, ended: None };
+        let relay = RelayId(scene.key.verifying_key().to_bytes());
+        let incarnation = Incarnation([4; 16]);
+        let challenge = Challenge { version: SESSION_VERSION, relay, incarnation, nonce: [5; 32] };
+        scene.say(&Frame::Challenge(challenge));
+        let standing = Standing::Belongs;
+        scene.say(&Frame::Welcome(Welcome { relay_ms: 0, standing, checkpoint: None, own: Vec::new() }));
+        scene
+    }
+
+    fn say(&mut self, frame: &Frame) -> Vec<Effect> {
+        self.give(Input::Message(frame.to_bytes()))
+    }
+
+    /// Gives an input, and answers as a shell does. Answers with what the shell does not answer itself.
+    fn give(&mut self, input: Input) -> Vec<Effect> {
+        let mut inputs = VecDeque::from([input]);
+        let mut others = Vec::new();
+        while let Some(input) = inputs.pop_front() {
+            for effect in self.session.handle(input, self.now_ms) {
+                match effect {
+                    Effect::Send(bytes) => {
+                        if let Frame::Push(push) = Frame::from_bytes(&bytes).unwrap() {
+                            self.pushed.push(push);
+                        }
+                    }
+                    Effect::Sign(_) => inputs.push_back(Input::Signed(Vec::new())),
+                    Effect::CaughtUp => inputs.push_back(Input::Settled),
+                    Effect::LoadOutbox { after } => {
+                        let rows = self.outbox.range(after + 1..).take(3);
+                        // An entry that fills a frame, so that each is pushed alone.
+                        let wire = |key| Wire { signed: ByteVec::from(vec![key; 200_000]), body: None };
+                        let outgoing = |(key, hash): (&u64, &EntryHash)| Outgoing {
+                            key: *key,
+                            hash: *hash,
+                            wire: wire(hash.0[0]),
+                        };
+                        inputs.push_back(Input::Outbox(rows.map(outgoing).collect()));
+                    }
+                    Effect::Kept { keys, .. } => self.outbox.retain(|key, _| !keys.contains(key)),
+                    Effect::End(end) => self.ended = Some(end),
+                    other @ (Effect::NewLife(..)
+                    | Effect::CheckOwn(_)
+                    | Effect::Checkpoint(_)
+                    | Effect::Offer(_)
+                    | Effect::Receive(_)
+                    | Effect::Refused { .. }
+                    | Effect::Postponed { .. }) => others.push(other),
+                }
+            }
+        }
+        others
+    }
+
+    /// Answers every push that is under way, and those that follow, as `verdict` says of each entry.
+    fn answer(&mut self, verdict: impl Fn(u8) -> Outcome) -> Vec<u8> {
+        let mut answered = Vec::new();
+        while !self.pushed.is_empty() {
+            let under_way: Vec<u8> =
+                self.pushed.iter().flat_map(|push| &push.entries).map(|w| w.signed[0]).collect();
+            let distinct: BTreeSet<u8> = under_way.iter().copied().collect();
+            assert_eq!(distinct.len(), under_way.len(), "nothing is sent twice in flight");
+            let push = self.pushed.remove(0);
+            let seen: Vec<u8> = push.entries.iter().map(|wire| wire.signed[0]).collect();
+            answered.extend(&seen);
+            let outcomes: Vec<Outcome> = seen.iter().map(|n| verdict(*n)).collect();
+            let kept = seen.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Kept);
+            let kept: Vec<EntryHash> = kept.map(|(n, _)| EntryHash([*n; 32])).collect();
+            kept.iter().for_each(|hash| self.arrivals.push(*hash));
+            let receipt = (!kept.is_empty()).then(|| self.receipt(kept));
+            self.say(&Frame::Ack(Ack { number: push.number, outcomes, receipt }));
+        }
+        answered
+    }
+
+    fn receipt(&self, entries: Vec<EntryHash>) -> ByteVec {
+        let receipt = Receipt {
+            relay: RelayId(self.key.verifying_key().to_bytes()),
+            incarnation: Incarnation([4; 16]),
+            group: GROUP,
+            received_ms: 0,
+            entries,
+            checkpoint: self.arrivals.checkpoint().unwrap(),
+        };
+        ByteVec::from(SignedReceipt::sign(&self.key, receipt).as_bytes().to_vec())
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.give(Input::Heard);
+        self.give(Input::Tick);
+    }
+}
+
+fn covering(after: u64, upto: u64, left_out: u64, count: usize) -> Frame {
+    let entries = vec![Wire { signed: ByteVec::from(vec![0]), body: None }; count];
+    Frame::Entries(Entries { compartment: CompartmentId(2), entries, upto, after, left_out })
+}
+
+fn later(retry_after_ms: Option<u64>) -> Outcome {
+    Outcome::Refused(Refused { retry_after_ms, ..Refused::new(Refusal::RATE, "too much at once") })
+}
+
+#[test]
+fn entries_continue_where_the_ones_before_came_to() {
+    let mut scene = Scene::new(true, 0);
+    for (after, upto, left_out, count) in [(5, 7, 0, 2), (7, 9, 2, 0), (9, 10, 0, 1)] {
+        let effects = scene.say(&covering(after, upto, left_out, count));
+        assert!(matches!(effects.as_slice(), [Effect::Receive(_)]), "{effects:?}");
+    }
+    // Swallowed, sent twice, or sent before the one ahead of it: nothing of it is taken.
+    for (after, upto) in [(11, 12), (9, 10), (5, 12)] {
+        let mut scene = Scene::new(true, 0);
+        scene.say(&covering(5, 10, 4, 1));
+        let effects = scene.say(&covering(after, upto, 0, 1));
+        assert_eq!(effects, []);
+        let out_of_place = Misbehaviour::OutOfPlace { expected: 10, found: after };
+        assert!(out_of_place.may_be_the_line());
+        assert_eq!(scene.ended, Some(End::Misbehaved(out_of_place)));
+    }
+}
+
+#[test]
+fn what_does_not_add_up_is_kept_and_covers_nothing() {
+    for (upto, left_out, count) in [(7, 0, 1), (7, 0, 3), (7, 3, 0), (7, u64::MAX, 3), (5, 0, 0), (4, 0, 0)] {
+        let mut scene = Scene::new(true, 0);
+        let effects = scene.say(&covering(5, upto, left_out, count));
+        let [Effect::Receive(entries)] = effects.as_slice() else { panic!("{effects:?}") };
+        assert_eq!((entries.entries.len(), entries.covered()), (count, None));
+        let what = Misbehaviour::DoesNotAddUp { entries: count, left_out, after: 5, upto };
+        assert_eq!(scene.ended, Some(End::Misbehaved(what)));
+    }
+}
+
+#[test]
+fn what_was_postponed_is_offered_again_in_the_same_live_session() {
+    let mut scene = Scene::new(true, 5);
+    scene.say(&Frame::CaughtUp);
+    assert_eq!(scene.answer(|n| if n < 3 { Outcome::Kept } else { later(Some(40_000)) }), [1, 2, 3, 4, 5]);
+    scene.wait(39_999);
+    assert_eq!(scene.pushed.len(), 0, "the relay said when");
+    // One frame finds out that it still takes nothing; then the pauses grow.
+    let mut pauses = Vec::new();
+    let mut since = 0;
+    while pauses.len() < 8 {
+        scene.wait(1_000);
+        since += 1;
+        if !scene.pushed.is_empty() {
+            assert_eq!(scene.answer(|_| later(None)), [3]);
+            pauses.push(since);
+            since = 0;
+        }
+    }
+    assert_eq!(pauses, [1, 60, 120, 240, 480, 900, 900, 900]);
+    // New words do not wait for it.
+    scene.outbox.insert(6, EntryHash([6; 32]));
+    scene.give(Input::OutboxGrew);
+    assert_eq!(scene.answer(|_| later(None)), [6]);
+    scene.wait(900_000);
+    assert_eq!(scene.answer(|_| Outcome::Kept), [3, 4, 5, 6]);
+    assert!(scene.outbox.is_empty());
+    scene.wait(900_000);
+    assert_eq!((scene.pushed.len(), scene.ended), (0, None));
+}
+
+#[test]
+fn a_session_that_does_not_stay_leaves_what_was_postponed_to_the_next() {
+    let mut scene = Scene::new(false, 2);
+    scene.say(&Frame::CaughtUp);
+    scene.answer(|_| later(Some(1_000)));
+    assert_eq!((scene.outbox.len(), scene.ended), (2, Some(End::Done)));
+}
