@@ -25,11 +25,12 @@ const ENTRIES: Table = Table(2);
 const LOGS: Table = Table(3);
 const ARRIVALS: Table = Table(4);
 
-/// Entry hashes of one row. So many fill 4 KiB, which the store keeps in one piece.
-const ROW_HASHES_MAX: usize = 128;
+/// Entry hashes of one row: 1 KiB, as most entries have. The store writes a leaf of 16 rows anew after every ten changes,
+/// so that large rows make the small ones beside them dear.
+const ROW_HASHES_MAX: usize = 32;
 
 /// Rows read at once where all rows of a range are wanted. So many rows of hashes take 512 KiB.
-const SCAN_ROWS: usize = 128;
+const SCAN_ROWS: usize = 512;
 
 /// Why the relay's store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
