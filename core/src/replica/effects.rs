@@ -62,6 +62,7 @@ impl Engine {
                 report.caught_up = true;
                 report.received.warnings.extend(self.retry_withheld()?);
                 self.grant_missing()?;
+                self.save_cursors()?;
                 return Ok(Some(Input::Settled));
             }
         }

@@ -11,6 +11,7 @@ use rand_core::CryptoRng;
 use super::clock::Clock;
 use super::disk::{self, DiskCipher, META, OUTBOX, OutboxRow};
 use super::error::Error;
+use super::recent::Recent;
 use super::relay::RelayMemory;
 use super::vault::Vault;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EpochId, GroupId, MemberId, RoleId, cbor};
@@ -45,6 +46,8 @@ pub struct Engine {
     pub(super) group: Option<Group>,
     /// Documents that changed since the feed last asked.
     pub(super) changed: BTreeSet<DocumentId>,
+    /// Documents as they are on disk.
+    pub(super) recent: Recent,
     /// A write failed: what is in memory may be ahead of the disk.
     stale: bool,
 }
@@ -75,6 +78,8 @@ pub(super) struct Group {
     pub own_senders: BTreeMap<(CompartmentId, EpochId), Secret>,
     pub senders: HashMap<(LogId, EpochId), Secret>,
     pub relay: RelayMemory,
+    /// Cursors that are further than on disk: what lies between holds nothing that is not here.
+    pub cursors_ahead: BTreeMap<CompartmentId, u64>,
     /// Entries in the outbox by document.
     pub unsent: HashMap<DocumentId, u32>,
     /// Documents of which the relay refused a part for good.
@@ -133,6 +138,7 @@ impl Engine {
             identity,
             group: None,
             changed: BTreeSet::new(),
+            recent: Recent::default(),
             stale: false,
         };
         engine.load_group()?;
@@ -140,6 +146,7 @@ impl Engine {
     }
 
     fn load_group(&mut self) -> Result<(), Error> {
+        self.recent.clear();
         if self.store.get(META, GROUP)?.is_none() {
             self.group = None;
             return Ok(());
@@ -200,6 +207,7 @@ impl Engine {
             own_senders: BTreeMap::new(),
             senders: HashMap::new(),
             relay: RelayMemory::default(),
+            cursors_ahead: BTreeMap::new(),
             unsent: HashMap::new(),
             refused: BTreeSet::new(),
             next_outbox: disk::next_number(&*self.store, OUTBOX)?,
@@ -256,6 +264,7 @@ impl Engine {
         work: impl FnOnce(&mut Self, &mut Batch) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut batch = Batch::default();
+        self.put_cursors_ahead(&mut batch);
         let outcome = work(self, &mut batch).and_then(|done| {
             self.store.apply(batch)?;
             Ok(done)

@@ -15,6 +15,7 @@ mod feed;
 mod membership;
 mod outbox;
 mod receive;
+mod recent;
 mod record;
 mod relay;
 mod release;

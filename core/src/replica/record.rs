@@ -177,8 +177,10 @@ impl Engine {
         let part = Part { author: self.member_id(), claimed_ms: entry.header().claimed_ms };
         let projection = project(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
         if let Some(projection) = projection {
-            self.put_row(batch, id, kind, &[part], projection)?;
+            let before = self.row(id)?;
+            self.put_row(batch, id, kind, &[part], projection, before)?;
         }
+        self.recent.keep(id, document);
         Ok(())
     }
 
@@ -193,8 +195,11 @@ impl Engine {
         Ok(rule)
     }
 
-    /// Loads a document from its entries; empty if there are none.
+    /// Takes a document from those recently used, or loads it from its entries; empty if there are none.
     pub(super) fn load(&mut self, id: DocumentId) -> Result<Document, Error> {
+        if let Some(document) = self.recent.take(id) {
+            return Ok(document);
+        }
         let mut changes = Vec::new();
         for (log, seq) in self.parts(id)? {
             let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
