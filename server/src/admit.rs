@@ -150,7 +150,7 @@ fn judge_open<L: Logs>(
     pushing: &Pushing,
     roll: &Arc<Roll>,
     logs: &L,
-    mut open: Vec<(usize, Received)>,
+    open: Vec<(usize, Received)>,
     fates: &mut [Result<EntryHash, Refused>],
 ) -> Result<(Vec<Verified>, Arc<Roll>), L::Error> {
     let mut refuse = |at: usize, why: Refused| {
@@ -158,33 +158,45 @@ fn judge_open<L: Logs>(
             *fate = Err(why);
         }
     };
+    let mut places: Vec<(usize, EntryHash)> = open.iter().map(|(at, entry)| (*at, entry.hash())).collect();
+    let mut entries: Vec<Received> = open.into_iter().map(|(_, entry)| entry).collect();
+    // Nothing but a refused roll entry makes another round.
+    let with_roll = entries.iter().any(|entry| entry.header().compartment == CompartmentId::ROLL);
     for _ in 0..ROUNDS_MAX {
         let mut trial = Arc::clone(roll);
-        let input = open.iter().map(|(_, entry)| entry.clone()).collect();
+        let input = if with_roll { entries.clone() } else { std::mem::take(&mut entries) };
         let verdicts = judge(&mut trial, logs, input)?;
         let mut round = weigh(pushing, roll, &trial, verdicts);
         // The same entry twice in one push shares its fate.
-        for (at, (_, entry)) in open.iter().enumerate() {
-            if let Some(why) = round.refused_by_hash.get(&entry.hash()) {
+        for (at, (_, hash)) in places.iter().enumerate() {
+            if let Some(why) = round.refused_by_hash.get(hash) {
                 round.refused.insert(at, why.clone());
             }
         }
+        if !round.roll_tainted {
+            round.refused.into_iter().for_each(|(at, why)| {
+                if let Some((place, _)) = places.get(at) {
+                    refuse(*place, why);
+                }
+            });
+            return Ok((round.kept, trial));
+        }
         // A refused roll entry must not be among what was judged by: leave it out and judge the others again.
-        let again = round.roll_tainted;
         let mut at = 0;
-        open.retain(|(place, _)| {
+        let mut stays = Vec::with_capacity(places.len());
+        places.retain(|(place, _)| {
             let why = round.refused.remove(&at);
             at += 1;
+            stays.push(why.is_none());
             why.is_none_or(|why| {
                 refuse(*place, why);
                 false
             })
         });
-        if !again {
-            return Ok((round.kept, trial));
-        }
+        let mut stays = stays.into_iter();
+        entries.retain(|_| stays.next().unwrap_or_default());
     }
-    for (place, _) in open {
+    for (place, _) in places {
         refuse(
             place,
             Refused::new(Refusal::ROLL_UNKNOWN, "too much in this push depends on refused roll entries"),

@@ -47,6 +47,9 @@ pub struct App {
 impl App {
     /// Asks the relay on a thread that may block: most answers come from memory, but any may have to read from disk.
     pub async fn ask(&self, query: Query) -> Reply {
+        if self.relay.has_nothing_new(&query) {
+            return Reply::Fetched(None);
+        }
         let relay = Arc::clone(&self.relay);
         let reply = task::spawn_blocking(move || relay.answer(query, unix_ms())).await;
         reply.unwrap_or_else(|_| Reply::Refused(store_refusal()))

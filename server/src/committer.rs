@@ -51,10 +51,11 @@ pub async fn run(app: Arc<App>, mut jobs: mpsc::Receiver<Job>, mut stage: watch:
             return;
         };
         app.metrics.committed(&committed, begun.elapsed().as_secs_f64());
+        // First those who wait to read: whoever pushed has the words already.
+        committed.grown.into_iter().for_each(|group| app.hub.grown(group));
         for (answer, to) in committed.answers.into_iter().zip(answers) {
             // A session that is gone asks again in its next life what became of its push.
             let _ = to.try_send(answer);
         }
-        committed.grown.into_iter().for_each(|group| app.hub.grown(group));
     }
 }

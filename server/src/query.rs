@@ -81,6 +81,14 @@ impl Relay {
         reply.unwrap_or_else(|why| Reply::Refused(self.store_failed(&why)))
     }
 
+    /// Whether the answer is known to be that there is nothing behind the positions. Never waits, so that the question
+    /// behind each live entry, whether there is another, costs no change of threads.
+    pub fn has_nothing_new(&self, query: &Query) -> bool {
+        let Query::Fetch { group, device, cursors } = query else { return false };
+        let next = self.glance(*group, |group| next_range(group, *device, cursors));
+        matches!(next, Some(Ok(None)))
+    }
+
     fn welcome(&self, id: GroupId, device: DeviceId, now_ms: u64) -> Result<Welcome, StoreFault> {
         let known = self.with_group(id, |group| Welcome {
             relay_ms: now_ms,

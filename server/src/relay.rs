@@ -246,6 +246,13 @@ impl Relay {
         Ok(group.as_ref().map(look))
     }
 
+    /// Looks at a group if it is in memory and nobody else is looking.
+    pub(crate) fn glance<T>(&self, id: GroupId, look: impl FnOnce(&Group) -> T) -> Option<T> {
+        let slot = Arc::clone(self.slots.try_lock().ok()?.get(&id)?);
+        let group = slot.group.try_lock().ok()?;
+        group.as_ref().map(look)
+    }
+
     fn slot(&self, id: GroupId) -> Result<Option<Arc<Slot>>, StoreFault> {
         let now = self.uses.fetch_add(1, Ordering::Relaxed);
         if let Some(slot) = lock(&self.slots).get(&id) {

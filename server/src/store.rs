@@ -5,10 +5,11 @@
 //! | meta | name | signing key (32 bytes), incarnation (16 bytes) |
 //! | groups | group | bytes of entries kept, u64 big-endian |
 //! | entries | group, compartment, position | author (32 bytes), wire as CBOR |
-//! | logs | group, compartment, device, seq | position (8 bytes), entry hash (32 bytes) |
-//! | arrivals | group, number from 0 | entry hash |
+//! | logs | group, compartment, device, seq of the last | entry hashes (32 bytes each) of a run |
+//! | arrivals | group, number of the first, from 0 | entry hashes (32 bytes each) in order of arrival |
 //!
-//! Numbers in keys are u64 big-endian, so that the store's order is theirs.
+//! Numbers in keys are u64 big-endian, so that the store's order is theirs. A commit writes hashes by the run: a row
+//! for each took more of the relay's time than all else but the signatures.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,8 +25,12 @@ const ENTRIES: Table = Table(2);
 const LOGS: Table = Table(3);
 const ARRIVALS: Table = Table(4);
 
-/// Rows read at once where all rows of a range are wanted.
-const SCAN_ROWS: usize = 1_024;
+/// Entry hashes of one row: 1 KiB, as most entries have. The store writes a leaf of 16 rows anew after every ten changes,
+/// so that large rows make the small ones beside them dear.
+const ROW_HASHES_MAX: usize = 32;
+
+/// Rows read at once where all rows of a range are wanted. So many rows of hashes take 512 KiB.
+const SCAN_ROWS: usize = 512;
 
 /// Why the relay's store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -181,8 +186,14 @@ impl RelayStore {
     /// # Errors
     /// [`StoreFault`]
     pub fn hash_at(&self, group: GroupId, log: LogId, seq: u64) -> Result<Option<EntryHash>, StoreFault> {
-        let value = self.0.get(LOGS, &log_key(group, log, seq))?;
-        value.map(|value| log_row(&value)).transpose()
+        let log_prefix = log_prefix(group, log);
+        let before = seq.checked_sub(1).map(|before| log_key(group, log, before));
+        // Rows are named by the last of a run: the first row that ends there or later has it.
+        let row = self.0.scan(LOGS, &log_prefix, before.as_deref(), 1)?.pop();
+        let Some((key, row)) = row else { return Ok(None) };
+        let from_end = number_of(&key)?.checked_sub(seq).and_then(|behind| usize::try_from(behind).ok());
+        let hash = hashes_of(&row)?.iter().rev().nth(from_end.unwrap_or(usize::MAX));
+        hash.map(|hash| Some(EntryHash(*hash))).ok_or(StoreFault::Damaged("a log has a gap"))
     }
 
     /// The newest entry of each log of a group. Costs two look-ups per log, however long it is.
@@ -198,7 +209,8 @@ impl RelayStore {
             let Some((last, value)) = self.0.last(LOGS, prefix)? else {
                 return Err(StoreFault::Damaged("a log vanished while it was read"));
             };
-            let head = LogHead { seq: number_of(&last)?, hash: log_row(&value)? };
+            let hash = hashes_of(&value)?.last().copied().unwrap_or_default();
+            let head = LogHead { seq: number_of(&last)?, hash: EntryHash(hash) };
             heads.insert(log_of(prefix)?, head);
             after = Some([prefix, &u64::MAX.to_be_bytes()].concat());
         }
@@ -211,7 +223,7 @@ impl RelayStore {
     /// [`StoreFault`]
     pub fn each_arrival(&self, group: GroupId, mut take: impl FnMut(EntryHash)) -> Result<(), StoreFault> {
         self.each(ARRIVALS, group.as_bytes(), |_, value| {
-            take(EntryHash(array(value)?));
+            hashes_of(value)?.iter().for_each(|hash| take(EntryHash(*hash)));
             Ok(())
         })
     }
@@ -221,7 +233,7 @@ impl RelayStore {
     /// # Errors
     /// [`StoreFault`] if nothing of it may be relied on.
     pub fn write(&self, arrivals: Arrived) -> Result<(), StoreFault> {
-        Ok(self.0.apply(arrivals.0)?)
+        Ok(self.0.apply(arrivals.into_batch())?)
     }
 
     /// Bytes on disk.
@@ -254,25 +266,82 @@ impl RelayStore {
 
 /// One durable write in the making.
 #[derive(Default)]
-pub struct Arrived(Batch);
+pub struct Arrived {
+    batch: Batch,
+    runs: BTreeMap<(GroupId, LogId), Run>,
+    arrivals: BTreeMap<GroupId, Run>,
+}
+
+/// Consecutive hashes that are not in the batch yet.
+#[derive(Default)]
+struct Run {
+    last: u64,
+    hashes: Vec<EntryHash>,
+}
+
+impl Run {
+    fn push(&mut self, number: u64, hash: EntryHash) {
+        self.last = number;
+        self.hashes.push(hash);
+    }
+
+    /// The number of the first, the number of the last, and their hashes.
+    fn take(&mut self) -> Option<(u64, u64, Vec<u8>)> {
+        let others = self.hashes.len().checked_sub(1)?;
+        let hashes = std::mem::take(&mut self.hashes);
+        let bytes = hashes.iter().flat_map(|hash| hash.0).collect();
+        Some((self.last - others as u64, self.last, bytes))
+    }
+}
 
 impl Arrived {
-    /// Adds an entry with its place in the compartment and its number among the group's arrivals.
+    /// Adds an entry with its place in the compartment and its number among the group's arrivals. Entries of a log come
+    /// in its order, and so do numbers.
     pub fn entry(&mut self, group: GroupId, entry: &Verified, position: u64, number: u64) {
         let header = entry.header();
         let at = [compartment_key(group, header.compartment).as_slice(), &position.to_be_bytes()].concat();
-        let value = [header.device.as_bytes().as_slice(), &entry.to_bytes()].concat();
-        self.0.put(ENTRIES, at, value);
-        let log = log_key(group, LogId::of(entry), header.seq);
-        let value = [position.to_be_bytes().as_slice(), entry.hash().as_bytes()].concat();
-        self.0.put(LOGS, log, value);
-        let arrival = [group.as_bytes().as_slice(), &number.to_be_bytes()].concat();
-        self.0.put(ARRIVALS, arrival, *entry.hash().as_bytes());
+        let mut value = Vec::with_capacity(DeviceId::LEN + entry.encoded_bytes());
+        value.extend(header.device.as_bytes());
+        entry.encode_into(&mut value);
+        self.batch.put(ENTRIES, at, value);
+        let log = LogId::of(entry);
+        let run = self.runs.entry((group, log)).or_default();
+        run.push(header.seq, entry.hash());
+        if run.hashes.len() == ROW_HASHES_MAX {
+            put_run(&mut self.batch, group, log, run);
+        }
+        let arrivals = self.arrivals.entry(group).or_default();
+        arrivals.push(number, entry.hash());
+        if arrivals.hashes.len() == ROW_HASHES_MAX {
+            put_arrivals(&mut self.batch, group, arrivals);
+        }
     }
 
     /// Sets a group's use of space.
     pub fn group_bytes(&mut self, group: GroupId, bytes: u64) {
-        self.0.put(GROUPS, *group.as_bytes(), bytes.to_be_bytes());
+        self.batch.put(GROUPS, *group.as_bytes(), bytes.to_be_bytes());
+    }
+
+    fn into_batch(mut self) -> Batch {
+        for ((group, log), mut run) in self.runs {
+            put_run(&mut self.batch, group, log, &mut run);
+        }
+        for (group, mut arrivals) in self.arrivals {
+            put_arrivals(&mut self.batch, group, &mut arrivals);
+        }
+        self.batch
+    }
+}
+
+fn put_run(batch: &mut Batch, group: GroupId, log: LogId, run: &mut Run) {
+    if let Some((_, last, hashes)) = run.take() {
+        batch.put(LOGS, log_key(group, log, last), hashes);
+    }
+}
+
+fn put_arrivals(batch: &mut Batch, group: GroupId, arrivals: &mut Run) {
+    if let Some((first, _, hashes)) = arrivals.take() {
+        batch.put(ARRIVALS, [group.as_bytes().as_slice(), &first.to_be_bytes()].concat(), hashes);
     }
 }
 
@@ -280,8 +349,12 @@ fn compartment_key(group: GroupId, compartment: CompartmentId) -> Vec<u8> {
     [group.as_bytes().as_slice(), &[compartment.0]].concat()
 }
 
+fn log_prefix(group: GroupId, log: LogId) -> Vec<u8> {
+    [group.as_bytes().as_slice(), &[log.compartment.0], log.device.as_bytes()].concat()
+}
+
 fn log_key(group: GroupId, log: LogId, seq: u64) -> Vec<u8> {
-    [group.as_bytes().as_slice(), &[log.compartment.0], log.device.as_bytes(), &seq.to_be_bytes()].concat()
+    [log_prefix(group, log).as_slice(), &seq.to_be_bytes()].concat()
 }
 
 fn log_of(prefix: &[u8]) -> Result<LogId, StoreFault> {
@@ -294,8 +367,11 @@ fn log_of(prefix: &[u8]) -> Result<LogId, StoreFault> {
     }
 }
 
-fn log_row(value: &[u8]) -> Result<EntryHash, StoreFault> {
-    array(value.get(8..).unwrap_or_default()).map(EntryHash)
+fn hashes_of(row: &[u8]) -> Result<&[[u8; EntryHash::LEN]], StoreFault> {
+    match row.as_chunks() {
+        (hashes, []) if !hashes.is_empty() => Ok(hashes),
+        _ => Err(StoreFault::Damaged("a row of hashes is cut short")),
+    }
 }
 
 fn number_of(key: &[u8]) -> Result<u64, StoreFault> {

@@ -1,5 +1,6 @@
 //! Canonical CBOR: one value, one encoding (RFC 8949 §4.2.1; PROTOCOL.md §1.2).
 
+use minicbor::encode::Write;
 use minicbor::{Decode, Encode};
 
 /// Bytes that are not the canonical encoding of what was expected.
@@ -18,9 +19,14 @@ pub enum NotCanonical {
 /// Shapes are written with ascending integer keys and shortest heads, so this is canonical.
 pub fn encode<T: Encode<()> + ?Sized>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
-    #[expect(clippy::expect_used, reason = "see its text")]
-    minicbor::encode(value, &mut bytes).expect("encoding works because a Vec takes any byte");
+    encode_into(value, &mut bytes);
     bytes
+}
+
+/// As [`encode`], behind what `bytes` holds already.
+pub fn encode_into<T: Encode<()> + ?Sized>(value: &T, bytes: &mut Vec<u8>) {
+    #[expect(clippy::expect_used, reason = "see its text")]
+    minicbor::encode(value, bytes).expect("encoding works because a Vec takes any byte");
 }
 
 /// Decodes `bytes`, all of them, and refuses any encoding but the canonical one.
@@ -31,10 +37,29 @@ pub fn decode<'b, T: Decode<'b, ()> + Encode<()>>(bytes: &'b [u8]) -> Result<T, 
     let value: T = minicbor::decode(bytes).map_err(|e| NotCanonical::Shape(e.to_string()))?;
     // Comparing with our own encoding catches every other form at once: long heads, unsorted or
     // repeated or unknown keys, indefinite lengths, trailing bytes.
-    if encode(&value) != bytes {
-        return Err(NotCanonical::Form);
+    let mut expected = Expected(bytes);
+    match minicbor::encode(&value, &mut expected) {
+        Ok(()) if expected.0.is_empty() => Ok(value),
+        Ok(()) | Err(_) => Err(NotCanonical::Form),
     }
-    Ok(value)
+}
+
+/// What an encoding must go on with. Takes the encoding as it is made, so that none is put into memory to be compared:
+/// a frame is read many times more often than it is written.
+struct Expected<'b>(&'b [u8]);
+
+/// The encoding is another one.
+#[derive(Debug, thiserror::Error)]
+#[error("the bytes differ")]
+struct Differs;
+
+impl Write for Expected<'_> {
+    type Error = Differs;
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Differs> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(Differs)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,14 @@
 //! COSE_Sign1 with Ed25519 (RFC 9052, RFC 9053), in the one form Lamppost allows (PROTOCOL.md §1.3).
 
-use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
+use coset::{CborSerializable, CoseSign1Builder, HeaderBuilder, iana};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use minicbor::bytes::ByteSlice;
+use minicbor::{Decode, Encode};
+
+use super::cbor;
+
+/// The protected header: `{1: -8}`.
+const PROTECTED: [u8; 3] = [0xa1, 0x01, 0x27];
 
 /// What a signature is for: the external data it also covers, so that none can be replayed as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,32 +65,63 @@ impl Signer {
     }
 }
 
-/// A COSE_Sign1 whose form was checked and whose signature was not.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Unverified(CoseSign1);
+/// The one allowed form: protected `{1: -8}` (EdDSA), nothing unprotected, payload attached, 64 bytes of signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+struct Sign1<'a> {
+    #[b(0)]
+    protected: &'a ByteSlice,
+    #[n(1)]
+    unprotected: Nothing,
+    #[b(2)]
+    payload: &'a ByteSlice,
+    #[b(3)]
+    signature: &'a ByteSlice,
+}
 
-impl Unverified {
+/// An empty map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+struct Nothing {}
+
+/// What is signed (RFC 9052 §4.4).
+#[derive(Encode)]
+#[cbor(array)]
+struct SigStructure<'a> {
+    #[n(0)]
+    context: &'a str,
+    #[n(1)]
+    protected: &'a ByteSlice,
+    #[n(2)]
+    external: &'a ByteSlice,
+    #[n(3)]
+    payload: &'a ByteSlice,
+}
+
+/// A COSE_Sign1 whose form was checked and whose signature was not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Unverified<'a> {
+    payload: &'a [u8],
+    signature: Signature,
+}
+
+impl<'a> Unverified<'a> {
     /// Reads the one allowed form: protected `{1: -8}`, nothing unprotected, payload attached, 64 bytes of signature.
     ///
     /// # Errors
     /// [`BadSign1::Form`] for any other bytes.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadSign1> {
-        let sign1 = CoseSign1::from_slice(bytes).map_err(|_| BadSign1::Form)?;
-        let expected = CoseSign1Builder::new()
-            .protected(protected())
-            .payload(sign1.payload.clone().ok_or(BadSign1::Form)?)
-            .signature(sign1.signature.clone())
-            .build();
-        let canonical = expected.to_vec().map_err(|_| BadSign1::Form)?;
-        if canonical != bytes || sign1.signature.len() != Signature::BYTE_SIZE {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, BadSign1> {
+        let sign1: Sign1<'a> = cbor::decode(bytes).map_err(|_| BadSign1::Form)?;
+        if **sign1.protected != PROTECTED {
             return Err(BadSign1::Form);
         }
-        Ok(Self(sign1))
+        let signature = Signature::from_slice(sign1.signature).map_err(|_| BadSign1::Form)?;
+        Ok(Self { payload: sign1.payload, signature })
     }
 
     /// What was signed, as far as one may believe it before [`Self::verify`].
-    pub fn payload(&self) -> &[u8] {
-        self.0.payload.as_deref().unwrap_or_default()
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
     }
 
     /// Checks the signature strictly: no small-order keys, no malleable forms.
@@ -97,11 +135,17 @@ impl Unverified {
     /// As [`Self::verify`], for a signer whose key was read before.
     ///
     /// # Errors
-    /// [`BadSign1::Signature`], or [`BadSign1::Form`] if there are not 64 bytes of it.
+    /// [`BadSign1::Signature`].
     pub fn verify_by(&self, signer: &Signer, purpose: Purpose) -> Result<(), BadSign1> {
-        let signature = Signature::from_slice(&self.0.signature).map_err(|_| BadSign1::Form)?;
-        let key = &signer.0;
-        key.verify_strict(&self.0.tbs_data(purpose.context()), &signature).map_err(|_| BadSign1::Signature)
+        let structure = SigStructure {
+            context: "Signature1",
+            protected: (&PROTECTED[..]).into(),
+            external: purpose.context().into(),
+            payload: self.payload.into(),
+        };
+        let mut signed = Vec::with_capacity(self.payload.len() + 64);
+        cbor::encode_into(&structure, &mut signed);
+        signer.0.verify_strict(&signed, &self.signature).map_err(|_| BadSign1::Signature)
     }
 }
 
@@ -122,6 +166,9 @@ fn protected() -> coset::Header {
 
 #[cfg(test)]
 mod tests {
+    use coset::CoseSign1;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -135,6 +182,46 @@ mod tests {
         assert_eq!(sign1.verify(&public, Purpose::Session), Err(BadSign1::Signature));
         let other = SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes();
         assert_eq!(sign1.verify(&other, Purpose::Entry), Err(BadSign1::Signature));
+    }
+
+    proptest! {
+        /// A library that knows nothing of our one form agrees on every form that is taken, and on every signature.
+        #[test]
+        fn what_is_taken_is_what_the_library_writes(
+            payload in proptest::collection::vec(any::<u8>(), 0..300),
+            bent in any::<(u16, u8)>(),
+        ) {
+            let key = SigningKey::from_bytes(&[7; 32]);
+            let mut bytes = sign(&key, Purpose::Entry, payload.clone());
+            prop_assert_eq!(Unverified::parse(&bytes).unwrap().payload(), &payload);
+            let at = usize::from(bent.0) % bytes.len();
+            bytes[at] = bent.1;
+            let library = CoseSign1::from_slice(&bytes).ok().filter(|sign1| {
+                sign1.protected.header == protected()
+                    && sign1.unprotected.is_empty()
+                    && sign1.signature.len() == 64
+                    && sign1.clone().to_vec().is_ok_and(|written| written == bytes)
+            });
+            let ours = Unverified::parse(&bytes);
+            prop_assert_eq!(ours.is_ok(), library.as_ref().is_some_and(|sign1| sign1.payload.is_some()));
+            if let (Ok(ours), Some(library)) = (ours, library) {
+                let public = key.verifying_key();
+                prop_assert_eq!(Some(ours.payload()), library.payload.as_deref());
+                let theirs = library.verify_signature(Purpose::Entry.context(), |signature, signed| {
+                    public.verify_strict(signed, &Signature::from_slice(signature).unwrap())
+                });
+                prop_assert_eq!(ours.verify(public.as_bytes(), Purpose::Entry).is_ok(), theirs.is_ok());
+            }
+        }
+
+        #[test]
+        fn a_length_has_one_form(payload in proptest::collection::vec(any::<u8>(), 24..200)) {
+            let bytes = sign(&SigningKey::from_bytes(&[7; 32]), Purpose::Entry, payload);
+            let long = [&bytes[..6], &[0x59, 0x00], &bytes[7..]].concat();
+            prop_assert_eq!(Unverified::parse(&long), Err(BadSign1::Form));
+            let behind = [bytes.as_slice(), &[0]].concat();
+            prop_assert_eq!(Unverified::parse(&behind), Err(BadSign1::Form));
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod change;
 mod identity;
 mod reader;
 
+use std::panic::AssertUnwindSafe;
+
 use automerge::{ActorId, AutoCommit};
 use autosurgeon::{Hydrate, Reconcile, hydrate, reconcile};
 
@@ -42,14 +44,22 @@ impl Document {
         author: DeviceId,
         changes: impl IntoIterator<Item = AuthoredChange>,
     ) -> Result<Self, BadDocument> {
+        Self::new(author).extended(changes)
+    }
+
+    /// The document with more changes, which may come in any order.
+    ///
+    /// # Errors
+    /// [`BadDocument::Changes`] if two of them contradict each other.
+    pub fn extended(self, changes: impl IntoIterator<Item = AuthoredChange>) -> Result<Self, BadDocument> {
         let changes: Vec<automerge::Change> = changes.into_iter().map(AuthoredChange::into_inner).collect();
         // One document of a hostile member must fail alone, and Automerge still asserts in places what
         // only a well-meant change keeps to. Nothing outlives the failed attempt.
-        let loaded = std::panic::catch_unwind(move || {
-            let mut document = Self::new(author);
+        let extended = std::panic::catch_unwind(AssertUnwindSafe(move || {
+            let mut document = self;
             document.0.apply_changes(changes).map(|()| document)
-        });
-        match loaded {
+        }));
+        match extended {
             Ok(Ok(document)) => Ok(document),
             Ok(Err(why)) => Err(BadDocument::Changes(why.to_string())),
             Err(_) => Err(BadDocument::Changes("they cannot be applied".to_owned())),

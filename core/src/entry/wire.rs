@@ -99,7 +99,20 @@ impl Received {
 
     /// The entry as one CBOR array.
     pub fn to_bytes(&self) -> Vec<u8> {
-        cbor::encode(&self.wire)
+        let mut bytes = Vec::with_capacity(self.encoded_bytes());
+        self.encode_into(&mut bytes);
+        bytes
+    }
+
+    /// Appends the entry as one CBOR array.
+    pub fn encode_into(&self, bytes: &mut Vec<u8>) {
+        cbor::encode_into(&self.wire, bytes);
+    }
+
+    /// Bytes of the entry as one CBOR array, at most.
+    pub fn encoded_bytes(&self) -> usize {
+        // Heads: of the array, and of two byte strings of less than 64 KiB and 4 GiB.
+        self.bytes() + 1 + 3 + 5
     }
 
     /// SHA-256 of the signed part. The next entry of the log names it.

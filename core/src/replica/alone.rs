@@ -69,7 +69,7 @@ impl Engine {
         let projection = project(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
         let before = self.row(id)?;
         match projection {
-            Some(projection) => self.put_row(batch, id, kind, before.as_ref(), &[part], projection),
+            Some(projection) => self.put_row(batch, id, kind, &[part], projection, before),
             None => Ok(()),
         }
     }

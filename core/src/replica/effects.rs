@@ -79,6 +79,7 @@ impl Engine {
                 report.received.warnings.extend(self.retry_withheld()?);
                 self.mend_keys()?;
                 self.bring_along()?;
+                self.save_cursors()?;
                 return Ok(Some(Input::Settled));
             }
         }

@@ -11,6 +11,7 @@ use rand_core::CryptoRng;
 use super::clock::Clock;
 use super::disk::{self, DiskCipher, META, OUTBOX, OutboxRow};
 use super::error::Error;
+use super::recent::Recent;
 use super::relay::RelayMemory;
 use super::vault::Vault;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EpochId, GroupId, Hash, MemberId, RoleId, cbor};
@@ -49,6 +50,8 @@ pub struct Engine {
     pub(super) alone: BTreeSet<DocumentId>,
     /// Documents that are not shown any more, likewise.
     pub(super) gone: BTreeSet<DocumentId>,
+    /// Documents as they are on disk.
+    pub(super) recent: Recent,
     /// A write failed: what is in memory may be ahead of the disk.
     stale: bool,
 }
@@ -126,6 +129,8 @@ pub(super) struct Group {
     /// Sender keys: those of this installation's own logs, and those that were opened.
     pub senders: HashMap<(LogId, EpochId), Secret>,
     pub relay: RelayMemory,
+    /// Cursors that are further than on disk: what lies between holds nothing that is not here.
+    pub cursors_ahead: BTreeMap<CompartmentId, u64>,
     /// Entries in the outbox by document.
     pub unsent: HashMap<DocumentId, u32>,
     /// Documents of which the relay refused a part for good, or a removal cut one off.
@@ -179,6 +184,7 @@ impl Engine {
             changed: BTreeSet::new(),
             alone: BTreeSet::new(),
             gone: BTreeSet::new(),
+            recent: Recent::default(),
             stale: false,
         };
         engine.load_group()?;
@@ -187,6 +193,7 @@ impl Engine {
 
     fn load_group(&mut self) -> Result<(), Error> {
         self.alone = self.stored_alone()?;
+        self.recent.clear();
         if self.store.get(META, GROUP)?.is_none() {
             self.group = None;
             return Ok(());
@@ -246,6 +253,7 @@ impl Engine {
             epoch_keys: BTreeMap::new(),
             senders: HashMap::new(),
             relay: RelayMemory::default(),
+            cursors_ahead: BTreeMap::new(),
             unsent: HashMap::new(),
             refused: BTreeSet::new(),
             weighed: self.stored_weighing()?,
@@ -297,6 +305,8 @@ impl Engine {
     pub(super) fn become_device(&mut self, batch: &mut Batch, identity: Identity) {
         put_identity(batch, &self.cipher, &mut self.rng, &identity);
         self.identity = identity;
+        // They would go on to be changed as the old device.
+        self.recent.clear();
     }
 
     /// Makes sure that memory agrees with the disk, whether or not there is a group.
@@ -331,6 +341,7 @@ impl Engine {
         work: impl FnOnce(&mut Self, &mut Batch) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut batch = Batch::default();
+        self.put_cursors_ahead(&mut batch);
         let outcome = work(self, &mut batch).and_then(|done| {
             self.store.apply(batch)?;
             Ok(done)

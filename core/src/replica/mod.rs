@@ -17,6 +17,7 @@ mod membership;
 mod outbox;
 mod people;
 mod receive;
+mod recent;
 mod record;
 mod relay;
 mod release;

@@ -8,7 +8,7 @@ use super::engine::{Engine, SENDERS, sender_row};
 use super::error::Error;
 use super::view::{Part, Projection, project};
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, cbor, limits};
-use crate::document::{AuthoredChange, Document, is_created_by};
+use crate::document::{AuthoredChange, BadDocument, Document, is_created_by};
 use crate::entry::plaintext::{Content, Form};
 use crate::entry::{Kind as EntryKind, LogHead, LogId, Received as ReceivedEntry, Verified, Wire, seal};
 use crate::roll::State;
@@ -128,16 +128,23 @@ impl Engine {
     /// others did wrong is no error: it is in the report.
     pub fn receive(&mut self, wires: Vec<Wire>, covered: Option<Covered>) -> Result<Received, Error> {
         self.fresh()?;
+        // A cursor that was set back in the middle of a session stays there for the next.
+        let covered_next = match covered {
+            Some(covered) if self.cursor(covered.compartment)? == covered.after => Some(covered),
+            Some(_) | None => None,
+        };
+        if let Some(covered) = covered_next.filter(|_| wires.is_empty())
+            && self.store.scan(WAITING, &[], None, 1)?.is_empty()
+        {
+            self.skip_to(covered.compartment, covered.upto)?;
+            return Ok(Received::default());
+        }
         let report = self.transact(|engine, batch| {
             let report = engine.take_in(batch, wires, covered.map(|covered| covered.compartment))?;
             if report.start_over {
                 engine.forget_cursors(batch)?;
-            } else if let Some(Covered { compartment, after, upto }) = covered
-                // A cursor that was set back in the middle of a session stays there for the next.
-                && !report.is_spoilt()
-                && engine.cursor(compartment)? == after
-            {
-                Self::put_cursor(batch, compartment, upto);
+            } else if let Some(covered) = covered_next.filter(|_| !report.is_spoilt()) {
+                Self::put_cursor(batch, covered.compartment, covered.upto);
             }
             Ok(report)
         })?;
@@ -384,35 +391,26 @@ impl Engine {
         report: &mut Received,
     ) -> Result<(), Error> {
         for (id, (kind, parts)) in documents {
-            let (mut changes, mut uncounted) = (Vec::new(), Vec::new());
-            let has_row = self.row(id)?.is_some();
-            for (log, seq) in self.parts(id)? {
-                if let Some(entry) = disk::read_entry(&*self.store, log, seq)? {
-                    changes.extend(self.change_of(&entry)?);
-                    // What came before the others that it builds on is in no row yet.
-                    if !has_row {
-                        uncounted.extend(self.part_of(&entry)?);
-                    }
-                }
+            let stored = self.parts(id)?;
+            let (parts, outcome, document) = self.fit(id, kind, &stored, parts, batch, report)?;
+            for new in &parts {
+                batch.put(DOCUMENTS, disk::part_key(id, new.log, new.seq), Vec::new());
             }
-            let (accepted, outcome) = self.fit(kind, changes, parts, batch, report);
-            let parts = accepted;
-            match outcome {
-                Outcome::Incomplete => {
-                    for new in &parts {
-                        batch.put(DOCUMENTS, disk::part_key(id, new.log, new.seq), Vec::new());
+            // What is changed once is likely to be changed again; what is new came with many others.
+            if let Some(document) = document.filter(|_| !stored.is_empty()) {
+                self.recent.keep(id, document);
+            }
+            if let Outcome::Content(Some(projection)) = outcome {
+                let mut uncounted: Vec<Part> = parts.iter().map(|new| new.part).collect();
+                let before = if stored.is_empty() { None } else { self.row(id)? };
+                if before.is_none() {
+                    // What came before the others that it builds on is in no row yet.
+                    for (log, seq) in stored {
+                        let entry = disk::read_entry(&*self.store, log, seq)?;
+                        uncounted.extend(entry.map(|entry| self.part_of(&entry)).transpose()?.flatten());
                     }
                 }
-                Outcome::Content(projection) => {
-                    for new in &parts {
-                        batch.put(DOCUMENTS, disk::part_key(id, new.log, new.seq), Vec::new());
-                    }
-                    uncounted.extend(parts.iter().map(|new| new.part));
-                    if let Some(projection) = projection {
-                        let before = self.row(id)?;
-                        self.put_row(batch, id, kind, before.as_ref(), &uncounted, projection)?;
-                    }
-                }
+                self.put_row(batch, id, kind, &uncounted, projection, before)?;
             }
         }
         Ok(())
@@ -427,33 +425,40 @@ impl Engine {
     }
 
     /// Adds parts to what a document has, each for itself if not all together, and sets aside those that do not fit.
+    /// Answers with those that fit, and the document if all do.
     fn fit(
-        &self,
+        &mut self,
+        id: DocumentId,
         kind: Kind,
-        mut changes: Vec<AuthoredChange>,
+        stored: &[(LogId, u64)],
         parts: Vec<NewPart>,
         batch: &mut Batch,
         report: &mut Received,
-    ) -> (Vec<NewPart>, Outcome) {
-        let with = |changes: &[AuthoredChange], more: &[&NewPart]| {
-            let more = more.iter().map(|new| new.change.clone());
-            let mut document = Document::load(self.device_id(), changes.iter().cloned().chain(more))?;
-            match project(kind, &document) {
-                // Read as it is, it would be listed as a report that says nothing.
-                Ok(_) if document.is_empty() => Ok(Outcome::Incomplete),
-                Ok(projection) => Ok(Outcome::Content(projection)),
-                // What it builds on may still come, from another log.
-                Err(_) if document.lacks_changes() => Ok(Outcome::Incomplete),
-                Err(why) => Err(why),
+    ) -> Result<(Vec<NewPart>, Outcome, Option<Document>), Error> {
+        let news = |parts: &[NewPart]| parts.iter().map(|new| new.change.clone()).collect::<Vec<_>>();
+        if let Some(recent) = self.recent.take(id)
+            && let Ok((document, outcome)) = recent.extended(news(&parts)).and_then(|d| read_as(kind, d))
+        {
+            return Ok((parts, outcome, Some(document)));
+        }
+        let mut changes = Vec::new();
+        for (log, seq) in stored {
+            if let Some(entry) = disk::read_entry(&*self.store, *log, *seq)? {
+                changes.extend(self.change_of(&entry)?);
             }
+        }
+        let author = self.device_id();
+        let with = |changes: &[AuthoredChange], more: Vec<AuthoredChange>| {
+            let all = Document::load(author, changes.iter().cloned().chain(more));
+            all.and_then(|document| read_as(kind, document))
         };
-        if let Ok(outcome) = with(&changes, &parts.iter().collect::<Vec<_>>()) {
-            return (parts, outcome);
+        if let Ok((document, outcome)) = with(&changes, news(&parts)) {
+            return Ok((parts, outcome, Some(document)));
         }
         let (mut accepted, mut last) = (Vec::new(), Outcome::Incomplete);
         for new in parts {
-            match with(&changes, &[&new]) {
-                Ok(outcome) => {
+            match with(&changes, vec![new.change.clone()]) {
+                Ok((_, outcome)) => {
                     last = outcome;
                     changes.push(new.change.clone());
                     accepted.push(new);
@@ -465,13 +470,26 @@ impl Engine {
                 }
             }
         }
-        (accepted, last)
+        Ok((accepted, last, None))
     }
 
     fn is_expired(&self, entry: &ReceivedEntry) -> bool {
         let today = self.clock.now_ms() / DAY_MS;
         entry.header().expiry_day.is_some_and(|day| u64::from(day) < today)
     }
+}
+
+/// Reads a document as its kind.
+fn read_as(kind: Kind, mut document: Document) -> Result<(Document, Outcome), BadDocument> {
+    let outcome = match project(kind, &document) {
+        // Read as it is, it would be listed as a report that says nothing.
+        Ok(_) if document.is_empty() => Outcome::Incomplete,
+        Ok(projection) => Outcome::Content(projection),
+        // What it builds on may still come, from another log.
+        Err(_) if document.lacks_changes() => Outcome::Incomplete,
+        Err(why) => return Err(why),
+    };
+    Ok((document, outcome))
 }
 
 fn set_aside(batch: &mut Batch, entry: &Verified, why: &SetAsideRow) {

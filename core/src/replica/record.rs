@@ -206,8 +206,9 @@ impl Engine {
         let projection = project(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
         if let Some(projection) = projection {
             let before = self.row(id)?;
-            self.put_row(batch, id, kind, before.as_ref(), &[part], projection)?;
+            self.put_row(batch, id, kind, &[part], projection, before)?;
         }
+        self.recent.keep(id, document);
         Ok(())
     }
 
@@ -222,8 +223,11 @@ impl Engine {
         Ok(rule)
     }
 
-    /// Loads a document from its entries; empty if there are none.
+    /// Takes a document from those recently used, or loads it from its entries; empty if there are none.
     pub(super) fn load(&mut self, id: DocumentId) -> Result<Document, Error> {
+        if let Some(document) = self.recent.take(id) {
+            return Ok(document);
+        }
         let mut changes = Vec::new();
         for (log, seq) in self.parts(id)? {
             let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };

@@ -223,8 +223,37 @@ impl Engine {
         Ok(())
     }
 
+    /// The last position had of a compartment.
     pub(super) fn cursor(&self, compartment: CompartmentId) -> Result<u64, Error> {
+        if let Some(ahead) = self.group()?.cursors_ahead.get(&compartment) {
+            return Ok(*ahead);
+        }
         Ok(self.store.get(META, &cursor_key(compartment))?.map_or(0, |bytes| disk::parse_number(&bytes)))
+    }
+
+    /// Remembers that a compartment holds nothing new up to `upto`. That is worth no durable write of its own, which
+    /// every own entry would cost once more; whoever forgets it is told it again.
+    pub(super) fn skip_to(&mut self, compartment: CompartmentId, upto: u64) -> Result<(), Error> {
+        self.fresh()?.cursors_ahead.insert(compartment, upto);
+        Ok(())
+    }
+
+    pub(super) fn put_cursors_ahead(&mut self, batch: &mut Batch) {
+        let Some(group) = &mut self.group else { return };
+        for (compartment, upto) in std::mem::take(&mut group.cursors_ahead) {
+            Self::put_cursor(batch, compartment, upto);
+        }
+    }
+
+    /// Writes the cursors that are further than on disk, if there are any.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub(super) fn save_cursors(&mut self) -> Result<(), Error> {
+        if self.fresh()?.cursors_ahead.is_empty() {
+            return Ok(());
+        }
+        self.transact(|_, _| Ok(()))
     }
 
     pub(super) fn put_cursor(batch: &mut Batch, compartment: CompartmentId, after: u64) {

@@ -140,6 +140,7 @@ impl Engine {
         for (log, seq) in without {
             batch.delete(DOCUMENTS, disk::part_key(id, *log, *seq));
         }
+        drop(self.recent.take(id));
         let Some(row) = self.row(id)? else { return Ok(()) };
         let (mut changes, mut parts) = (Vec::new(), Vec::new());
         let rest: Vec<_> = self.parts(id)?.into_iter().filter(|place| !without.contains(place)).collect();
@@ -154,7 +155,7 @@ impl Engine {
         // What was built on what is gone cannot be read by itself: it is there again when that is accepted.
         let is_empty = document.is_empty();
         match project(kind, &document).ok().flatten().filter(|_| !is_empty) {
-            Some(projection) => self.put_row(batch, id, kind, None, &parts, projection),
+            Some(projection) => self.put_row(batch, id, kind, &parts, projection, None),
             None => {
                 batch.delete(ROWS, id.as_bytes());
                 self.gone.insert(id);

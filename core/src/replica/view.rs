@@ -14,6 +14,9 @@ use crate::watch::{
     Sealed,
 };
 
+/// Rows read at once: half a megabyte. More at once take no less time.
+const PAGE_ROWS: usize = 1_000;
+
 /// One document in a list. Made when it changes, sealed on disk, read without loading the document.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -310,18 +313,19 @@ pub(super) struct Part {
 }
 
 impl Engine {
-    /// Writes the row of a document that has new parts, and whose row was another before.
+    /// Writes the row of a document that has new parts, in the place of the one `before`.
     pub(super) fn put_row(
         &mut self,
         batch: &mut Batch,
         id: DocumentId,
         kind: Kind,
-        before: Option<&Row>,
         parts: &[Part],
         projection: Projection,
+        before: Option<Row>,
     ) -> Result<(), Error> {
         let Some(first) = parts.iter().min_by_key(|part| part.claimed_ms) else { return Ok(()) };
         let latest = parts.iter().map(|part| part.claimed_ms).max().unwrap_or_default();
+        let before = before.as_ref();
         // Not whose part came first: that differs from phone to phone.
         let mut authors = parts.iter().map(|part| part.author).chain(before.map(|old| old.author));
         let creator = authors.find(|author| is_created_by(id, *author, kind.0));
@@ -362,8 +366,9 @@ impl Engine {
     }
 
     fn open_row(&self, key: &[u8], sealed: &[u8]) -> Result<Row, Error> {
-        let plain = self.cipher.open(ROWS, key, sealed).ok_or(Error::WrongVault)?;
-        disk::decode(&zeroize::Zeroizing::new(plain))
+        let plain = zeroize::Zeroizing::new(self.cipher.open(ROWS, key, sealed).ok_or(Error::WrongVault)?);
+        // This device encoded and sealed it: nobody else could have given it another form.
+        minicbor::decode(&plain).map_err(|e| Error::store_damaged(&e))
     }
 
     /// Whether a document has left the phone.
@@ -383,27 +388,21 @@ impl Engine {
         let mut rows = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.store.scan(ROWS, &[], after.as_deref(), 1_000)?;
+            let page = self.store.scan(ROWS, &[], after.as_deref(), PAGE_ROWS)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             for (key, sealed) in &page {
                 let row = self.open_row(key, sealed)?;
                 let kind_fits = filter.kind.is_none_or(|kind| kind.0 == row.kind);
                 if kind_fits && filter.author.is_none_or(|author| author == row.author) {
-                    rows.push(row);
+                    let delivery = self.delivery(row.id);
+                    rows.push((row, delivery));
                 }
             }
         }
-        rows.sort_by(|a, b| b.updated_ms.cmp(&a.updated_ms).then(a.id.cmp(&b.id)));
+        rows.sort_unstable_by(|(a, _), (b, _)| b.updated_ms.cmp(&a.updated_ms).then(a.id.cmp(&b.id)));
         rows.truncate(filter.rows_max.unwrap_or(usize::MAX));
-        let delivery = |row: &Row| self.delivery(row.id);
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let delivery = delivery(&row);
-                (row, delivery)
-            })
-            .collect())
+        Ok(rows)
     }
 
     /// One document in full, with its history and what became of it.
@@ -416,6 +415,8 @@ impl Engine {
         let document = self.load(id)?;
         let content = read(Kind(row.kind), &document).map_err(|e| Error::Kind(e.to_string()))?;
         let mut content = content.ok_or(Error::NotHere(id))?;
+        // Who looks at it may be about to change it.
+        self.recent.keep(id, document);
         let about = self.rows_about(id)?;
         if let Content::Observation(_, sealed) = &mut content {
             // Only the author's own sealed part counts: anybody may write one that names this observation.

@@ -85,6 +85,41 @@ fn a_restart_changes_nothing_that_anybody_can_see() {
 }
 
 #[test]
+fn every_entry_and_every_rival_of_one_is_known_again_wherever_its_hash_lies() {
+    let store = Arc::new(MemoryStore::default());
+    let mut world = World::new(1);
+    let (mut volunteer, mut copy) = (Person::new(2), Person::new(2));
+    world.admit(&volunteer, VOLUNTEER);
+    let relay = relay_in(store.clone(), rules());
+    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &world.roll))));
+    // Hashes lie in rows of at most 32, and no row goes on in the next commit.
+    let mut all = Vec::new();
+    for count in [1, 31, 32, 33, 70, 1] {
+        let words: Vec<_> =
+            (0..count).flat_map(|n: u8| world.words(&mut volunteer, GROUP, &[count, n])).collect();
+        assert!(all_kept(&commit(&relay, push(&world, &volunteer, &words))));
+        all.extend(words);
+    }
+    let heads = relay.answer(Query::Heads { group: world.id, device: volunteer.device() }, NOW_MS);
+    drop(relay);
+
+    let seed = Seed { key: [77; 32], incarnation: [77; 16] };
+    let relay = Relay::open(RelayStore::new(store), rules(), &seed, false).unwrap();
+    assert_eq!(relay.answer(Query::Heads { group: world.id, device: volunteer.device() }, NOW_MS), heads);
+    let again = commit(&relay, push(&world, &volunteer, &all));
+    assert!(all_kept(&again));
+    let receipt = again.ack.receipt.unwrap();
+    let receipt = SignedReceipt::verify(&receipt, relay.id(), relay.incarnation(), world.id).unwrap();
+    assert_eq!(receipt.receipt().checkpoint.size, (world.roll.len() + all.len()) as u64);
+    let rivals: Vec<_> = (0..168).flat_map(|n| world.words(&mut copy, GROUP, &[0, n])).collect();
+    assert_eq!(rivals.len(), all.len());
+    // They begin with the same certificate.
+    let refused = refusals(&commit(&relay, push(&world, &copy, &rivals)));
+    assert_eq!(refused.iter().filter(|refused| refused.is_none()).count(), 1);
+    assert_eq!(refused.iter().filter(|refused| **refused == Some(Refusal::FORK)).count(), rivals.len() - 1);
+}
+
+#[test]
 fn a_failed_write_acknowledges_nothing_whatever_reached_the_disk() {
     for fault in [FaultAt::BeforeWrite, FaultAt::AfterWrite] {
         let mut world = World::new(1);

@@ -12,9 +12,11 @@ use rand_core::SeedableRng;
 use super::disk::{self, ENTRIES};
 use super::testing::draft;
 use super::*;
-use crate::base::{DocumentId, RoleId, cbor};
+use crate::base::{DocumentId, Incarnation, RelayId, RoleId, cbor};
 use crate::entry::Wire;
 use crate::storage::{FaultAt, FaultyStore, MemoryStore, Store};
+use crate::sync::frame::Covered;
+use crate::sync::session::Effect;
 use crate::watch::{Kind, Redaction, roles};
 
 struct TestClock(AtomicU64);
@@ -384,7 +386,6 @@ fn a_row_counts_what_came_before_what_it_builds_on() {
 /// A cursor moves over what was handed over without a gap, and from where it stands.
 #[test]
 fn a_cursor_passes_nothing_that_was_not_had() {
-    use crate::sync::frame::Covered;
     let Town { mut carla, mut vic, .. } = town();
     carla.record(draft("words")).unwrap();
     let compartment = crate::base::CompartmentId(roles::COMPARTMENT_GROUP);
@@ -484,6 +485,52 @@ fn nobody_takes_a_document_over_by_calling_it_another_kind() {
     let report = hand(&carla, &mut vic);
     assert_eq!(report.set_aside, 1);
     assert_eq!(texts(&vic, Kind::OBSERVATION), ["vic's words"]);
+}
+
+#[test]
+fn what_is_in_memory_of_a_document_is_what_is_on_disk() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let id = vic.record(draft("a lamp is out")).unwrap();
+    for round in 0..4 {
+        vic.amend(id, draft(&format!("a lamp is out, {round}"))).unwrap();
+        hand(&vic, &mut carla);
+        carla.annotate(id, "", "seen").unwrap();
+        // Others write about it, and more documents are in use than are kept.
+        for n in 0..20 {
+            let other = vera.record(draft(&format!("vera {round} {n}"))).unwrap();
+            hand(&vera, &mut carla);
+            assert!(carla.get(other).is_ok());
+        }
+        for (seed, live) in [(1, &mut carla), (2, &mut vic)] {
+            let mut anew = Engine::open(environment(seed, Arc::clone(&live.store))).unwrap();
+            let (anew, live) = (anew.get(id).unwrap(), live.get(id).unwrap());
+            assert_eq!(live, anew);
+            assert_eq!(live.row.text, format!("a lamp is out, {round}"));
+        }
+    }
+}
+
+#[test]
+fn a_frame_without_entries_moves_the_cursor_and_costs_no_write() {
+    let store = Arc::new(MemoryStore::default());
+    let mut founder = Engine::open(environment(1, Arc::clone(&store) as Arc<dyn Store>)).unwrap();
+    founder.found().unwrap();
+    let compartment = crate::base::CompartmentId(roles::COMPARTMENT_GROUP);
+    let cursor = |engine: &mut Engine| engine.plan(true, Budget::UNLIMITED).unwrap().cursors[&compartment];
+    let reopened = || Engine::open(environment(1, Arc::clone(&store) as Arc<dyn Store>)).unwrap();
+    founder.receive(Vec::new(), Some(Covered { compartment, after: 0, upto: 7 })).unwrap();
+    assert_eq!(cursor(&mut founder), 7);
+    assert_eq!(cursor(&mut reopened()), 0, "it is told again after a restart");
+    // The next write takes it along, and a session that has caught up leaves none behind.
+    founder.record(draft("a lamp is out")).unwrap();
+    assert_eq!(cursor(&mut reopened()), 7);
+    founder.receive(Vec::new(), Some(Covered { compartment, after: 7, upto: 9 })).unwrap();
+    founder.carry_out(Effect::CaughtUp, &mut SyncReport::default()).unwrap();
+    assert_eq!(cursor(&mut reopened()), 9);
+    // What was reset stays so.
+    founder.receive(Vec::new(), Some(Covered { compartment, after: 9, upto: 11 })).unwrap();
+    founder.new_relay_life(RelayId([1; 32]), Incarnation([2; 16])).unwrap();
+    assert_eq!((cursor(&mut founder), cursor(&mut reopened())), (0, 0));
 }
 
 proptest! {
