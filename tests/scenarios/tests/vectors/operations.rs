@@ -129,6 +129,8 @@ fn accepted(town: &Town) -> Cases {
         ("recover", recovery(town, town.vera.certificate_bytes(), marks(town))),
         ("certify", certification(vic, two_epochs(town))),
         ("certify without keys", certification(vic, KeyUpdate::default())),
+        // Well-formed is enough, as a later version may have other rules.
+        ("an operation of a later version, not canonical", vec![0x82, 0x08, 0x9f, 0x00, 0xff]),
         ("hold, of a later version", vec![0x82, 0x08, 0xa1, 0x00, 0x01]),
         (
             "an operation of a later version, whose fields are no map",
@@ -221,7 +223,6 @@ fn refused(town: &Town) -> Cases {
         ("no array of two", vec![0x81, 0x04]),
         ("an unknown number with a long head", vec![0x82, 0x18, 0x17, 0xa0]),
         ("an unknown number whose fields do not end", vec![0x82, 0x08, 0xa1, 0x00]),
-        ("an unknown number with fields of indefinite length", vec![0x82, 0x08, 0x9f, 0x00, 0xff]),
         ("a byte follows", vec![0x82, 0x08, 0x00, 0x00]),
     ]
 }
