@@ -174,6 +174,7 @@ class Roll:
                          and (author == member or node.device == claims[2]))
             if node.acts:
                 node.enters = [(claims[2], member, claims[1], claims[3])]
+                node.rests_on = {past.admission(member)} | ({past.entered(node.device)} if author == member else set())
         else:
             self.judge_removal(node, past, author, governs)
         if node.keys[0] and not (governs and all(rotation[1] <= node.depth for rotation in node.keys[0])):
@@ -251,9 +252,8 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
     def author_of(self, node):
         """Whose device the author was by the entry's own past; of what enters itself, whose it says."""
         entered = [e for e in node.enters if e[0] == node.device]
-        if node.rests_on:
-            return View(self.roll, node.past).member_of(node.device)
-        return entered[0][1] if entered else None
+        before = None if node.kind == CERTIFICATE else View(self.roll, node.past).member_of(node.device)
+        return entered[0][1] if entered and before is None else before
 
     def acting(self):
         """What acts and is not void, in order."""
@@ -378,7 +378,7 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
         return not self.roll.reads(removal.role, h[3])
 
     def cut_off_by(self, entry):
-        """None if an entry counts; otherwise the removals that could be named for it."""
+        """None if an entry counts; otherwise the removals in its way, in order."""
         if entry.hash in self.accepted():
             return None
         past = set(entry.header[14]).union(*(self.roll.nodes[at].past for at in entry.header[14]))
@@ -392,7 +392,7 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
                 named |= against
                 if not against and self.is_admitted(entered[1], known, entry, named):
                     return None
-        return named
+        return sorted(named, key=lambda at: self.roll.nodes[at].order)
 
     def is_admitted(self, member, known, entry, named):
         for node in known:

@@ -30,6 +30,9 @@ pub fn histories() -> Value {
         leaving(),
         three_in_a_row(),
         two_roles_at_once(),
+        two_coordinators(),
+        back_again(),
+        entered_by_nobody(),
         without_right(),
     ];
     json!({ "histories": told.iter().map(Story::outcome).collect::<Vec<_>>() })
@@ -320,6 +323,59 @@ fn two_roles_at_once() -> Story {
     s.seal("by X, whom both admitted", "x", GROUP, 1, &[by_b, by_c]);
     s.seal("by X, whom C admitted", "x", GROUP, 1, &[by_c]);
     assert!(s.state().member(s.x.member_id()).is_some_and(|held| held.role == VOLUNTEER));
+    s
+}
+
+fn two_coordinators() -> Story {
+    let mut s = Story::new("C has left; B wants A out, and A removes B's tablet: one of two is no majority");
+    let base = s.base;
+    let leaves = remove_member(&s.c);
+    let left = s.write("c", &[base], leaves);
+    let wanted = remove_member(&s.a);
+    s.write("b", &[left], wanted);
+    let tablet = certify(&s.b_tablet, KeyUpdate::default());
+    let entered = s.write("b", &[left], tablet);
+    let removal = remove(Target::Device(s.b_tablet.device_id()), Vec::new());
+    s.write("a", &[entered], removal);
+    assert!(belongs(&s, "a") && belongs(&s, "b") && !belongs(&s, "b tablet"));
+    assert_eq!(s.state().proposals().len(), 1);
+    s
+}
+
+fn back_again() -> Story {
+    let mut s = Story::new("A removes C and makes C a coordinator again; C, who knows it, admits X");
+    let base = s.base;
+    let removal = remove_member(&s.c);
+    let removed = s.write("a", &[base], removal);
+    let again = admit(&s.c, COORDINATOR);
+    let again = s.write("a", &[removed], again);
+    let admission = admit(&s.x, VOLUNTEER);
+    s.write("c", &[again], admission);
+    // C comes after everybody now, whatever the rank before.
+    let removal = remove_member(&s.b);
+    s.write("c", &[again], removal);
+    s.seal("by C, before", "c", GROUP, 1, &[base]);
+    s.seal("by C, after", "c", GROUP, 2, &[again]);
+    assert!(belongs(&s, "c") && belongs(&s, "x") && belongs(&s, "b"));
+    s
+}
+
+fn entered_by_nobody() -> Story {
+    let mut s =
+        Story::new("A removes B; B admits X, who enters their device anew; A admits X without a device");
+    let base = s.base;
+    let removal = remove_member(&s.b);
+    let removed = s.write("a", &[base], removal);
+    let admission = admit(&s.x, VOLUNTEER);
+    let admitted = s.write("b", &[base], admission);
+    let itself = certify(&s.x, KeyUpdate::default());
+    let entered = s.write("x", &[admitted], itself);
+    let mut admission = admit(&s.x, VOLUNTEER);
+    if let Operation::Admit(admission) = &mut admission {
+        admission.certificates.clear();
+    }
+    let again = s.write("a", &[removed], admission);
+    s.seal("by X, who knows both", "x", GROUP, 1, &[entered, again]);
     s
 }
 
