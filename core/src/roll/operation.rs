@@ -273,7 +273,8 @@ impl KeyUpdate {
         }
         let fits = |grant: &Grant| {
             let named = grant.mask.count_ones() as usize;
-            let beyond = grant.mask.checked_shr(self.epochs.len() as u32).unwrap_or(0);
+            let count = u32::try_from(self.epochs.len()).unwrap_or(u32::MAX);
+            let beyond = grant.mask.checked_shr(count).unwrap_or(0);
             named > 0 && beyond == 0 && grant.sealed.holds(named)
         };
         if !self.grants.iter().all(fits) {

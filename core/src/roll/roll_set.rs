@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use fixedbitset::FixedBitSet;
 
-use super::history::{Aim, At, Entered, History, Node, Power};
+use super::history::{Aim, At, Entered, History, Node, Order, Power};
 use super::operation::Operation;
 use super::state::State;
 use super::view::{View, Weighed};
@@ -254,29 +254,36 @@ impl Roll {
 
     fn check_within(&self, view: &View<'_>, past: &FixedBitSet, entry: &Received) -> Result<(), CutOff> {
         let device = entry.header().device;
-        let mut why = CutOff::Unwarranted;
+        let mut against: BTreeSet<Order> = BTreeSet::new();
         let mut covered = |removal: At| {
             let counts = self.counts_before(removal, entry);
             if !counts {
-                why = CutOff::Removed { by: self.history.node(removal).hash };
+                against.insert(self.history.node(removal).order());
             }
             counts
         };
         // Some entering of the device that the author knew must have outlived every removal, or the entry must have
-        // been seen by whoever removed it; and the same of the member's admission.
-        let present = view.entries(device).filter(|present| past.contains(present.by)).find(|present| {
-            view.removals_of(device, Some(present.entered.member))
-                .all(|removal| view.outlives(*present, removal) || covered(removal))
+        // been seen by whoever removed it; and the same of the admission of the member whose device that made it.
+        // Each is asked of every removal, so that the reason is the same for everybody.
+        let counts = view.entries(device).filter(|present| past.contains(present.by)).any(|present| {
+            let member = present.entered.member;
+            let gone = view
+                .removals_of(device, Some(member))
+                .filter(|removal| !view.outlives(present, *removal) && !covered(*removal));
+            gone.count() == 0
+                && view.admissions(member).filter(|at| past.contains(*at)).any(|at| {
+                    let removals = view.standing_about(Aim::Member(member));
+                    let lost =
+                        removals.filter(|removal| !self.history.knows(at, *removal) && !covered(*removal));
+                    lost.count() == 0
+                })
         });
-        let Some(present) = present else { return Err(why) };
-        let member = present.entered.member;
-        let is_about = |removal: &At| self.history.node(*removal).aim() == Some(Aim::Member(member));
-        let removals: Vec<At> = view.standing().iter().copied().filter(is_about).collect();
-        let admitted = view
-            .admissions(member)
-            .filter(|at| past.contains(*at))
-            .any(|at| removals.iter().all(|removal| self.history.knows(at, *removal) || covered(*removal)));
-        if admitted { Ok(()) } else { Err(why) }
+        // Of several, the first: so that everybody names the same.
+        match against.first() {
+            _ if counts => Ok(()),
+            Some((_, by)) => Err(CutOff::Removed { by: *by }),
+            None => Err(CutOff::Unwarranted),
+        }
     }
 
     /// Whether an entry counts although its device was taken out: whoever did it had seen it, or cannot see such.

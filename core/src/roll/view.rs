@@ -113,7 +113,8 @@ impl<'a> View<'a> {
         Some(Held { role, by })
     }
 
-    fn standing_about(&self, aim: Aim) -> impl Iterator<Item = At> {
+    /// The removals that stand and are about exactly this.
+    pub fn standing_about(&self, aim: Aim) -> impl Iterator<Item = At> {
         self.standing.iter().copied().filter(move |at| self.history.node(*at).aim() == Some(aim))
     }
 

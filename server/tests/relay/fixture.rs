@@ -12,9 +12,9 @@ use lamppost_core::base::{
     CompartmentId, CompartmentRow, DeviceId, EntryHash, GroupId, MemberId, RoleId, RoleRow, Template, cbor,
 };
 use lamppost_core::entry::header::{SUITE, VERSION};
-use lamppost_core::entry::{Certificate, Header, Kind, LogHead, Received, Verified, Wire};
+use lamppost_core::entry::{Header, Kind, LogHead, Possession, Received, Verified, Wire};
 use lamppost_core::roll::operation::Admission;
-use lamppost_core::roll::{Founding, Operation};
+use lamppost_core::roll::{Founding, KeyUpdate, Operation};
 use lamppost_core::storage::{MemoryStore, Store};
 use lamppost_core::sync::frame::{Outcome, Refusal};
 use lamppost_server::{Answer, Pushed, Relay, RelayStore, Rules, Seed};
@@ -87,7 +87,8 @@ impl Person {
     }
 
     pub fn certificate(&self) -> Vec<u8> {
-        Certificate::issue(&self.member, &self.key, [7; 32]).as_bytes().to_vec()
+        let possession = Possession::sign(&self.key, self.member(), [7; 32]);
+        possession.certify(&self.member).unwrap().as_bytes().to_vec()
     }
 
     pub fn head(&self, compartment: CompartmentId) -> Option<LogHead> {
@@ -146,7 +147,7 @@ impl World {
             template: template(),
             role: COORDINATOR,
             certificate: ByteVec::from(founder.certificate()),
-            rotations: Vec::new(),
+            keys: KeyUpdate::default(),
             nonce: [seed; 16],
         });
         let founding = founder.write(None, ROLL, &[], Kind::OPERATION, cbor::encode(&found));
@@ -194,7 +195,8 @@ pub fn admission(person: &Person, role: RoleId) -> Operation {
         member: person.member(),
         role,
         certificates: vec![ByteVec::from(person.certificate())],
-        grants: Vec::new(),
+        keys: KeyUpdate::default(),
+        invitation: None,
     })
 }
 

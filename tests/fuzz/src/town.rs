@@ -11,12 +11,14 @@ use lamppost_core::base::{
 };
 use lamppost_core::entry::keys::{Agreement, SealPurpose, Secret};
 use lamppost_core::entry::seal::Slot;
-use lamppost_core::entry::{Certificate, Header, Kind, LogHead, LogId, Received, SealedKey, Verified, Wire};
+use lamppost_core::entry::{
+    Certificate, Header, Kind, LogHead, LogId, Possession, Received, SealedKey, Verified, Wire,
+};
 use lamppost_core::replica::testing::draft;
 use lamppost_core::replica::{
     CaseLink, Clock, Engine, Environment, Filter, FixedVault, LiaisonAnswer, ReleasePlan,
 };
-use lamppost_core::roll::{Roll, State};
+use lamppost_core::roll::{EpochName, Inserted, Roll, State};
 use lamppost_core::storage::{Batch, MemoryStore, Store, Table};
 use lamppost_core::watch::Redaction;
 use minicbor::bytes::ByteVec;
@@ -97,7 +99,8 @@ impl Keys {
 
     /// The certificate of both.
     pub fn certificate(&self) -> Certificate {
-        Certificate::issue(&self.member, &self.device, *self.agreement.public())
+        let possession = Possession::sign(&self.device, self.member_id(), *self.agreement.public());
+        possession.certify(&self.member).unwrap()
     }
 }
 
@@ -226,7 +229,7 @@ fn found() -> Town {
     let documents =
         coordinator.list(&Filter::default()).unwrap().into_iter().map(|(row, _)| row.id).collect();
     let wires: BTreeMap<u64, Vec<Wire>> = seen;
-    let (roll, logs) = roll_and_logs(group, &wires);
+    let (roll, roll_entries, logs) = roll_and_logs(group, &wires);
     let heads = logs.iter().filter_map(|(log, entries)| {
         let (seq, hash) = entries.last_key_value()?;
         Some((*log, LogHead { seq: *seq, hash: *hash }))
@@ -234,11 +237,6 @@ fn found() -> Town {
     let heads = heads.collect();
     let epochs = epoch_keys(roll.state());
     let senders = sender_keys(group, &epochs, wires.values().flatten());
-    let by_hash = |hash: &EntryHash| {
-        let mut entries = wires.values().flatten().map(verified);
-        entries.find(|entry| entry.hash() == *hash)
-    };
-    let roll_entries = roll.order().iter().filter_map(by_hash).collect();
     Town {
         group,
         coordinator: Rows::of(&stores[&COORDINATOR]),
@@ -278,35 +276,36 @@ fn deliver(engines: &mut BTreeMap<u64, Engine>, seen: &mut BTreeMap<u64, Vec<Wir
     }
 }
 
-fn roll_and_logs(group: GroupId, wires: &BTreeMap<u64, Vec<Wire>>) -> (Arc<Roll>, Logs) {
+/// The roll, its entries with causes first, and how far the logs go.
+fn roll_and_logs(group: GroupId, wires: &BTreeMap<u64, Vec<Wire>>) -> (Arc<Roll>, Vec<Verified>, Logs) {
     let entries: Vec<Verified> = wires.values().flatten().map(verified).collect();
     let founding = entries.iter().find(|entry| entry.is_founding()).unwrap();
     assert_eq!(founding.group(), group);
     let mut roll = Roll::found(founding).unwrap();
+    let mut in_order = vec![founding.clone()];
     for _ in 0..entries.len() {
         for entry in entries.iter().filter(|e| e.header().compartment == CompartmentId::ROLL) {
-            roll.insert(entry).ok();
+            if matches!(roll.insert(entry), Ok(Inserted::Counts | Inserted::WithoutEffect)) {
+                in_order.push(entry.clone());
+            }
         }
     }
     let mut logs = Logs::new();
     for entry in &entries {
         logs.entry(LogId::of(entry)).or_default().insert(entry.header().seq, entry.hash());
     }
-    (Arc::new(roll), logs)
+    (Arc::new(roll), in_order, logs)
 }
 
 /// Opens each epoch's key with the keys of whoever it was granted to.
 fn epoch_keys(state: &State) -> BTreeMap<(CompartmentId, EpochId), Agreement> {
-    let people: Vec<Keys> = (COORDINATOR..=NEWCOMER).map(Keys::of).collect();
     let mut keys = BTreeMap::new();
-    for row in &state.template().compartments {
-        for (id, epoch) in state.epochs(row.id) {
-            let purpose = SealPurpose::EpochKey(row.id, id);
-            let opened = epoch.grants.iter().find_map(|grant| {
-                let person = people.iter().find(|keys| keys.device_id() == grant.device)?;
-                person.agreement.open(&purpose, &grant.sealed).ok()
-            });
-            keys.extend(opened.map(|secret| ((row.id, id), Agreement::from_secret(secret))));
+    for person in (COORDINATOR..=NEWCOMER).map(Keys::of) {
+        for (names, sealed) in state.grants_to(person.device_id()) {
+            let names: Vec<_> =
+                names.iter().map(|EpochName { compartment, epoch }| (*compartment, *epoch)).collect();
+            let opened = person.agreement.open_epochs(&names, sealed).unwrap();
+            keys.extend(names.into_iter().zip(opened.into_iter().map(Agreement::from_secret)));
         }
     }
     keys

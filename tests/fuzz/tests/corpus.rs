@@ -92,7 +92,7 @@ fn write_seeds() {
 
 /// Byte strings of the golden vectors, for each target that may make something of them.
 fn vectors() -> Vec<(&'static str, Vec<u8>)> {
-    let modes: [(&str, &str, Option<u8>); 12] = [
+    let modes: [(&str, &str, Option<u8>); 13] = [
         ("body", "plaintext", Some(0)),
         ("certificate", "entry", Some(3)),
         ("certificate", "handover", Some(0)),
@@ -101,6 +101,7 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("entries", "entry", Some(0)),
         ("evidence", "handover", Some(4)),
         ("frames", "frame", None),
+        ("operations", "roll", Some(0)),
         ("relay", "receipt", Some(0)),
         ("roll", "entry", Some(0)),
         ("roll", "roll", Some(0)),

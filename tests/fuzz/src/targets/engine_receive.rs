@@ -22,7 +22,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::change::{chunk, contents};
-use super::roll::write_operation;
+use super::operations::write_operation;
 use crate::tape::Tape;
 use crate::town::{self, COORDINATOR, Keys, Pen, town, verified};
 
@@ -99,7 +99,7 @@ impl World {
             readable: town().documents.iter().copied().collect(),
             pens: HANDS.iter().map(|who| Pen::of(*who)).collect(),
             roll: (*town().roll).clone(),
-            hashes: town().roll.order(),
+            hashes: town().roll_entries.iter().map(|entry| entry.hash()).collect(),
             changes: BTreeMap::new(),
             documents: town().documents.clone(),
             senders: town().senders.clone(),
@@ -201,7 +201,7 @@ impl World {
                 let body = if tape.once_in(12) {
                     tape.blob(200).to_vec()
                 } else {
-                    cbor::encode(&write_operation(tape))
+                    cbor::encode(&write_operation(tape, &self.hashes))
                 };
                 self.clear(tape, at, compartment, kind, None, cited, body)
             }

@@ -95,8 +95,8 @@ fn claims(tape: &mut Tape<'_>) {
     let keys = Keys::of(VOLUNTEER);
     let purpose = if tape.once_in(8) { Purpose::Entry } else { Purpose::Certificate };
     let claims = tape.rest();
-    let inner = cose::sign(&keys.member, purpose, claims.to_vec());
-    let bytes = cose::sign(&keys.device, Purpose::Possession, inner);
+    let inner = cose::sign(&keys.device, Purpose::Possession, claims.to_vec());
+    let bytes = cose::sign(&keys.member, purpose, inner);
     let read = cbor::decode::<Claims>(claims);
     let fits = |claims: &Claims| {
         (claims.version, claims.member, claims.device) == (1, keys.member_id(), keys.device_id())

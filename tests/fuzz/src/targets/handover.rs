@@ -9,7 +9,7 @@ use lamppost_core::replica::{Admission, Error, JoinRequest};
 use lamppost_core::storage::MemoryStore;
 use minicbor::bytes::ByteVec;
 
-use super::roll::write_operation;
+use super::operations::write_operation;
 use crate::tape::Tape;
 use crate::town::{self, COORDINATOR, Keys, NEWCOMER, Pen, town};
 
@@ -133,7 +133,7 @@ fn more_roll(tape: &mut Tape<'_>, pens: &mut [Pen], roll: &[Wire]) -> Wire {
     let slot = pen.slot(lamppost_core::base::CompartmentId::ROLL, cited);
     let (kind, body) = match slot.head {
         None => (Kind(0), pen.keys.certificate().as_bytes().to_vec()),
-        Some(_) => (Kind(1), cbor::encode(&write_operation(tape))),
+        Some(_) => (Kind(1), cbor::encode(&write_operation(tape, &hashes))),
     };
     pen.write(&pen.header(&slot, kind, None, &body), body)
 }

@@ -1,10 +1,11 @@
-//! One module per target. Each tells in its head what its bytes mean.
+//! One module per target, each of which tells in its head what its bytes mean; and what several of them write.
 
 pub mod change;
 pub mod engine_receive;
 pub mod entry;
 pub mod frame;
 pub mod handover;
+pub mod operations;
 pub mod phone_session;
 pub mod plaintext;
 pub mod receipt;

@@ -19,7 +19,7 @@ use lamppost_server::{
 };
 use minicbor::bytes::ByteVec;
 
-use super::roll::write_operation;
+use super::operations::write_operation;
 use crate::tape::Tape;
 use crate::town::{self, Keys, NOW_MS, Pen, Rows, STRANGER, VOLUNTEER, town, verified};
 
@@ -268,7 +268,7 @@ impl House {
         let (kind, body) = if first {
             (EntryKind::CERTIFICATE, pen.keys.certificate().as_bytes().to_vec())
         } else if compartment == CompartmentId::ROLL {
-            (EntryKind::OPERATION, cbor::encode(&write_operation(tape)))
+            (EntryKind::OPERATION, cbor::encode(&write_operation(tape, &slot.roll_heads)))
         } else {
             (EntryKind(4 + tape.u8() % 16), tape.blob(200).to_vec())
         };

@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lamppost_core::base::{CompartmentId, EntryHash, RoleId, Template, cbor};
-use lamppost_core::entry::keys::{Agreement, SealPurpose, Secret, seal};
-use lamppost_core::entry::{Kind, LogHead, LogId, Received, SealedKey, Verified};
-use lamppost_core::roll::operation::{Admission, Grants, PreviousKey, Rotations};
-use lamppost_core::roll::{Grant, Inserted, Operation, Roll, Rotation};
+use lamppost_core::base::{CompartmentId, EntryHash, EpochId, Hash, Template, cbor};
+use lamppost_core::entry::{Certificate, Kind, LogHead, LogId, Received, Verified};
+use lamppost_core::roll::operation::{Recovery, Removal};
+use lamppost_core::roll::{Inserted, Operation, Roll, Target};
 use lamppost_core::sync::inbox::{Logs, Verdict, judge};
-use minicbor::bytes::ByteVec;
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
 
+use super::operations::write_operation;
 use crate::tape::Tape;
-use crate::town::{Keys, Pen, town};
+use crate::town::{COORDINATOR, Keys, Pen, town};
 
 /// Entries of one program at most.
 const ENTRIES_MAX: usize = 24;
@@ -39,35 +36,31 @@ fn operation(bytes: &[u8]) {
     if operation.check().is_err() {
         return;
     }
-    let rotations = match &operation {
+    if let Some(keys) = operation.keys() {
+        assert!(keys.rotations.len() <= 32 && keys.epochs.len() <= 32 && keys.grants.len() <= 1_600);
+        assert!(keys.epochs.windows(2).all(|pair| pair[0] < pair[1]));
+        for grant in &keys.grants {
+            let named = keys.granted(grant).len();
+            assert!(named > 0 && named == grant.mask.count_ones() as usize);
+            assert_eq!(grant.sealed.ciphertext.len(), named * 32 + 16);
+        }
+    }
+    assert!(operation.certificates().len() <= 16);
+    match &operation {
         Operation::Found(founding) => {
             check_template(&founding.template);
             assert!(founding.template.check().is_ok() && founding.template.governs(founding.role));
-            founding.rotations.as_slice()
         }
-        Operation::Rotate(rotate) => rotate.rotations.as_slice(),
-        Operation::Admit(admit) => {
-            assert!(admit.certificates.len() <= 16 && admit.grants.len() <= 1_600);
-            &[]
+        Operation::Remove(Removal { marks, .. }) | Operation::Recover(Recovery { marks, .. }) => {
+            assert!(marks.len() <= 512 && marks.windows(2).all(|pair| pair[0].log < pair[1].log));
         }
-        Operation::Grant(grants) => {
-            assert!(grants.grants.len() <= 1_600);
-            &[]
+        Operation::Policy(policy) => assert!(policy.settings.len() <= 64),
+        Operation::Accept(accept) => {
+            assert!(accept.entries.len() <= 1_024 && accept.entries.windows(2).all(|pair| pair[0] < pair[1]));
         }
-        Operation::Unknown { number, .. } => {
-            assert!(*number > 3);
-            &[]
-        }
-    };
-    assert!(rotations.len() <= 32);
-    assert!(rotations.iter().map(|rotation| rotation.grants.len()).sum::<usize>() <= 1_600);
-    for rotation in rotations {
-        assert!(
-            rotation
-                .grants
-                .iter()
-                .all(|g| (g.compartment, g.epoch) == (rotation.compartment, rotation.epoch()))
-        );
+        Operation::Certify(certify) => assert!(certify.keys.rotations.is_empty()),
+        Operation::Unknown { number, .. } => assert!(*number > 7),
+        Operation::Admit(_) | Operation::KeyUpdate(_) => {}
     }
 }
 
@@ -84,78 +77,11 @@ fn check_template(template: &Template) {
     }
 }
 
-/// Writes an operation, as the program says.
-pub fn write_operation(tape: &mut Tape<'_>) -> Operation {
-    let somebody = |tape: &mut Tape<'_>| Keys::of(1 + tape.below(9) as u64);
-    match tape.below(6) {
-        0 | 1 => {
-            let newcomer = somebody(tape);
-            let role = RoleId(u8::try_from(tape.below(9)).unwrap());
-            let mut certificates = vec![ByteVec::from(newcomer.certificate().as_bytes().to_vec())];
-            match tape.below(8) {
-                0 => certificates.clear(),
-                1 => certificates.push(ByteVec::from(somebody(tape).certificate().as_bytes().to_vec())),
-                2 => tape.bend(&mut certificates[0]),
-                _ => {}
-            }
-            let grants = (0..tape.below(3)).map(|_| write_grant(tape)).collect();
-            Operation::Admit(Admission { member: newcomer.member_id(), role, certificates, grants })
-        }
-        2 => Operation::Grant(Grants { grants: (0..tape.below(4)).map(|_| write_grant(tape)).collect() }),
-        3 | 4 => {
-            let rotations = (0..1 + tape.below(2)).map(|_| write_rotation(tape)).collect();
-            Operation::Rotate(Rotations { rotations })
-        }
-        _ => Operation::Unknown { number: tape.u8(), cbor: tape.blob(64).to_vec() },
-    }
-}
-
-fn write_grant(tape: &mut Tape<'_>) -> Grant {
-    let compartment = CompartmentId(u8::try_from(tape.below(7)).unwrap());
-    let epochs: Vec<_> = town().roll.state().epochs(compartment).map(|(id, _)| id).collect();
-    let epoch = tape.pick(&epochs).copied();
-    let epoch = epoch.unwrap_or_else(|| lamppost_core::base::EpochId::of(0, &tape.bytes32()));
-    let device = Keys::of(1 + tape.below(9) as u64).device_id();
-    Grant { compartment, epoch, device, sealed: some_sealed(tape) }
-}
-
-/// A sealed key that opens for somebody, or for nobody.
-fn some_sealed(tape: &mut Tape<'_>) -> SealedKey {
-    let byte = tape.u8();
-    SealedKey { encapsulated: [byte; 32], ciphertext: [tape.u8(); 48] }
-}
-
-fn write_rotation(tape: &mut Tape<'_>) -> Rotation {
-    let compartment = CompartmentId(u8::try_from(tape.below(7)).unwrap());
-    let newest = town().roll.state().newest_epoch(compartment).map(|(id, _)| id);
-    let next = newest.map_or(0, |id| u64::from(id.number) + 1);
-    let number = if tape.once_in(4) { tape.number(next) } else { next };
-    let number = u32::try_from(number % (1 << 32)).unwrap();
-    let key = Agreement::from_secret(Secret(tape.bytes32()));
-    let public = if tape.once_in(8) { tape.bytes32() } else { *key.public() };
-    let epoch = lamppost_core::base::EpochId::of(number, &public);
-    let mut rng = ChaCha20Rng::seed_from_u64(u64::from(tape.u8()));
-    let mut grants = Vec::new();
-    for _ in 0..tape.below(4) {
-        let reader = Keys::of(1 + tape.below(5) as u64);
-        let purpose = SealPurpose::EpochKey(compartment, epoch);
-        let sealed = seal(&mut rng, reader.agreement.public(), &purpose, key.secret()).unwrap();
-        grants.push(Grant { compartment, epoch, device: reader.device_id(), sealed });
-    }
-    let previous = newest.filter(|_| tape.once_in(2)).map(|old| {
-        let old_key = town().epochs.get(&(compartment, old));
-        let purpose = SealPurpose::EpochChain { compartment, old, new: epoch };
-        let sealed = old_key.and_then(|old_key| seal(&mut rng, &public, &purpose, old_key.secret()).ok());
-        PreviousKey { epoch: old, sealed: sealed.unwrap_or_else(|| some_sealed(tape)) }
-    });
-    Rotation { compartment, number, public, grants, previous }
-}
-
 /// Writes roll entries by several hands who know different parts of the roll.
 fn sequence(tape: &mut Tape<'_>) {
     let mut pens: Vec<Pen> = (1..9).map(Pen::of).collect();
     let order = tape.u8();
-    let mut known: Vec<EntryHash> = town().roll.order();
+    let mut known: Vec<EntryHash> = town().roll_entries.iter().map(|entry| entry.hash()).collect();
     let mut entries: Vec<Verified> = Vec::new();
     while !tape.is_over() && entries.len() < ENTRIES_MAX {
         let at = tape.below(pens.len());
@@ -177,7 +103,7 @@ fn sequence(tape: &mut Tape<'_>) {
         } else if tape.once_in(12) {
             (Kind(4 + tape.u8() % 4), tape.blob(20).to_vec())
         } else {
-            (Kind(1), cbor::encode(&write_operation(tape)))
+            (Kind(1), cbor::encode(&write_operation(tape, &known)))
         };
         let before = pen.heads.clone();
         let wire = pen.write(&pen.header(&slot, kind, None, &body), body);
@@ -195,13 +121,18 @@ fn sequence(tape: &mut Tape<'_>) {
         known.push(entry.hash());
         entries.push(Verified::from_own_store(entry));
     }
-    let forward = insert_all(entries.iter());
-    let backward = insert_all(entries.iter().rev());
-    let mixed = insert_all(mixed(&entries, order).into_iter());
+    let (forward, inserted) = insert_all(entries.iter());
+    let (backward, _) = insert_all(entries.iter().rev());
+    let (mixed, _) = insert_all(mixed(&entries, order).into_iter());
+    let probes = probes(&entries);
     for other in [&backward, &mixed] {
-        assert_eq!(forward.order(), other.order());
+        assert_eq!(forward.len(), other.len());
         assert_eq!(forward.heads(), other.heads());
         assert_eq!(forward.state(), other.state());
+        assert_eq!(forward.devices_cut_off(), other.devices_cut_off());
+        for probe in &probes {
+            assert_eq!(forward.check_standing(probe), other.check_standing(probe));
+        }
     }
     for entry in &entries {
         let cited = &entry.header().roll_heads;
@@ -216,22 +147,84 @@ fn sequence(tape: &mut Tape<'_>) {
         let past = forward.state_at(cited);
         assert_eq!(past.as_deref(), past_of(cited, &entries).as_ref().map(|roll| &**roll.state()));
     }
+    rights(&entries, &forward, &inserted);
     judged(&entries, &forward, order);
 }
 
-/// The town's roll with `entries`, offered in this order again and again until nothing moves.
-fn insert_all<'e>(entries: impl Iterator<Item = &'e Verified>) -> Roll {
+/// Sealed entries of everybody, citing what the program wrote: whether they count, the whole set says.
+fn probes(entries: &[Verified]) -> Vec<Received> {
+    let cited = entries.iter().rev().step_by(3).map(|entry| vec![entry.hash()]).chain([town().roll.heads()]);
+    let mut probes = Vec::new();
+    for (at, cited) in cited.enumerate() {
+        let mut pen = Pen::of(1 + at as u64 % 8);
+        let slot = pen.slot(CompartmentId(2 + at as u8 % 3), cited);
+        let body = vec![0; 40];
+        let kind = if slot.head.is_some() { Kind::SEALED } else { Kind::CERTIFICATE };
+        let epoch = (kind == Kind::SEALED).then(|| EpochId::of(0, &[1; 32]));
+        let mut header = pen.header(&slot, kind, epoch, &body);
+        header.commitment = epoch.map(|_| Hash([1; 32]));
+        probes.push(Received::parse(pen.write(&header, body)).unwrap());
+    }
+    probes
+}
+
+/// Who may do what, asked of the state that each entry knew; and the founder governs until somebody may take them out.
+fn rights(entries: &[Verified], roll: &Roll, inserted: &BTreeMap<EntryHash, Inserted>) {
+    let founder = Keys::of(COORDINATOR).member_id();
+    let mut founder_may_be_gone = false;
+    for entry in entries.iter().filter(|entry| inserted.get(&entry.hash()) == Some(&Inserted::Counts)) {
+        let parents: Vec<EntryHash> =
+            entry.header().roll_heads.iter().chain(&entry.header().previous).copied().collect();
+        let (past, author) = (roll.state_at(&parents).unwrap(), entry.header().device);
+        let member = past.device(author).map(|(device, _)| device.member);
+        let operation = match entry.header().kind {
+            Kind::CERTIFICATE => continue,
+            Kind::OPERATION => cbor::decode::<Operation>(entry.body().unwrap()).unwrap(),
+            _ => Operation::Unknown { number: u8::MAX, cbor: Vec::new() },
+        };
+        let is_own = match &operation {
+            Operation::Remove(Removal { target: Target::Member(gone), .. }) => member == Some(*gone),
+            Operation::Remove(Removal { target: Target::Device(gone), .. }) => {
+                past.device(*gone).is_some_and(|(device, _)| Some(device.member) == member)
+            }
+            Operation::Certify(certify) => {
+                let claims = *Certificate::verify(&certify.certificate).unwrap().claims();
+                claims.device == author || member.is_some()
+            }
+            _ => false,
+        };
+        assert!(is_own || past.governs(author), "{operation:?} of somebody who may not");
+        let takes_out_founder = matches!(
+            &operation, Operation::Remove(Removal { target: Target::Member(gone), .. }) if *gone == founder
+        );
+        if takes_out_founder {
+            let after = roll.state_at(&[entry.hash()]).unwrap();
+            founder_may_be_gone |= after.removals().contains(&entry.hash());
+        }
+    }
+    let state = roll.state();
+    let governs = state.member(founder).is_some_and(|held| state.template().governs(held.role));
+    assert!(governs || founder_may_be_gone, "the founder does not govern any more");
+}
+
+/// The town's roll with `entries`, offered in this order again and again until nothing moves, and what became of each.
+fn insert_all<'e>(entries: impl Iterator<Item = &'e Verified>) -> (Roll, BTreeMap<EntryHash, Inserted>) {
     let mut roll = (*town().roll).clone();
     let mut open: Vec<&Verified> = entries.collect();
+    let mut inserted = BTreeMap::new();
     loop {
         let before = open.len();
         open.retain(|entry| match roll.insert(entry) {
             Ok(Inserted::Waits) => true,
             Ok(Inserted::Known) => unreachable!("each is offered once"),
-            Ok(Inserted::Counts | Inserted::WithoutEffect) | Err(_) => false,
+            Ok(became @ (Inserted::Counts | Inserted::WithoutEffect)) => {
+                inserted.insert(entry.hash(), became);
+                false
+            }
+            Err(_) => false,
         });
         if open.len() == before {
-            return roll;
+            return (roll, inserted);
         }
     }
 }
@@ -296,11 +289,12 @@ fn judged(entries: &[Verified], inserted: &Roll, order: u8) {
             break;
         }
     }
-    assert_eq!(once.roll.order(), singly.roll.order());
+    assert_eq!(once.logs, singly.logs);
     assert_eq!(once.roll.state(), singly.roll.state());
     assert_eq!(once.roll.heads(), singly.roll.heads());
     // What the judge keeps is part of what may be inserted: it asks for the entry before as well.
-    assert!(once.roll.order().iter().all(|hash| inserted.knows(&[*hash])));
+    let ours = entries.iter().filter(|entry| once.roll.knows(&[entry.hash()]));
+    assert!(ours.into_iter().all(|entry| inserted.knows(&[entry.hash()])));
 }
 
 /// Logs that the judge asks, with what it kept.
@@ -352,10 +346,12 @@ impl Logs for Known {
 
 #[cfg(test)]
 mod tests {
-    use lamppost_core::roll::Operation;
+    use lamppost_core::base::RoleId;
+    use lamppost_core::roll::KeyUpdate;
+    use lamppost_core::roll::operation::Admission;
 
     use super::*;
-    use crate::town::{COORDINATOR, STRANGER, verified};
+    use crate::town::{STRANGER, verified};
 
     /// A stranger's certificate stands in the roll, cited by nobody; then the stranger is admitted without it.
     #[test]
@@ -365,7 +361,8 @@ mod tests {
         let body = stranger.keys.certificate().as_bytes().to_vec();
         let certificate = stranger.write(&stranger.header(&slot, Kind(0), None, &body), body);
         let member = stranger.keys.member_id();
-        let admit = Admission { member, role: RoleId(1), certificates: Vec::new(), grants: Vec::new() };
+        let keys = KeyUpdate::default();
+        let admit = Admission { member, role: RoleId(1), certificates: Vec::new(), keys, invitation: None };
         let slot = coordinator.slot(CompartmentId::ROLL, town().roll.heads());
         let body = cbor::encode(&Operation::Admit(admit));
         let admission = coordinator.write(&coordinator.header(&slot, Kind(1), None, &body), body);
