@@ -47,9 +47,14 @@ pub struct App {
 impl App {
     /// Asks the relay on a thread that may block: most answers come from memory, but any may have to read from disk.
     pub async fn ask(&self, query: Query) -> Reply {
+        let group = query.group();
         let relay = Arc::clone(&self.relay);
         let reply = task::spawn_blocking(move || relay.answer(query, unix_ms())).await;
-        reply.unwrap_or_else(|_| Reply::Refused(store_refusal()))
+        let reply = reply.unwrap_or_else(|_| Reply::Refused(store_refusal()));
+        if let Reply::Mailbox { changed: true, .. } = &reply {
+            self.hub.grown(group);
+        }
+        reply
     }
 
     /// Milliseconds since the relay began. Goes forward only.

@@ -45,6 +45,8 @@ pub struct Engine {
     pub(super) group: Option<Group>,
     /// Documents that changed since the feed last asked.
     pub(super) changed: BTreeSet<DocumentId>,
+    /// Grows with whatever is to be told to the relay beside entries.
+    pub(super) mail_mark: u64,
     /// A write failed: what is in memory may be ahead of the disk.
     stale: bool,
 }
@@ -133,6 +135,7 @@ impl Engine {
             identity,
             group: None,
             changed: BTreeSet::new(),
+            mail_mark: 0,
             stale: false,
         };
         engine.load_group()?;
@@ -466,9 +469,9 @@ impl Engine {
         self.stale = true;
     }
 
-    /// Grows with every entry that is queued for the relay.
+    /// Grows with whatever is queued for the relay.
     pub(super) fn outbox_mark(&self) -> u64 {
-        self.group.as_ref().map_or(0, |group| group.next_outbox)
+        self.group.as_ref().map_or(0, |group| group.next_outbox) + self.mail_mark
     }
 
     /// Documents that changed since this was last called.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use super::disk::{self, OutboxRow};
+use super::disk::{self, META, OutboxRow};
 use super::engine::{Engine, ROLL};
 use super::error::Error;
+use super::joining::JOINING;
 use crate::base::{
-    CompartmentId, CompartmentRow, DeviceId, EpochId, GroupId, MemberId, RelayId, RoleId, RoleRow, Template,
-    cbor, limits,
+    CompartmentId, CompartmentRow, DeviceId, EpochId, GroupId, MailboxId, MemberId, RelayId, RoleId, RoleRow,
+    Template, cbor, limits,
 };
 use crate::entry::chain::verify_run;
 use crate::entry::keys::{Agreement, SealPurpose, seal};
@@ -148,7 +149,7 @@ impl Engine {
         self.info()
     }
 
-    fn must_be_free(&mut self) -> Result<(), Error> {
+    pub(super) fn must_be_free(&mut self) -> Result<(), Error> {
         match self.fresh() {
             Ok(_) => Err(Error::HasGroup),
             Err(Error::NoGroup) => Ok(()),
@@ -172,6 +173,16 @@ impl Engine {
     /// # Errors
     /// [`Error::Role`] unless this member governs; [`Error::Admission`] if the request is not genuine.
     pub fn admit(&mut self, request: &JoinRequest, role: RoleId) -> Result<Admission, Error> {
+        self.admit_invited(request, role, None)
+    }
+
+    /// As [`Engine::admit`], for somebody who came with an invitation, which is used up by it.
+    pub(super) fn admit_invited(
+        &mut self,
+        request: &JoinRequest,
+        role: RoleId,
+        invitation: Option<MailboxId>,
+    ) -> Result<Admission, Error> {
         self.fresh()?;
         let state = Arc::clone(self.state()?);
         if !state.governs(self.device_id()) {
@@ -207,7 +218,7 @@ impl Engine {
             rotations.push(self.rotation(compartment, number, None, &readers)?);
         }
         let certificates = vec![ByteVec::from(certificate.as_bytes().to_vec())];
-        let admit = AdmitOperation { member: claims.member, role, certificates, grants };
+        let admit = AdmitOperation { member: claims.member, role, certificates, grants, invitation };
         self.transact(|engine, batch| {
             engine.append_operation(batch, &Operation::Admit(admit))?;
             if !rotations.is_empty() {
@@ -282,6 +293,7 @@ impl Engine {
         group.relay.url.clone_from(&admission.relay_url);
         group.relay.relay = admission.relay;
         self.put_relay(batch)?;
+        batch.delete(META, JOINING);
         for entry in entries {
             let (log, seq) = (LogId::of(&entry), entry.header().seq);
             batch.put(disk::ENTRIES, disk::entry_key(log, seq), entry.to_bytes());

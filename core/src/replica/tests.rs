@@ -307,7 +307,13 @@ fn an_operation_by_a_volunteer_has_no_effect() {
     let stranger = engine(9);
     let member = stranger.member_id();
     let certificates = vec![stranger.certificate().as_bytes().to_vec().into()];
-    let admit = crate::roll::operation::Admission { member, role: RoleId(1), certificates, grants: vec![] };
+    let admit = crate::roll::operation::Admission {
+        member,
+        role: RoleId(1),
+        certificates,
+        grants: vec![],
+        invitation: None,
+    };
     let mut batch = crate::storage::Batch::default();
     vic.append_operation(&mut batch, &crate::roll::Operation::Admit(admit)).unwrap();
     vic.store.apply(batch).unwrap();

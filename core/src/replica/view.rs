@@ -9,8 +9,10 @@ use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId, cbor
 use crate::document::{BadDocument, Document, is_created_by};
 use crate::entry::LogId;
 use crate::storage::Batch;
+use crate::watch::roles::role_name;
 use crate::watch::{
-    Annotation, Case, Disclosure, Kind, Observation, Outcome, Provenance, Release, Response, Sealed,
+    Annotation, Case, Disclosure, InvitationRecord, Kind, Observation, Outcome, Provenance, Release,
+    Response, Sealed,
 };
 
 /// One document in a list. Made when it changes, sealed on disk, read without loading the document.
@@ -102,6 +104,8 @@ pub enum Content {
     Disclosure(Disclosure),
     /// Which entries a release was made of.
     Provenance(Provenance),
+    /// Somebody may come.
+    Invitation(InvitationRecord),
 }
 
 /// One document in full.
@@ -205,6 +209,8 @@ pub(super) struct Projection {
     codes: Vec<String>,
     flags: Vec<String>,
     about: Vec<DocumentId>,
+    /// For an invitation, what the coordinators' devices look up when somebody knocks.
+    invitation: Option<InvitationRecord>,
 }
 
 /// Reads a document as its kind and says what a row shows of it. None for a kind this version does not know.
@@ -218,7 +224,7 @@ pub(super) fn project(kind: Kind, document: &Document) -> Result<Option<Projecti
             cell: o.cell,
             codes: o.behaviours.into_iter().chain(o.activity).collect(),
             flags: o.flags,
-            about: Vec::new(),
+            ..Projection::default()
         },
         Some(Content::Sealed(s)) => Projection {
             title: "sealed part".to_owned(),
@@ -267,6 +273,12 @@ pub(super) fn project(kind: Kind, document: &Document) -> Result<Option<Projecti
         Some(Content::Provenance(p)) => {
             Projection { title: "provenance".to_owned(), about: ids([&p.release]), ..Projection::default() }
         }
+        Some(Content::Invitation(invitation)) => Projection {
+            title: "invitation".to_owned(),
+            codes: role_name(invitation.role).map(str::to_owned).into_iter().collect(),
+            invitation: Some(invitation),
+            ..Projection::default()
+        },
     }))
 }
 
@@ -285,6 +297,7 @@ fn read(kind: Kind, document: &Document) -> Result<Option<Content>, BadDocument>
         Kind::OUTCOME => Content::Outcome(document.read()?),
         Kind::DISCLOSURE => Content::Disclosure(document.read()?),
         Kind::PROVENANCE => Content::Provenance(document.read()?),
+        Kind::INVITATION => Content::Invitation(document.read()?),
         _ => return Ok(None),
     }))
 }
@@ -332,6 +345,9 @@ impl Engine {
         for target in &row.about {
             batch.put(ABOUT, [target.as_bytes().as_slice(), id.as_bytes()].concat(), Vec::new());
             self.changed.insert(*target);
+        }
+        if let Some(invitation) = projection.invitation {
+            self.put_invitation(batch, id, &invitation)?;
         }
         let plain = zeroize::Zeroizing::new(cbor::encode(&row));
         let sealed = self.cipher.seal(&mut self.rng, ROWS, id.as_bytes(), &plain);

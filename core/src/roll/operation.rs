@@ -5,7 +5,7 @@ use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
 use minicbor::{Decode, Encode};
 
-use crate::base::{CompartmentId, DeviceId, EpochId, MemberId, RoleId, Template, limits};
+use crate::base::{CompartmentId, DeviceId, EpochId, MailboxId, MemberId, RoleId, Template, limits};
 use crate::entry::SealedKey;
 
 /// One change of who belongs.
@@ -66,6 +66,9 @@ pub struct Admission {
     /// Keys for these devices.
     #[n(3)]
     pub grants: Vec<Grant>,
+    /// The invitation that the member came with: it is used up.
+    #[n(4)]
+    pub invitation: Option<MailboxId>,
 }
 
 /// Keys for devices.

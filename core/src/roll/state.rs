@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::operation::{Grant, Operation, PreviousKey, Rotation};
-use crate::base::{CompartmentId, DeviceId, EpochId, MemberId, RoleId, Template};
+use crate::base::{CompartmentId, DeviceId, EpochId, MailboxId, MemberId, RoleId, Template};
 use crate::entry::Certificate;
 
 /// Members, devices and epochs, as far as a set of operations goes.
@@ -13,6 +13,8 @@ pub struct State {
     members: BTreeMap<MemberId, MemberState>,
     devices: BTreeMap<DeviceId, DeviceState>,
     epochs: BTreeMap<CompartmentId, BTreeMap<EpochId, Epoch>>,
+    /// Invitations that are used up, and who came with each: the first, by the order that everyone derives.
+    invited: BTreeMap<MailboxId, MemberId>,
 }
 
 /// One member.
@@ -44,7 +46,13 @@ pub struct Epoch {
 
 impl State {
     pub(super) fn new(template: Template) -> Self {
-        Self { template, members: BTreeMap::new(), devices: BTreeMap::new(), epochs: BTreeMap::new() }
+        Self {
+            template,
+            members: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            invited: BTreeMap::new(),
+        }
     }
 
     /// Applies an operation that counts. Called in causal order, ties by hash, so that later means later for everyone.
@@ -62,6 +70,9 @@ impl State {
             Operation::Admit(admission) => {
                 if self.template.role(admission.role).is_some() {
                     self.members.insert(admission.member, MemberState { role: admission.role });
+                }
+                if let Some(invitation) = admission.invitation {
+                    self.invited.entry(invitation).or_insert(admission.member);
                 }
                 admission.grants.iter().for_each(|g| self.grant(g));
             }
@@ -130,6 +141,11 @@ impl State {
     pub fn device(&self, device: DeviceId) -> Option<(DeviceState, RoleId)> {
         let device = *self.devices.get(&device)?;
         Some((device, self.members.get(&device.member)?.role))
+    }
+
+    /// Who came with this invitation; none if it is not used up.
+    pub fn invited(&self, invitation: MailboxId) -> Option<MemberId> {
+        self.invited.get(&invitation).copied()
     }
 
     /// Whether `device` may write into `compartment`.

@@ -8,7 +8,8 @@
 //! | numbers | for |
 //! |---|---|
 //! | 1–9 | a report and what becomes of it (all taken) |
-//! | 10–19 | more of that: request, correction, contest, recall |
+//! | 10 | invitation |
+//! | 11–19 | more of that: request, correction, contest, recall |
 //! | 20–29 | the group at work: problem, meeting, action plan, shift, vote |
 //! | 30–39 | what the group publishes: bulletin, lesson, resource |
 //! | 40–49 | partners: youth session, business commitment, partner, referral |
@@ -43,6 +44,8 @@ impl Kind {
     pub const DISCLOSURE: Self = Self(8);
     /// [`Provenance`](super::Provenance).
     pub const PROVENANCE: Self = Self(9);
+    /// [`InvitationRecord`](super::InvitationRecord).
+    pub const INVITATION: Self = Self(10);
 }
 
 /// Where documents of one kind live and who may write them.
@@ -149,6 +152,15 @@ static RULES: &[Rule] = &[
         author_only: false,
         frozen: true,
     },
+    // Who holds the link is not told of a change, so there is none.
+    Rule {
+        kind: Kind::INVITATION,
+        name: "invitation",
+        compartment: COMPARTMENT_COORDINATORS,
+        writers: &[ROLE_COORDINATOR],
+        author_only: false,
+        frozen: true,
+    },
 ];
 
 #[cfg(test)]
@@ -171,13 +183,14 @@ mod tests {
                 (7, "outcome"),
                 (8, "disclosure"),
                 (9, "provenance"),
+                (10, "invitation"),
             ]
         );
     }
 
     #[test]
     fn an_unknown_kind_has_no_rule() {
-        for number in [0, 10, 999, u16::MAX] {
+        for number in [0, 11, 999, u16::MAX] {
             assert_eq!(rule(Kind(number)), None);
         }
         assert_eq!(rule(Kind::CASE).map(|rule| rule.name), Some("case"));
@@ -217,6 +230,6 @@ mod tests {
             names.join(" ")
         };
         assert_eq!(named(|rule| rule.author_only), "observation sealed annotation");
-        assert_eq!(named(|rule| rule.frozen), "release disclosure provenance");
+        assert_eq!(named(|rule| rule.frozen), "release disclosure provenance invitation");
     }
 }

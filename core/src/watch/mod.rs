@@ -16,6 +16,7 @@
 //! | [`outcome`] | what every member may know of that answer |
 //! | [`disclosure`] | who got what, and why |
 //! | [`provenance`] | what proves a release's sources later |
+//! | [`invitation`] | who may come, until when, as what |
 //! | [`kinds`] | where each kind lives and who may write it |
 //! | [`roles`] | roles, compartments and the template of a watch group |
 //! | [`codes`] | versioned code lists with labels |
@@ -28,6 +29,7 @@ pub mod case;
 pub mod check;
 pub mod codes;
 pub mod disclosure;
+pub mod invitation;
 pub mod kinds;
 pub mod observation;
 pub mod outcome;
@@ -46,6 +48,7 @@ pub use case::{Case, Link};
 pub use check::Invalid;
 pub use codes::Catalogue;
 pub use disclosure::Disclosure;
+pub use invitation::InvitationRecord;
 pub use kinds::{Kind, Rule};
 pub use observation::{Observation, People, Position, Quantity, Sealed, Substance, Vehicle, When};
 pub use outcome::Outcome;

@@ -195,6 +195,7 @@ pub fn admission(person: &Person, role: RoleId) -> Operation {
         role,
         certificates: vec![ByteVec::from(person.certificate())],
         grants: Vec::new(),
+        invitation: None,
     })
 }
 

@@ -200,6 +200,7 @@ impl Town {
                     grant(rng, COMMON, 0, &common, newcomer),
                     grant(rng, GROUP, 0, &epoch_keys[0], newcomer),
                 ],
+                invitation: None,
             });
             last = operation(&carla, Some(&last), &[last.hash()], n as u64 + 1, &admit);
             admissions.push(last.clone());
@@ -669,6 +670,7 @@ fn rolls(town: &Town) -> Value {
             role: COORDINATOR,
             certificates: Vec::new(),
             grants: Vec::new(),
+            invitation: None,
         })
     };
     let mut heads = [vera_first.hash(), town.rotation.hash()];

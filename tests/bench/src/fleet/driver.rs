@@ -50,6 +50,9 @@ fn carry_out(engine: &mut Engine, effect: Effect) -> Result<Option<Input>, Failu
         Effect::Receive(entries) => {
             engine.receive(entries.entries, Some((entries.compartment, entries.upto)))?;
         }
+        Effect::LoadMail => return Ok(Some(Input::Mail(engine.mail()?))),
+        Effect::Knocked(knocks) => engine.keep_knocks(knocks)?,
+        Effect::Answered(mailbox) => engine.answered(mailbox)?,
         Effect::Send(_)
         | Effect::CaughtUp
         | Effect::Postponed { .. }

@@ -99,7 +99,13 @@ pub fn write_operation(tape: &mut Tape<'_>) -> Operation {
                 _ => {}
             }
             let grants = (0..tape.below(3)).map(|_| write_grant(tape)).collect();
-            Operation::Admit(Admission { member: newcomer.member_id(), role, certificates, grants })
+            Operation::Admit(Admission {
+                member: newcomer.member_id(),
+                role,
+                certificates,
+                grants,
+                invitation: None,
+            })
         }
         2 => Operation::Grant(Grants { grants: (0..tape.below(4)).map(|_| write_grant(tape)).collect() }),
         3 | 4 => {
@@ -365,7 +371,8 @@ mod tests {
         let body = stranger.keys.certificate().as_bytes().to_vec();
         let certificate = stranger.write(&stranger.header(&slot, Kind(0), None, &body), body);
         let member = stranger.keys.member_id();
-        let admit = Admission { member, role: RoleId(1), certificates: Vec::new(), grants: Vec::new() };
+        let (certificates, grants) = (Vec::new(), Vec::new());
+        let admit = Admission { member, role: RoleId(1), certificates, grants, invitation: None };
         let slot = coordinator.slot(CompartmentId::ROLL, town().roll.heads());
         let body = cbor::encode(&Operation::Admit(admit));
         let admission = coordinator.write(&coordinator.header(&slot, Kind(1), None, &body), body);
