@@ -5,6 +5,7 @@
 //! sealed; the relay sees an id, sizes, times and a device.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use lamppost_core::base::{DeviceId, GroupId, MailboxId, limits};
 use lamppost_core::sync::frame::{Outcome, Refusal, Refused};
@@ -256,9 +257,12 @@ impl Relay {
         Ok(found.map(|last| (Knocks { knocks }, last)))
     }
 
+    /// Greater than any that a session of this relay was told: a mailbox that has closed takes its number along.
     fn next_knock(&self, id: GroupId) -> Result<u64, StoreFault> {
-        let last = self.with_group(id, |group| group.mailboxes.values().filter_map(|m| m.number).max())?;
-        Ok(last.flatten().unwrap_or_default() + 1)
+        let stored = self.with_group(id, |group| group.mailboxes.values().filter_map(|m| m.number).max())?;
+        let last = stored.flatten().unwrap_or_default().max(self.last_knock.load(Ordering::Relaxed));
+        self.last_knock.store(last + 1, Ordering::Relaxed);
+        Ok(last + 1)
     }
 
     /// A durable write takes its share of what the device may push.

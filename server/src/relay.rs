@@ -81,6 +81,8 @@ pub struct Relay {
     group_count: AtomicU64,
     /// One durable write at a time: positions and numbers of knocks are handed out in it.
     pub(crate) committing: Mutex<()>,
+    /// The greatest number that a knock or answer was given since the relay was opened.
+    pub(crate) last_knock: AtomicU64,
     failed: AtomicBool,
 }
 
@@ -109,6 +111,7 @@ impl Relay {
             rates,
             group_count,
             committing: Mutex::default(),
+            last_knock: AtomicU64::new(0),
             failed: AtomicBool::new(false),
         })
     }

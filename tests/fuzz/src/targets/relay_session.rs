@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use lamppost_core::base::cose::{self, Purpose};
-use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, cbor, limits};
+use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, MailboxId, cbor, limits};
 use lamppost_core::entry::{Checkpoint, Kind as EntryKind, Received, Wire};
 use lamppost_core::roll::Roll;
 use lamppost_core::storage::MemoryStore;
@@ -14,8 +14,10 @@ use lamppost_core::sync::checkpoint::continues;
 use lamppost_core::sync::frame::{
     AskConsistency, Cursor, Frame, Hello, Outcome, Proof, Pull, Push, Refusal, Standing,
 };
+use lamppost_core::sync::mailbox::{self, Knock, OpenMailbox, Word};
 use lamppost_server::{
-    Answer, Effect, Input, Opening, Pushed, Query, Relay, RelayStore, Reply, Rules, Seed, Session,
+    Answer, Done, Effect, Errand, Input, Opening, Pushed, Query, Relay, RelayStore, Reply, Rules, Seed,
+    Session,
 };
 use minicbor::bytes::ByteVec;
 
