@@ -3,6 +3,7 @@
 A second implementation of what a reader checks. It shares no code with the first and knows nothing but the document.
 """
 
+import base64
 import hashlib
 import json
 import sys
@@ -65,6 +66,10 @@ def octets(length=None):
     return lambda v: type(v) is bytes and length in (None, len(v))
 
 
+def octets_to(most):
+    return lambda v: type(v) is bytes and len(v) <= most
+
+
 def array(item):
     return lambda v: type(v) is list and all(item(x) for x in v)
 
@@ -87,7 +92,8 @@ def boolean(value):
     return type(value) is bool
 
 
-u8, u16, u32, u64, b32, any_bytes = number(8), number(16), number(32), number(64), octets(32), octets()
+u8, u16, u32, u64, any_bytes = number(8), number(16), number(32), number(64), octets()
+b16, b32 = octets(16), octets(32)
 EPOCH, CHECKPOINT, HEAD = row(u32, octets(16)), row(u64, b32), row(u64, b32)
 SEALED_KEY = row(b32, octets(48))
 WIRE = row(any_bytes, any_bytes, shortest=1)
@@ -102,7 +108,7 @@ TEMPLATE = mapping({0: array(mapping({0: u8, 1: text, 2: boolean})),
                     1: array(mapping({0: u8, 1: text, 2: array(u8), 3: array(u8)}))})
 OPERATIONS = {
     0: mapping({0: TEMPLATE, 1: u8, 2: any_bytes, 3: array(ROTATION), 4: octets(16)}),
-    1: mapping({0: b32, 1: u8, 2: array(any_bytes), 3: array(GRANT)}),
+    1: mapping({0: b32, 1: u8, 2: array(any_bytes), 3: array(GRANT), 4: octets(16)}, optional=(4,)),
     2: mapping({0: array(GRANT)}),
     3: mapping({0: array(ROTATION)}),
 }
@@ -111,13 +117,20 @@ PROOF = mapping({0: u8, 1: b32, 2: b32, 3: b32, 4: b32})
 REFUSAL = mapping({0: u8, 1: text, 2: u64}, optional=(2,))
 KEPT = row(lambda v: v == 0, lambda v: v == [])
 OUTCOME = lambda v: KEPT(v) or row(lambda n: n == 1, row(REFUSAL))(v)
+KNOCKED = mapping({0: b16, 1: b32, 2: u64, 3: octets_to(2048)}, optional=(3,))
+CLOSED = row(lambda n: n == 2, row(REFUSAL))
+WORD = lambda v: (row(lambda n: n in (0, 3), lambda w: w == [])(v)
+                  or row(lambda n: n == 1, row(octets_to(1024)))(v) or CLOSED(v))
 FRAMES = [  # [5.1]
     mapping({0: u8, 1: b32, 2: b32, 3: octets(16)}), mapping({0: any_bytes}),
     mapping({0: u64, 1: lambda v: v in (0, 1, 2), 2: any_bytes, 3: array(row(u8, HEAD))}, optional=(2,)),
     mapping({0: array(row(u8, u64)), 1: boolean}), mapping({0: u8, 1: array(WIRE), 2: u64}), None,
     mapping({0: u32, 1: array(WIRE)}), mapping({0: u32, 1: array(OUTCOME), 2: any_bytes}, optional=(2,)), None,
     mapping({0: array(row(row(u8, b32), HEAD))}), mapping({0: u64}),
-    mapping({0: u64, 1: any_bytes, 2: array(b32)}), REFUSAL]
+    mapping({0: u64, 1: any_bytes, 2: array(b32)}), REFUSAL,
+    mapping({0: b16, 1: u64}), mapping({0: b16, 1: octets_to(2048)}),
+    mapping({0: lambda v: array(KNOCKED)(v) and len(v) <= 64}), mapping({0: b16, 1: octets_to(1024)}),
+    mapping({0: b16, 1: WORD}), mapping({0: b16, 1: OUTCOME})]
 
 
 # [1.3] Signatures.
@@ -348,7 +361,7 @@ class Roll:  # [4.3]
         return sorted(among, key=lambda at: (self.nodes[at][0], at))
 
     def state(self, among):
-        state = {"template": None, "members": {}, "devices": {}, "epochs": {}}
+        state = {"template": None, "members": {}, "devices": {}, "invited": {}, "epochs": {}}
         for at in self.order(among):
             _, _, (code, fields, certificates), counts = self.nodes[at]
             if not counts:
@@ -360,6 +373,8 @@ class Roll:  # [4.3]
                 state["members"][certificates[0][1]] = fields[1]
             if code == 1 and any(role[0] == fields[1] for role in state["template"][0]):
                 state["members"][fields[0]] = fields[1]
+            if code == 1 and 4 in fields:
+                state["invited"].setdefault(fields[4], fields[0])
             for rotation in {0: fields.get(3), 3: fields.get(0)}.get(code) or []:
                 epoch = (rotation[1], tagged(b"lamppost/1/epoch", rotation[2])[:16])
                 epochs = state["epochs"].setdefault(rotation[0], {})
@@ -375,6 +390,56 @@ class Roll:  # [4.3]
     def governs(state, device):
         role = state["members"].get(state["devices"].get(device, (None,))[0])
         return any(row[0] == role and row[2] for row in state["template"][0])
+
+
+# [4.5] Invitations.
+
+INVITATION = row(b32, u8, b16, u64, text)
+
+
+def link(written):
+    uri = written.strip().lower()
+    demand(uri.startswith("lamppost:"), "something else")
+    encoded = uri[9:].upper()
+    try:
+        data = base64.b32decode(encoded + "=" * (-len(encoded) % 8))
+    except ValueError:
+        raise Refused("damaged") from None
+    demand(base64.b32encode(data).decode().rstrip("=") == encoded and len(data) > 4, "damaged")
+    demand(tagged(b"lamppost/1/invitation", data[:-4])[:4] == data[-4:], "damaged")
+    demand(data[0] == 1, "another version")
+    content = decode(data[1:-4])
+    demand(INVITATION(content), "damaged")
+    relay = content[4] if "://" in content[4] else f"wss://{content[4]}/v1/session"
+    host = relay[6:-11] if relay.startswith("wss://") and relay.endswith("/v1/session") else ""
+    short = host if host and "://" not in host else relay
+    demand(short == content[4] and 0 < len(relay.encode()) <= 128, "damaged")
+    return [*content[:4], relay]
+
+
+def derived(secret, salt, info, length=32):
+    return HKDF(hashes.SHA256(), length, salt, info).derive(secret)
+
+
+def open_mail(secret, group, purpose, sealed):
+    key = derived(derived(secret, group, b"lamppost/1/mailbox-key"), sealed[:16], purpose)
+    try:
+        box = derived(secret, group, b"lamppost/1/mailbox", 16)
+        return ChaCha20Poly1305(key).decrypt(bytes(12), sealed[16:], box)
+    except InvalidTag:
+        raise Refused("another invitation") from None
+
+
+def knock(secret, group, sealed):
+    value = decode(open_mail(secret, group, b"lamppost/1/knock", sealed))
+    demand(mapping({0: any_bytes, 1: b32})(value), "no knock")
+    certificate(value[0])
+    return value
+
+
+def short_code(secret, data):
+    digits = f"{int.from_bytes(tagged(b'lamppost/1/short-code', secret, data)[:8], 'big') % 10**12:012}"
+    return " ".join([digits[:4], digits[4:8], digits[8:]])
 
 
 # [5.4] The tree (RFC 9162, section 2.1).
@@ -482,7 +547,7 @@ def refuses(cases, check):
 def unhex(value):
     """JSON with its hexadecimal strings as bytes."""
     if isinstance(value, dict):
-        return {key: item if key in ("what", "why", "for") else unhex(item) for key, item in value.items()}
+        return {key: item if key in ("what", "why", "for") or key.endswith("link") else unhex(item) for key, item in value.items()}
     if isinstance(value, list):
         return [unhex(item) for item in value]
     return bytes.fromhex(value) if isinstance(value, str) else value
@@ -567,6 +632,7 @@ def check_roll(v):
         equal("without effect", idle, expected["without_effect"])
         equal("members", state["members"], {m["member"]: m["role"] for m in expected["members"]})
         equal("devices", belonging, {d["device"]: (d["member"], d["agreement"]) for d in expected["devices"]})
+        equal("invited", list(state["invited"].items()), [tuple(i) for i in [expected["invited"]] if i])
         equal("compartments", sorted(state["epochs"]), [e["compartment"] for e in expected["epochs"]])
         for e in expected["epochs"]:
             epochs = state["epochs"][e["compartment"]]
@@ -630,6 +696,23 @@ def check_frames(v):
     for case in v["accepted"]:
         equal(case["what"], holds(frame, case["bytes"]), True)
     refuses(v["refused"], lambda case: frame(case["bytes"]))
+
+
+def check_invitation(v):
+    for case in v["links"]:
+        expected = [case["group"], case["role"], case["secret"], case["expires_s"], case["relay_link"]]
+        for written in (case["link"], case["qr_link"]):
+            equal("link", accepts("link", link, written), expected)
+    refuses(v["bad_links"], lambda case: link(case["link"]))
+    secret, group = v["secret"], v["group"]
+    equal("mailbox", derived(secret, group, b"lamppost/1/mailbox", 16), v["mailbox"])
+    equal("sealing key", derived(secret, group, b"lamppost/1/mailbox-key"), v["sealing_key"])
+    found = accepts("knock", knock, secret, group, v["knock"]["bytes"])
+    equal("knock", found, {0: v["knock"]["certificate"], 1: v["knock"]["relay"]})
+    refuses(v["bad_knocks"], lambda case: knock(secret, group, case["bytes"]))
+    reason = accepts("answer", open_mail, secret, group, b"lamppost/1/answer", v["answer"]["bytes"])
+    equal("answer", (len(reason), reason.rstrip(b"\0").decode()), (800, v["answer"]["for"]))
+    equal("code", short_code(secret, v["code"]["certificate"]), v["code"]["for"])
 
 
 def main():

@@ -14,14 +14,16 @@ use ed25519_dalek::SigningKey;
 use hkdf::Hkdf;
 use lamppost_core::base::cose::{self, Purpose};
 use lamppost_core::base::{
-    CompartmentId, CompartmentRow, DeviceId, EntryHash, EpochId, GroupId, Hash, Incarnation, MemberId,
-    RelayId, RoleId, RoleRow, Template, cbor, hash, limits,
+    CompartmentId, CompartmentRow, DeviceId, EntryHash, EpochId, GroupId, Hash, Incarnation, MailboxId,
+    MemberId, RelayId, RoleId, RoleRow, Template, cbor, hash, limits,
 };
 use lamppost_core::document::{AuthoredChange, Document, create_id, is_created_by};
 use lamppost_core::entry::certificate::BadCertificate;
 use lamppost_core::entry::chain::{verify_one, verify_run};
 use lamppost_core::entry::evidence::{self, Evidence};
+use lamppost_core::entry::invitation::{BadInvitation, Invitation, InvitationSecret};
 use lamppost_core::entry::keys::{Agreement, EntryKey, Place, SALT_BYTES, SealPurpose, Secret, seal};
+use lamppost_core::entry::knock::{Knock, open_answer, seal_answer, short_code};
 use lamppost_core::entry::plaintext::{self, Content, Form};
 use lamppost_core::entry::seal::{self, Slot, write_clear, write_sealed};
 use lamppost_core::entry::{
@@ -34,6 +36,7 @@ use lamppost_core::sync::frame::{
     Ack, AskConsistency, Challenge, Consistency, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome,
     OwnHead, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing, Welcome,
 };
+use lamppost_core::sync::mailbox::{self, Knocked, Knocks, Letter, OpenMailbox, Settled, Word};
 use lamppost_core::sync::receipt::{BadReceipt, Receipt, SignedReceipt};
 use lamppost_core::watch::Annotation;
 use minicbor::bytes::ByteVec;
@@ -47,6 +50,8 @@ const VOLUNTEER: RoleId = RoleId(2);
 const COMMON: CompartmentId = CompartmentId(1);
 const GROUP: CompartmentId = CompartmentId(2);
 const CLAIMED_MS: u64 = 1_780_000_000_000;
+/// The invitation that an admission of the roll names.
+const INVITED: MailboxId = MailboxId([0x4d; 16]);
 
 #[test]
 fn vectors_are_what_the_code_writes() {
@@ -84,6 +89,7 @@ fn vectors() -> BTreeMap<&'static str, Value> {
         ("evidence", evidences(&town)),
         ("relay", relay(&town)),
         ("frames", frames(&town)),
+        ("invitation", invitations(&town)),
     ])
 }
 
@@ -670,7 +676,7 @@ fn rolls(town: &Town) -> Value {
             role: COORDINATOR,
             certificates: Vec::new(),
             grants: Vec::new(),
-            invitation: None,
+            invitation: Some(INVITED),
         })
     };
     let mut heads = [vera_first.hash(), town.rotation.hash()];
@@ -751,6 +757,7 @@ fn roll_json(roll: &Roll, without_effect: &[EntryHash]) -> Value {
         "without_effect": without_effect.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "members": members.collect::<Vec<_>>(),
         "devices": devices.collect::<Vec<_>>(),
+        "invited": state.invited(INVITED).map(|member| json!([INVITED.to_string(), member.to_string()])),
         "epochs": epochs.collect::<Vec<_>>(),
     })
 }
@@ -1025,6 +1032,8 @@ fn frames(town: &Town) -> Value {
     let log = lamppost_core::entry::LogId { compartment: GROUP, device: town.vic.device_id() };
     let later = Refused { retry_after_ms: Some(10_000), ..Refused::new(Refusal::RATE, "too much at once") };
     let entries = vec![town.log[0].wire().clone(), Wire { body: None, ..town.log[4].wire().clone() }];
+    let sealed = |bytes: usize| ByteVec::from(vec![0xab; bytes]);
+    let letter = |word: Word| Frame::Letter(Letter { mailbox: INVITED, word });
     let frames = [
         (
             "challenge",
@@ -1083,9 +1092,37 @@ fn frames(town: &Town) -> Value {
             Frame::Consistency(Consistency { from: 5, checkpoint: bare, hashes: vec![Hash([1; 32])] }),
         ),
         ("goodbye", Frame::Goodbye(Refused::new(Refusal::SHUTDOWN, "back in a moment"))),
+        ("open mailbox", Frame::OpenMailbox(OpenMailbox { mailbox: INVITED, expires_ms: CLAIMED_MS })),
+        ("knock", Frame::Knock(mailbox::Knock { mailbox: INVITED, sealed: sealed(40) })),
+        (
+            "knocks",
+            Frame::Knocks(Knocks {
+                knocks: [Some(sealed(40)), None]
+                    .map(|sealed| Knocked {
+                        mailbox: INVITED,
+                        device: town.vic.device_id(),
+                        at_ms: CLAIMED_MS,
+                        sealed,
+                    })
+                    .to_vec(),
+            }),
+        ),
+        ("answer", Frame::Answer(mailbox::Answer { mailbox: INVITED, sealed: sealed(1_024) })),
+        ("letter: waiting", letter(Word::Waiting)),
+        ("letter: refused", letter(Word::Refused(sealed(40)))),
+        ("letter: closed", letter(Word::Closed(Refused::new(Refusal::MAILBOX_USED, "used")))),
+        ("letter: admitted", letter(Word::Admitted)),
+        ("settled", Frame::Settled(Settled { mailbox: INVITED, outcome: Outcome::Kept })),
     ];
     let refused = [
-        ("an index that is not known", vec![0x82, 0x0d, 0x80]),
+        ("an index that is not known", vec![0x82, 0x13, 0x80]),
+        (
+            "an answer that is too large",
+            Frame::Answer(mailbox::Answer { mailbox: INVITED, sealed: sealed(1_025) }).to_bytes(),
+        ),
+        ("a knock that is too large", {
+            Frame::Knock(mailbox::Knock { mailbox: INVITED, sealed: sealed(2_049) }).to_bytes()
+        }),
         ("a unit frame without its empty array", vec![0x81, 0x05]),
         ("a key that is not known", vec![0x82, 0x0a, 0x81, 0xa2, 0x00, 0x05, 0x01, 0x00]),
         ("a bare index", vec![0x05]),
@@ -1101,6 +1138,99 @@ fn frames(town: &Town) -> Value {
         }),
         "refused": refused.map(|(why, bytes)| json!({ "why": why, "bytes": hex(&bytes) })),
     })
+}
+
+fn invitations(town: &Town) -> Value {
+    let secret = InvitationSecret([0x5e; 16]);
+    let of = |relay_url: &str| Invitation {
+        relay_url: relay_url.to_owned(),
+        group: town.group,
+        role: VOLUNTEER,
+        secret: secret.clone(),
+        expires_s: CLAIMED_MS / 1_000,
+    };
+    let addresses = [
+        "wss://relay.example.org/v1/session",
+        "ws://127.0.0.1:7464/v1/session",
+        "wss://relay.example.org:8443/a",
+    ];
+    let links = addresses.map(|relay_url| {
+        let (invitation, link) = (of(relay_url), of(relay_url).to_uri());
+        assert_eq!(Invitation::parse(&link), Ok(invitation.clone()));
+        json!({
+            "link": link,
+            "qr_link": invitation.to_qr(),
+            "relay_link": relay_url,
+            "group": invitation.group.to_string(),
+            "role": invitation.role.0,
+            "secret": hex(&invitation.secret.0),
+            "expires_s": invitation.expires_s,
+        })
+    });
+    let good = of(addresses[0]).to_uri();
+    let refused = [
+        ("something else", "https://example.org/".to_owned(), BadInvitation::NotALink),
+        ("cut", good[..good.len() - 2].to_owned(), BadInvitation::Damaged),
+        (
+            "mistyped",
+            good.replacen(&good[20..21], if &good[20..21] == "a" { "b" } else { "a" }, 1),
+            BadInvitation::Damaged,
+        ),
+        ("of a newer version", linked(&[2, 0xf6]), BadInvitation::Newer),
+        ("an address in its long form", linked(&long_form(&of(addresses[0]))), BadInvitation::Damaged),
+    ];
+    for (what, link, why) in &refused {
+        assert_eq!(Invitation::parse(link), Err(*why), "{what}");
+    }
+    let certificate = town.vic.certificate().as_bytes().to_vec();
+    let relay = RelayId(town.relay.verifying_key().to_bytes());
+    let knock = Knock { certificate: ByteVec::from(certificate.clone()), relay };
+    let sealed = knock.seal(&secret, town.group, [0x5a; SALT_BYTES]);
+    assert_eq!(Knock::open(&secret, town.group, &sealed).unwrap().0, knock);
+    let reason = "The code was another one. ¿Quién es?";
+    let answer = seal_answer(&secret, town.group, [0x5b; SALT_BYTES], reason);
+    assert_eq!(open_answer(&secret, town.group, &answer).unwrap(), reason);
+    let bad_knocks = [
+        ("a bit is flipped", flip(&sealed, -1)),
+        ("the salt is another", flip(&sealed, 0)),
+        ("an answer is no knock", answer.clone()),
+        ("made with another secret", knock.seal(&InvitationSecret([0; 16]), town.group, [0x5a; SALT_BYTES])),
+        ("made for another group", knock.seal(&secret, GroupId([0; 32]), [0x5a; SALT_BYTES])),
+    ];
+    for (what, bytes) in &bad_knocks {
+        assert!(Knock::open(&secret, town.group, bytes).is_err(), "{what}");
+    }
+    json!({
+        "links": links,
+        "bad_links": refused.map(|(why, link, _)| json!({ "why": why, "link": link })),
+        "group": town.group.to_string(),
+        "secret": hex(&secret.0),
+        "mailbox": secret.mailbox(town.group).to_string(),
+        "sealing_key": hex(&secret.sealing_key(town.group).0),
+        "knock": { "bytes": hex(&sealed), "certificate": hex(&certificate), "relay": relay.to_string() },
+        "bad_knocks": bad_knocks.map(|(why, bytes)| json!({ "why": why, "bytes": hex(&bytes) })),
+        "answer": { "bytes": hex(&answer), "for": reason },
+        "code": { "for": short_code(&secret, &certificate), "certificate": hex(&certificate) },
+    })
+}
+
+/// A link of any content, with its checksum.
+fn linked(content: &[u8]) -> String {
+    let sum = hash::tagged(b"lamppost/1/invitation", &[content]);
+    let bytes = [content, &sum.0[..4]].concat();
+    format!("lamppost:{}", data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
+}
+
+/// What a writer must not write: an address whose beginning and end should have been left out.
+fn long_form(invitation: &Invitation) -> Vec<u8> {
+    let fields = (
+        invitation.group,
+        invitation.role,
+        invitation.secret.clone(),
+        invitation.expires_s,
+        invitation.relay_url.clone(),
+    );
+    [vec![1], cbor::encode(&fields)].concat()
 }
 
 fn checkpoint_json(checkpoint: &Checkpoint) -> Value {
