@@ -109,7 +109,10 @@ async fn with_both_connected_nobody_has_to_ask_again() {
         loop {
             match newcomer.ask_to_join(invitation.clone()).await.unwrap() {
                 Joining::Waiting { at_relay: false, .. } => tokio::task::yield_now().await,
-                other => break drop(code_of(&other)),
+                other => {
+                    code_of(&other);
+                    break;
+                }
             }
         }
         let waiting = {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lamppost_core::base::{CompartmentId, EntryHash, RoleId, Template, cbor};
+use lamppost_core::base::{CompartmentId, EntryHash, MailboxId, RoleId, Template, cbor};
 use lamppost_core::entry::keys::{Agreement, SealPurpose, Secret, seal};
 use lamppost_core::entry::{Kind, LogHead, LogId, Received, SealedKey, Verified};
 use lamppost_core::roll::operation::{Admission, Grants, PreviousKey, Rotations};
@@ -104,7 +104,7 @@ pub fn write_operation(tape: &mut Tape<'_>) -> Operation {
                 role,
                 certificates,
                 grants,
-                invitation: None,
+                invitation: tape.once_in(8).then_some(MailboxId([7; 16])),
             })
         }
         2 => Operation::Grant(Grants { grants: (0..tape.below(4)).map(|_| write_grant(tape)).collect() }),
