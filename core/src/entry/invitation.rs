@@ -85,7 +85,7 @@ struct Content {
 }
 
 impl Invitation {
-    /// The link, in lower case: 141 characters for a relay with a name of 17. For a QR code see [`Invitation::to_qr`].
+    /// The link, in lower case: 139 characters for a relay with a name of 17. For a QR code see [`Invitation::to_qr`].
     pub fn to_uri(&self) -> String {
         let content = Content {
             group: self.group,
@@ -207,7 +207,7 @@ mod tests {
         }
         let alphanumeric = |c: char| c.is_ascii_digit() || c.is_ascii_uppercase() || " $%*+-./:".contains(c);
         assert!(invitation().to_qr().len() <= 154 && invitation().to_qr().chars().all(alphanumeric));
-        assert_eq!(invitation().to_uri().len(), 141);
+        assert_eq!(invitation().to_uri().len(), 139);
     }
 
     #[test]

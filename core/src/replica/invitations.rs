@@ -480,3 +480,6 @@ impl Engine {
 fn knock_key(mailbox: MailboxId, device: DeviceId) -> Vec<u8> {
     [mailbox.0.as_slice(), device.as_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests;
