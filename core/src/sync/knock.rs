@@ -294,7 +294,7 @@ mod tests {
     fn sent(effects: &[Effect]) -> Vec<Frame> {
         let frame = |effect: &Effect| match effect {
             Effect::Send(bytes) => Frame::from_bytes(bytes).ok(),
-            _ => None,
+            Effect::Prove { .. } | Effect::Keep(_) | Effect::Join(..) | Effect::End(_) => None,
         };
         effects.iter().filter_map(frame).collect()
     }

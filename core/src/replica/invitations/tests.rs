@@ -61,10 +61,9 @@ fn newcomer(seed: u8, desk: &Desk) -> Engine {
 
 /// What a newcomer's phone seals in front of this relay.
 fn knock_of(newcomer: &mut Engine, relay: RelayId) -> Vec<u8> {
-    match newcomer.prove_and_knock(Vec::new(), relay).unwrap() {
-        crate::sync::knock::Input::Proven { knock, .. } => knock,
-        other => panic!("{other:?}"),
-    }
+    let proven = newcomer.prove_and_knock(Vec::new(), relay).unwrap();
+    let crate::sync::knock::Input::Proven { knock, .. } = proven else { panic!("{proven:?}") };
+    knock
 }
 
 impl Desk {
@@ -98,9 +97,12 @@ impl Desk {
     }
 }
 
+/// Lets a knock arrive that cannot be approved.
+type Wrong = fn(&mut Desk);
+
 #[test]
 fn each_wrong_knock_has_its_reason_on_both_sides() {
-    let cases: [(&str, fn(&mut Desk)); 4] = [
+    let cases: [(&str, Wrong); 4] = [
         ("altered on its way", |desk| {
             let mut somebody = newcomer(2, desk);
             let mut sealed = knock_of(&mut somebody, RELAY);
