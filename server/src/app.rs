@@ -50,9 +50,14 @@ impl App {
         if self.relay.has_nothing_new(&query) {
             return Reply::Fetched(None);
         }
+        let group = query.group();
         let relay = Arc::clone(&self.relay);
         let reply = task::spawn_blocking(move || relay.answer(query, unix_ms())).await;
-        reply.unwrap_or_else(|_| Reply::Refused(store_refusal()))
+        let reply = reply.unwrap_or_else(|_| Reply::Refused(store_refusal()));
+        if let Reply::Mailbox { changed: true, .. } = &reply {
+            self.hub.grown(group);
+        }
+        reply
     }
 
     /// Milliseconds since the relay began. Goes forward only.

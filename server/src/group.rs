@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lamppost_core::base::{CompartmentId, EntryHash, GroupId};
+use lamppost_core::base::{CompartmentId, EntryHash, GroupId, MailboxId};
 use lamppost_core::entry::{Checkpoint, LogHead, LogId, Received, Verified};
 use lamppost_core::roll::Roll;
 use lamppost_core::sync::checkpoint::Arrivals;
 
+use crate::mailbox::OpenBox;
 use crate::store::{Arrived, RelayStore, StoreFault};
 
 /// Rows read at once while the roll is rebuilt. A roll entry may take 256 KiB.
@@ -25,6 +26,8 @@ pub struct Group {
     pub arrivals: Arrivals,
     /// Bytes of entries kept.
     pub bytes: u64,
+    /// Mailboxes that are open.
+    pub mailboxes: BTreeMap<MailboxId, OpenBox>,
 }
 
 impl Group {
@@ -43,7 +46,11 @@ impl Group {
         }
         let mut arrivals = Arrivals::default();
         store.each_arrival(id, |hash| arrivals.push(hash))?;
-        Ok(Some(Self { roll, positions, heads: store.heads(id)?, arrivals, bytes }))
+        let mut mailboxes = BTreeMap::new();
+        store.each_mailbox(id, |at, mailbox| {
+            mailboxes.insert(at, OpenBox::of(&mailbox));
+        })?;
+        Ok(Some(Self { roll, positions, heads: store.heads(id)?, arrivals, bytes, mailboxes }))
     }
 
     /// Size and root of the arrivals; none before the first.
@@ -88,6 +95,8 @@ pub struct Draft {
     positions: BTreeMap<CompartmentId, u64>,
     arrived: Vec<EntryHash>,
     arrivals_before: u64,
+    /// Mailboxes that are open before the commit.
+    mailboxes: Vec<MailboxId>,
 }
 
 impl Draft {
@@ -102,6 +111,7 @@ impl Draft {
             positions: group.positions.clone(),
             arrived: Vec::new(),
             arrivals_before: group.arrivals.size(),
+            mailboxes: group.mailboxes.keys().copied().collect(),
         }
     }
 
@@ -116,6 +126,7 @@ impl Draft {
             positions: BTreeMap::new(),
             arrived: Vec::new(),
             arrivals_before: 0,
+            mailboxes: Vec::new(),
         }
     }
 
@@ -131,6 +142,13 @@ impl Draft {
         self.hashes.insert((log, seq), hash);
     }
 
+    /// Takes away the mailboxes whose invitation the roll says is used up.
+    pub fn close_used(&self, into: &mut Arrived) {
+        let state = self.roll.state();
+        let used = self.mailboxes.iter().filter(|mailbox| state.invited(**mailbox).is_some());
+        used.for_each(|mailbox| into.close_mailbox(self.id, *mailbox));
+    }
+
     /// Whether anything was taken in.
     pub fn has_grown(&self) -> bool {
         !self.arrived.is_empty()
@@ -143,8 +161,11 @@ impl Draft {
 
     /// Turns the draft into what is durable, after the write.
     pub fn settle(self, group: Option<Group>) -> Group {
-        let mut arrivals = group.map(|group| group.arrivals).unwrap_or_default();
+        let before = group.map(|group| (group.arrivals, group.mailboxes));
+        let (mut arrivals, mut mailboxes) = before.unwrap_or_default();
         self.arrived.into_iter().for_each(|hash| arrivals.push(hash));
-        Group { roll: self.roll, positions: self.positions, heads: self.heads, arrivals, bytes: self.bytes }
+        mailboxes.retain(|mailbox, _| self.roll.state().invited(*mailbox).is_none());
+        let Self { roll, positions, heads, bytes, .. } = self;
+        Group { roll, positions, heads, arrivals, bytes, mailboxes }
     }
 }

@@ -4,6 +4,7 @@
 //!  routes → live ──────────→ session ────→ committer → relay → admit → store      a push
 //!           (one WebSocket)  (decides)     (one task)  (one durable write)
 //!           live ←────────── session ←──── query ←──── relay ←──────── store      a pull
+//!           live ←─────────→ session ←───→ query ────→ mailbox ─────→ store      a knock, and its answer
 //! ```
 //!
 //! `session`, `admit` and `rate` are pure; `relay` does no IO but through its store, so that a simulator can drive it.
@@ -17,6 +18,7 @@ mod config;
 mod group;
 mod hub;
 mod live;
+mod mailbox;
 mod metrics;
 mod query;
 mod rate;
@@ -27,6 +29,7 @@ mod session;
 mod store;
 
 pub use config::{BadSettings, CommandLine, Layer, LogFormat, NewGroups, Settings};
+pub use mailbox::{Done, Errand};
 pub use query::{Query, Reply};
 pub use relay::{Answer, Committed, Pushed, Relay, Rules};
 pub use running::{Running, StartError, start};

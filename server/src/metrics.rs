@@ -108,6 +108,9 @@ fn name(refusal: Refusal) -> &'static str {
         Refusal::SHUTDOWN => "shutdown",
         Refusal::TOO_SLOW => "too_slow",
         Refusal::VERSION => "version",
+        Refusal::MAILBOX_UNKNOWN => "mailbox_unknown",
+        Refusal::MAILBOX_EXPIRED => "mailbox_expired",
+        Refusal::MAILBOX_USED => "mailbox_used",
         Refusal(_) => "other",
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use lamppost_core::base::{CompartmentId, DeviceId, GroupId, limits};
+use lamppost_core::base::{CompartmentId, DeviceId, GroupId, MailboxId, limits};
 use lamppost_core::entry::LogId;
 use lamppost_core::sync::frame::{
     Consistency, Entries, Heads, LogHeight, OwnHead, Refusal, Refused, Standing, Welcome,
 };
+use lamppost_core::sync::mailbox::{Knocks, Letter};
 
 use crate::admit::outsider;
 use crate::group::Group;
+use crate::mailbox::{Done, Errand};
 use crate::relay::Relay;
 use crate::store::StoreFault;
 
@@ -52,19 +54,77 @@ pub enum Query {
         /// The older size.
         from: u64,
     },
+    /// Do this for a mailbox.
+    Mailbox {
+        /// The group.
+        group: GroupId,
+        /// The device that asks.
+        device: DeviceId,
+        /// What is to be done.
+        errand: Errand,
+    },
+    /// Who has knocked, behind this number?
+    Knocks {
+        /// The group.
+        group: GroupId,
+        /// The device that asks.
+        device: DeviceId,
+        /// The last number had.
+        after: u64,
+    },
+    /// How does it stand with my knock?
+    Letter {
+        /// The group.
+        group: GroupId,
+        /// The device that knocked.
+        device: DeviceId,
+        /// Where.
+        mailbox: MailboxId,
+    },
+}
+
+impl Query {
+    /// The group that is asked about.
+    pub fn group(&self) -> GroupId {
+        match self {
+            Self::Open { group, .. }
+            | Self::Fetch { group, .. }
+            | Self::Heads { group, .. }
+            | Self::Consistency { group, .. }
+            | Self::Mailbox { group, .. }
+            | Self::Knocks { group, .. }
+            | Self::Letter { group, .. } => *group,
+        }
+    }
 }
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// To [`Query::Open`].
-    Opened(Welcome),
+    Opened {
+        /// What to say.
+        welcome: Welcome,
+        /// Whether the device governs.
+        governs: bool,
+    },
     /// To [`Query::Fetch`]: entries of the first compartment that has any; none if the reader has everything.
     Fetched(Option<Entries>),
     /// To [`Query::Heads`].
     Heads(Heads),
     /// To [`Query::Consistency`].
     Consistency(Consistency),
+    /// To [`Query::Mailbox`].
+    Mailbox {
+        /// What came of it.
+        done: Done,
+        /// Whether others who follow the group have something to look at.
+        changed: bool,
+    },
+    /// To [`Query::Knocks`]: some, and the last number; none if there are no more.
+    Knocks(Option<(Knocks, u64)>),
+    /// To [`Query::Letter`].
+    Letter(Letter),
     /// The session has no right to ask this, or the relay cannot answer. It ends with this.
     Refused(Refused),
 }
@@ -73,10 +133,20 @@ impl Relay {
     /// Answers a question. May read from disk.
     pub fn answer(&self, query: Query, now_ms: u64) -> Reply {
         let reply = match query {
-            Query::Open { group, device } => self.welcome(group, device, now_ms).map(Reply::Opened),
+            Query::Open { group, device } => self.welcome(group, device, now_ms),
             Query::Fetch { group, device, cursors } => self.fetch(group, device, &cursors),
             Query::Heads { group, device } => self.heads(group, device).map(Reply::Heads),
             Query::Consistency { group, from } => self.consistency(group, from, now_ms),
+            Query::Mailbox { group, device, errand } => {
+                let done = self.run_errand(group, device, errand, now_ms);
+                done.map(|(done, changed)| Reply::Mailbox { done, changed })
+            }
+            Query::Knocks { group, device, after } => {
+                self.knocks(group, device, after, now_ms).map(Reply::Knocks)
+            }
+            Query::Letter { group, device, mailbox } => {
+                self.letter(group, device, mailbox, now_ms).map(Reply::Letter)
+            }
         };
         reply.unwrap_or_else(|why| Reply::Refused(self.store_failed(&why)))
     }
@@ -89,18 +159,24 @@ impl Relay {
         matches!(next, Some(Ok(None)))
     }
 
-    fn welcome(&self, id: GroupId, device: DeviceId, now_ms: u64) -> Result<Welcome, StoreFault> {
-        let known = self.with_group(id, |group| Welcome {
-            relay_ms: now_ms,
-            standing: if belongs(group, device) { Standing::Belongs } else { Standing::UnknownDevice },
-            checkpoint: self.sign(id, group, Vec::new(), now_ms),
-            own: own_heads(group, device),
+    fn welcome(&self, id: GroupId, device: DeviceId, now_ms: u64) -> Result<Reply, StoreFault> {
+        let known = self.with_group(id, |group| Reply::Opened {
+            welcome: Welcome {
+                relay_ms: now_ms,
+                standing: if belongs(group, device) { Standing::Belongs } else { Standing::UnknownDevice },
+                checkpoint: self.sign(id, group, Vec::new(), now_ms),
+                own: own_heads(group, device),
+            },
+            governs: group.roll.state().governs(device),
         })?;
-        Ok(known.unwrap_or_else(|| Welcome {
-            relay_ms: now_ms,
-            standing: Standing::UnknownGroup,
-            checkpoint: None,
-            own: Vec::new(),
+        Ok(known.unwrap_or_else(|| Reply::Opened {
+            welcome: Welcome {
+                relay_ms: now_ms,
+                standing: Standing::UnknownGroup,
+                checkpoint: None,
+                own: Vec::new(),
+            },
+            governs: false,
         }))
     }
 

@@ -77,10 +77,12 @@ pub struct Relay {
     slots: Mutex<HashMap<GroupId, Arc<Slot>>>,
     /// Counts uses of slots, to tell which was not used for longest.
     uses: AtomicU64,
-    rates: Mutex<Rates>,
+    pub(crate) rates: Mutex<Rates>,
     group_count: AtomicU64,
-    /// One commit at a time: positions are handed out in it.
-    committing: Mutex<()>,
+    /// One durable write at a time: positions and numbers of knocks are handed out in it.
+    pub(crate) committing: Mutex<()>,
+    /// The greatest number that a knock or answer was given since the relay was opened.
+    pub(crate) last_knock: AtomicU64,
     failed: AtomicBool,
 }
 
@@ -109,6 +111,7 @@ impl Relay {
             rates,
             group_count,
             committing: Mutex::default(),
+            last_knock: AtomicU64::new(0),
             failed: AtomicBool::new(false),
         })
     }
@@ -155,6 +158,7 @@ impl Relay {
             drafts.iter().filter(|(_, open)| open.draft.has_grown()).map(|(id, _)| *id).collect();
         for (id, open) in drafts.iter().filter(|(_, open)| open.draft.has_grown()) {
             arrived.group_bytes(*id, open.draft.bytes);
+            open.draft.close_used(&mut arrived);
         }
         if !grown.is_empty()
             && let Err(why) = self.store.write(arrived)
@@ -251,6 +255,16 @@ impl Relay {
         let slot = Arc::clone(self.slots.try_lock().ok()?.get(&id)?);
         let group = slot.group.try_lock().ok()?;
         group.as_ref().map(look)
+    }
+
+    /// Brings memory to what was just written of a group. One that is not loaded will be read as it is by then.
+    pub(crate) fn change_group(&self, id: GroupId, change: impl FnOnce(&mut Group)) {
+        let slot = lock(&self.slots).get(&id).map(Arc::clone);
+        if let Some(slot) = slot
+            && let Some(group) = lock(&slot.group).as_mut()
+        {
+            change(group);
+        }
     }
 
     fn slot(&self, id: GroupId) -> Result<Option<Arc<Slot>>, StoreFault> {

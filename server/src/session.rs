@@ -11,7 +11,9 @@ use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{
     Challenge, Cursor, Entries, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing,
 };
+use lamppost_core::sync::mailbox::Letter;
 
+use crate::mailbox::{Done, Errand};
 use crate::query::{Query, Reply};
 use crate::relay::{Answer, Pushed};
 
@@ -97,6 +99,13 @@ pub struct Session {
     fetching: bool,
     /// The fetch under way belongs to a pull that was replaced.
     fetch_is_stale: bool,
+    governs: bool,
+    /// There may be knocks to tell of, behind the last one told.
+    knocks_due: bool,
+    knocks_after: u64,
+    /// Where the phone has knocked, and what it was told last.
+    letter: Option<Letter>,
+    letter_due: bool,
     waiting: VecDeque<Vec<u8>>,
     sending_since_ms: Option<u64>,
 }
@@ -137,6 +146,11 @@ impl Session {
             pull: None,
             fetching: false,
             fetch_is_stale: false,
+            governs: false,
+            knocks_due: false,
+            knocks_after: 0,
+            letter: None,
+            letter_due: false,
             waiting: VecDeque::new(),
             sending_since_ms: None,
         }
@@ -197,6 +211,8 @@ impl Session {
                 if let Some(pull) = &mut self.pull {
                     pull.may_have_more |= pull.live || pull.owes_caught_up;
                 }
+                self.knocks_due = self.governs;
+                self.letter_due = self.letter.is_some();
             }
             Input::GroupFull => {
                 return Err(Refused::new(
@@ -262,6 +278,15 @@ impl Session {
                 effects.push(Effect::Ask(Query::Consistency { group, from: ask.from }));
                 Ok(())
             }
+            (Phase::Open, Some((group, device)), Frame::OpenMailbox(open)) => {
+                ask(Query::Mailbox { group, device, errand: Errand::Open(open) }, effects)
+            }
+            (Phase::Open, Some((group, device)), Frame::Knock(knock)) => {
+                ask(Query::Mailbox { group, device, errand: Errand::Knock(knock) }, effects)
+            }
+            (Phase::Open, Some((group, device)), Frame::Answer(answer)) => {
+                ask(Query::Mailbox { group, device, errand: Errand::Answer(answer) }, effects)
+            }
             (Phase::Draining | Phase::Parting | Phase::Over, ..) => Ok(()),
             (Phase::Hello | Phase::Opening | Phase::Open, ..) => {
                 Err(malformed(&"a frame that has no place at this point of a session"))
@@ -306,8 +331,10 @@ impl Session {
 
     fn reply(&mut self, reply: Reply) -> Result<(), Refused> {
         match reply {
-            Reply::Opened(welcome) => {
+            Reply::Opened { welcome, governs } => {
                 self.belongs = welcome.standing == Standing::Belongs;
+                self.governs = governs;
+                self.knocks_due = governs;
                 if self.phase == Phase::Opening {
                     self.phase = Phase::Open;
                     self.queue(&Frame::Welcome(welcome));
@@ -319,9 +346,27 @@ impl Session {
             }
             Reply::Heads(heads) => self.queue(&Frame::Heads(heads)),
             Reply::Consistency(proof) => self.queue(&Frame::Consistency(proof)),
+            Reply::Mailbox { done: Done::Settled(settled), .. } => self.queue(&Frame::Settled(settled)),
+            Reply::Mailbox { done: Done::Letter(letter), .. } => self.tell(letter),
+            Reply::Letter(letter) => {
+                if self.letter.as_ref() != Some(&letter) {
+                    self.tell(letter);
+                }
+            }
+            Reply::Knocks(Some((knocks, last))) => {
+                self.knocks_after = last;
+                self.knocks_due = true;
+                self.queue(&Frame::Knocks(knocks));
+            }
+            Reply::Knocks(None) => {}
             Reply::Refused(why) => return Err(why),
         }
         Ok(())
+    }
+
+    fn tell(&mut self, letter: Letter) {
+        self.queue(&Frame::Letter(letter.clone()));
+        self.letter = Some(letter);
     }
 
     fn fetched(&mut self, fetched: Option<Entries>) {
@@ -362,12 +407,25 @@ impl Session {
         {
             self.fetching = true;
             effects.push(Effect::Ask(Query::Fetch { group, device, cursors: pull.cursors.clone() }));
+        } else if let (Phase::Open, Some((group, device))) = (self.phase, self.peer) {
+            if std::mem::take(&mut self.knocks_due) {
+                effects.push(Effect::Ask(Query::Knocks { group, device, after: self.knocks_after }));
+            } else if let Some(letter) = self.letter.as_ref().filter(|_| self.letter_due) {
+                self.letter_due = false;
+                let mailbox = letter.mailbox;
+                effects.push(Effect::Ask(Query::Letter { group, device, mailbox }));
+            }
         }
     }
 
     fn queue(&mut self, frame: &Frame) {
         self.waiting.push_back(frame.to_bytes());
     }
+}
+
+fn ask(query: Query, effects: &mut Vec<Effect>) -> Result<(), Refused> {
+    effects.push(Effect::Ask(query));
+    Ok(())
 }
 
 /// The proof that the phone holds the key of the device it names, made for this session.

@@ -7,6 +7,7 @@
 //! | entries | group, compartment, position | author (32 bytes), wire as CBOR |
 //! | logs | group, compartment, device, seq of the last | entry hashes (32 bytes each) of a run |
 //! | arrivals | group, number of the first, from 0 | entry hashes (32 bytes each) in order of arrival |
+//! | mailboxes | group, mailbox | mailbox as CBOR |
 //!
 //! Numbers in keys are u64 big-endian, so that the store's order is theirs. A commit writes hashes by the run: a row
 //! for each took more of the relay's time than all else but the signatures.
@@ -15,15 +16,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, RelayId};
+use lamppost_core::base::{
+    CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, MailboxId, RelayId, cbor,
+};
 use lamppost_core::entry::{LogHead, LogId, Verified, Wire};
 use lamppost_core::storage::{Batch, Store, StoreError, Table};
+
+use crate::mailbox::Mailbox;
 
 const META: Table = Table(0);
 const GROUPS: Table = Table(1);
 const ENTRIES: Table = Table(2);
 const LOGS: Table = Table(3);
 const ARRIVALS: Table = Table(4);
+const MAILBOXES: Table = Table(5);
 
 /// Entry hashes of one row: 1 KiB, as most entries have. The store writes a leaf of 16 rows anew after every ten changes,
 /// so that large rows make the small ones beside them dear.
@@ -228,6 +234,30 @@ impl RelayStore {
         })
     }
 
+    /// One mailbox of a group.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn mailbox(&self, group: GroupId, mailbox: MailboxId) -> Result<Option<Mailbox>, StoreFault> {
+        let value = self.0.get(MAILBOXES, &mailbox_key(group, mailbox))?;
+        value.map(|value| mailbox_row(&value)).transpose()
+    }
+
+    /// Every mailbox of a group.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn each_mailbox(
+        &self,
+        group: GroupId,
+        mut take: impl FnMut(MailboxId, Mailbox),
+    ) -> Result<(), StoreFault> {
+        self.each(MAILBOXES, group.as_bytes(), |key, value| {
+            take(MailboxId(array(key.get(GroupId::LEN..).unwrap_or_default())?), mailbox_row(value)?);
+            Ok(())
+        })
+    }
+
     /// Writes what arrived, all of it or nothing. Durable on return.
     ///
     /// # Errors
@@ -317,6 +347,16 @@ impl Arrived {
         }
     }
 
+    /// Sets a mailbox.
+    pub fn mailbox(&mut self, group: GroupId, at: MailboxId, mailbox: &Mailbox) {
+        self.batch.put(MAILBOXES, mailbox_key(group, at), cbor::encode(mailbox));
+    }
+
+    /// Takes a mailbox away.
+    pub fn close_mailbox(&mut self, group: GroupId, at: MailboxId) {
+        self.batch.delete(MAILBOXES, mailbox_key(group, at));
+    }
+
     /// Sets a group's use of space.
     pub fn group_bytes(&mut self, group: GroupId, bytes: u64) {
         self.batch.put(GROUPS, *group.as_bytes(), bytes.to_be_bytes());
@@ -355,6 +395,14 @@ fn log_prefix(group: GroupId, log: LogId) -> Vec<u8> {
 
 fn log_key(group: GroupId, log: LogId, seq: u64) -> Vec<u8> {
     [log_prefix(group, log).as_slice(), &seq.to_be_bytes()].concat()
+}
+
+fn mailbox_key(group: GroupId, mailbox: MailboxId) -> Vec<u8> {
+    [group.as_bytes().as_slice(), mailbox.as_bytes()].concat()
+}
+
+fn mailbox_row(value: &[u8]) -> Result<Mailbox, StoreFault> {
+    cbor::decode(value).map_err(|_| StoreFault::Damaged("a mailbox cannot be read"))
 }
 
 fn log_of(prefix: &[u8]) -> Result<LogId, StoreFault> {

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from formats import (DICTIONARY_BYTES, FRAMES, PROOF, RECEIPT, Entry, Refused, array, certificate, decode, demand,
                      entry_key, epoch_bytes, evidence, expand, holds, open_body, open_keys, padded, row, run, sha256,
                      sign1, tagged, u8, unpack)
+from invitations import derived, knock, link, open_mail, short_code
 from roll import Roll, read_operation
 
 # [5.4] The tree (RFC 9162, section 2.1).
@@ -122,7 +123,7 @@ def refuses(cases, check):
 def unhex(value):
     """JSON with its hexadecimal strings as bytes."""
     if isinstance(value, dict):
-        return {key: item if key in ("what", "why", "for") else unhex(item) for key, item in value.items()}
+        return {key: item if key in ("what", "why", "for") or key.endswith("link") else unhex(item) for key, item in value.items()}
     if isinstance(value, list):
         return [unhex(item) for item in value]
     return bytes.fromhex(value) if isinstance(value, str) else value
@@ -299,6 +300,23 @@ def check_frames(v):
     for case in v["accepted"]:
         equal(case["what"], holds(frame, case["bytes"]), True)
     refuses(v["refused"], lambda case: frame(case["bytes"]))
+
+
+def check_invitation(v):
+    for case in v["links"]:
+        expected = [case["group"], case["role"], case["secret"], case["expires_s"], case["relay_link"]]
+        for written in (case["link"], case["qr_link"]):
+            equal("link", accepts("link", link, written), expected)
+    refuses(v["bad_links"], lambda case: link(case["link"]))
+    secret, group = v["secret"], v["group"]
+    equal("mailbox", derived(secret, group, b"lamppost/1/mailbox", 16), v["mailbox"])
+    equal("sealing key", derived(secret, group, b"lamppost/1/mailbox-key"), v["sealing_key"])
+    found = accepts("knock", knock, secret, group, v["knock"]["bytes"])
+    equal("knock", found, {0: v["knock"]["certificate"], 1: v["knock"]["relay"]})
+    refuses(v["bad_knocks"], lambda case: knock(secret, group, case["bytes"]))
+    reason = accepts("answer", open_mail, secret, group, b"lamppost/1/answer", v["answer"]["bytes"])
+    equal("answer", (len(reason), reason.rstrip(b"\0").decode()), (800, v["answer"]["for"]))
+    equal("code", short_code(secret, v["code"]["certificate"]), v["code"]["for"])
 
 
 def main():

@@ -73,6 +73,10 @@ def octets(length=None):
     return lambda v: type(v) is bytes and length in (None, len(v))
 
 
+def octets_to(most):
+    return lambda v: type(v) is bytes and len(v) <= most
+
+
 def array(item):
     return lambda v: type(v) is list and all(item(x) for x in v)
 
@@ -95,7 +99,8 @@ def boolean(value):
     return type(value) is bool
 
 
-u8, u16, u32, u64, b32, any_bytes = number(8), number(16), number(32), number(64), octets(32), octets()
+u8, u16, u32, u64, any_bytes = number(8), number(16), number(32), number(64), octets()
+b16, b32 = octets(16), octets(32)
 EPOCH, CHECKPOINT, HEAD = row(u32, octets(16)), row(u64, b32), row(u64, b32)
 SEALED_KEY = row(b32, octets(48))
 WIRE = row(any_bytes, any_bytes, shortest=1)
@@ -109,6 +114,10 @@ PROOF = mapping({0: u8, 1: b32, 2: b32, 3: b32, 4: b32})
 REFUSAL = mapping({0: u8, 1: text, 2: u64}, optional=(2,))
 KEPT = row(lambda v: v == 0, lambda v: v == [])
 OUTCOME = lambda v: KEPT(v) or row(lambda n: n == 1, row(REFUSAL))(v)
+KNOCKED = mapping({0: b16, 1: b32, 2: u64, 3: octets_to(2048)}, optional=(3,))
+CLOSED = row(lambda n: n == 2, row(REFUSAL))
+WORD = lambda v: (row(lambda n: n in (0, 3), lambda w: w == [])(v)
+                  or row(lambda n: n == 1, row(octets_to(1024)))(v) or CLOSED(v))
 FRAMES = [  # [5.1]
     mapping({0: u8, 1: b32, 2: b32, 3: octets(16)}), mapping({0: any_bytes}),
     mapping({0: u64, 1: lambda v: v in (0, 1, 2), 2: any_bytes, 3: array(row(u8, HEAD))}, optional=(2,)),
@@ -116,7 +125,10 @@ FRAMES = [  # [5.1]
     mapping({0: u8, 1: array(WIRE), 2: u64, 3: u64, 4: u64}), None,
     mapping({0: u32, 1: array(WIRE)}), mapping({0: u32, 1: array(OUTCOME), 2: any_bytes}, optional=(2,)), None,
     mapping({0: array(row(row(u8, b32), HEAD))}), mapping({0: u64}),
-    mapping({0: u64, 1: any_bytes, 2: array(b32)}), REFUSAL]
+    mapping({0: u64, 1: any_bytes, 2: array(b32)}), REFUSAL,
+    mapping({0: b16, 1: u64}), mapping({0: b16, 1: octets_to(2048)}),
+    mapping({0: lambda v: array(KNOCKED)(v) and len(v) <= 64}), mapping({0: b16, 1: octets_to(1024)}),
+    mapping({0: b16, 1: WORD}), mapping({0: b16, 1: OUTCOME})]
 
 
 # [1.3] Signatures.

@@ -112,6 +112,11 @@ byte_id!(
     DocumentId, 24
 );
 
+byte_id!(
+    /// An invitation, and its mailbox at a relay: derived from the invitation's secret (PROTOCOL.md §4.7).
+    MailboxId, 16
+);
+
 /// An audience, numbered by the group's founding template. 0 is always the roll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]

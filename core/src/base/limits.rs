@@ -70,6 +70,30 @@ pub const PROOF_HASHES_MAX: usize = 80;
 /// Characters of a reason in a frame.
 pub const REASON_CHARS_MAX: usize = 400;
 
+/// Mailboxes of one group at a relay: more open invitations than a coordinator can keep an eye on.
+pub const MAILBOXES_MAX: usize = 256;
+
+/// Milliseconds that an invitation may be open: 30 days. One that lies about for longer has been forgotten.
+pub const INVITATION_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
+
+/// Bytes of a relay's address in an invitation. With a longer one the code no longer suits an old camera.
+pub const RELAY_ADDRESS_BYTES_MAX: usize = 128;
+
+/// Characters of an invitation behind `lamppost:`, with the longest address: (66 + 128 + 4) × 8 / 5.
+pub const INVITATION_CHARS_MAX: usize = 320;
+
+/// Bytes of a sealed knock: a certificate takes about 400.
+pub const KNOCK_BYTES_MAX: usize = 2 * 1_024;
+
+/// Bytes of a sealed answer to a knock: a reason, padded.
+pub const ANSWER_BYTES_MAX: usize = 1_024;
+
+/// Bytes of the reason in an answer: 200 characters in any script.
+pub const ANSWER_REASON_BYTES_MAX: usize = 800;
+
+/// Knocks in one frame, of at most 2,131 bytes each.
+pub const KNOCKS_MAX: usize = 64;
+
 // Relations the protocol leans on: a broken one does not compile.
 const _: () = assert!(SIGNED_BYTES_MAX + BODY_BYTES_MAX + 64 < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_ENTRIES_BYTES + SIGNED_BYTES_MAX + BODY_BYTES_MAX < FRAME_BYTES_MAX);
@@ -79,4 +103,6 @@ const _: () = assert!(ACCEPTED_MAX * 34 + 64 < BODY_BYTES_MAX);
 const _: () = assert!(GRANTED_EPOCHS_MAX <= u32::BITS as usize);
 const _: () = assert!(LOG_HEADS_MAX * 82 + 64 < FRAME_BYTES_MAX);
 const _: () = assert!(ROLL_HEADS_MAX * 34 + 400 < SIGNED_BYTES_MAX);
+const _: () = assert!(KNOCKS_MAX * (KNOCK_BYTES_MAX + 83) + 64 < FRAME_BYTES_MAX);
+const _: () = assert!(ANSWER_REASON_BYTES_MAX + 32 <= ANSWER_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PLAINTEXT_BYTES_MAX);

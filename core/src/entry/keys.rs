@@ -280,6 +280,13 @@ impl Place {
     }
 }
 
+/// What is derived from a secret for one use: `salt` names whose secret it is, `info` the use.
+pub(super) fn derive<const N: usize>(secret: &[u8], salt: &[u8], info: &[u8]) -> [u8; N] {
+    let mut out = [0; N];
+    expand(Hkdf::<Sha256>::new(Some(salt), secret), info, &mut out);
+    out
+}
+
 /// A key for the device's own disk, derived from the secret that the app's vault keeps.
 pub fn disk_key(vault: &Secret, label: &[u8]) -> Secret {
     let mut key = Secret([0; 32]);
@@ -287,7 +294,7 @@ pub fn disk_key(vault: &Secret, label: &[u8]) -> Secret {
     key
 }
 
-fn expand(hkdf: Hkdf<Sha256>, info: &[u8], out: &mut [u8; 32]) {
+fn expand(hkdf: Hkdf<Sha256>, info: &[u8], out: &mut [u8]) {
     #[expect(clippy::expect_used, reason = "see its text")]
-    hkdf.expand(info, out).expect("expanding works because 32 bytes are within HKDF's limit");
+    hkdf.expand(info, out).expect("expanding works because a few bytes are within HKDF's limit");
 }

@@ -12,7 +12,11 @@ pub mod wire;
 #[cfg(feature = "device")]
 pub mod evidence;
 #[cfg(feature = "device")]
+pub mod invitation;
+#[cfg(feature = "device")]
 pub mod keys;
+#[cfg(feature = "device")]
+pub mod knock;
 #[cfg(feature = "device")]
 pub mod plaintext;
 #[cfg(feature = "device")]

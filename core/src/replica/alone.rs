@@ -16,7 +16,7 @@ use crate::watch::Kind;
 use crate::watch::kinds::rule;
 
 /// document ‖ number → sealed: kind and change of what was recorded before there was a group.
-const ALONE: Table = Table(15);
+const ALONE: Table = Table(17);
 
 impl Engine {
     /// Documents that were recorded alone and have not come along yet.

@@ -1,5 +1,6 @@
 //! Carries out what a session's machine asks for: the one loop that joins network, disk and clock.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use rand_core::Rng as _;
@@ -10,7 +11,9 @@ use super::app::Replica;
 use super::effects::SyncReport;
 use super::engine::Engine;
 use super::error::Error;
+use super::joining::Joining;
 use super::transport::Connection;
+use crate::sync::knock;
 use crate::sync::session::{Budget, Effect, End, Input, Session};
 
 /// How a live link is.
@@ -126,13 +129,7 @@ async fn run(
         .await?;
     let begun = Instant::now();
     let now_ms = move || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let patience = Duration::from_millis(budget.span_ms.unwrap_or(CONNECT_MS_MAX).min(CONNECT_MS_MAX));
-    let transport = replica.transport();
-    let connecting = tokio::time::timeout(patience, transport.connect(url));
-    let mut connection = match connecting.await {
-        Ok(connected) => connected.map_err(Error::not_connected)?,
-        Err(_) => return Err(Error::Network("no answer".to_owned())),
-    };
+    let mut connection = connect(replica, url, budget).await?;
     state(LinkState::CatchingUp);
     let mut session = Session::new(plan);
     // Time counts from before the connection, as the deadline does.
@@ -142,11 +139,9 @@ async fn run(
     let deadline = budget.span_ms.map(|span_ms| begun + Duration::from_millis(span_ms));
     loop {
         let input = tokio::select! {
-            message = connection.receive() => match message {
-                Ok(Some(bytes)) if bytes.is_empty() => Input::Heard,
-                Ok(Some(bytes)) => Input::Message(bytes),
-                Ok(None) => return Err(Error::Network("the relay closed the connection".to_owned())),
-                Err(why) => return Err(Error::Network(why.to_string())),
+            heard = receive(&mut *connection) => match heard? {
+                Some(bytes) => Input::Message(bytes),
+                None => Input::Heard,
             },
             () = replica.inner().outbox_grew.notified() => Input::OutboxGrew,
             _ = tick.tick() => Input::Tick,
@@ -183,10 +178,7 @@ async fn carry_out(
     state: &mut (dyn FnMut(LinkState) + Send),
 ) -> Result<Option<Input>, Error> {
     if let Effect::Send(bytes) = effect {
-        return match tokio::time::timeout(SEND, connection.send(bytes)).await {
-            Ok(sent) => sent.map(|()| None).map_err(|e| Error::Network(e.to_string())),
-            Err(_) => Err(Error::Network("it takes nothing any more".to_owned())),
-        };
+        return send(connection, bytes).await.map(|()| None);
     }
     let up_to_date = effect == Effect::CaughtUp;
     let mut carried = std::mem::take(report);
@@ -201,4 +193,77 @@ async fn carry_out(
         state(LinkState::UpToDate);
     }
     answer
+}
+
+/// A newcomer's session: knocks, waits if it is to, and joins once it may.
+pub(super) async fn knock(replica: &Replica, wait: bool, budget: Budget) -> Result<Joining, Error> {
+    let _one_at_a_time = replica.inner().link.lock().await;
+    if let Some(done @ Joining::Done(_)) = replica.run(Engine::joining).await? {
+        return Ok(done);
+    }
+    let (url, plan) = replica.run(move |engine| engine.knock_plan(wait, budget)).await?;
+    let begun = Instant::now();
+    let now_ms = move || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut connection = connect(replica, &url, budget).await?;
+    let mut session = knock::Session::new(plan);
+    session.handle(knock::Input::Tick, 0);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let deadline = budget.span_ms.map(|span_ms| begun + Duration::from_millis(span_ms));
+    loop {
+        let input = tokio::select! {
+            heard = receive(&mut *connection) => match heard? {
+                Some(bytes) => knock::Input::Message(bytes),
+                None => knock::Input::Heard,
+            },
+            _ = tick.tick() => knock::Input::Tick,
+            () = sleep_until(deadline) => knock::Input::Tick,
+        };
+        let mut effects = VecDeque::from(session.handle(input, now_ms()));
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                knock::Effect::Send(bytes) => send(&mut *connection, bytes).await?,
+                knock::Effect::Prove { payload, relay } => {
+                    let proven = replica.run(move |engine| engine.prove_and_knock(payload, relay)).await?;
+                    effects.extend(session.handle(proven, now_ms()));
+                }
+                knock::Effect::Keep(word) => replica.run(move |engine| engine.keep_word(&word)).await?,
+                knock::Effect::Join(relay, roll) => {
+                    replica.run(move |engine| engine.join_invited(relay, roll)).await?;
+                }
+                knock::Effect::End(end) => {
+                    return match Error::of_knock_end(end) {
+                        Some(why) => Err(why),
+                        None => replica.run(Engine::joining).await?.ok_or(Error::NotInvited),
+                    };
+                }
+            }
+        }
+    }
+}
+
+async fn connect(replica: &Replica, url: &str, budget: Budget) -> Result<Box<dyn Connection>, Error> {
+    let patience = Duration::from_millis(budget.span_ms.unwrap_or(CONNECT_MS_MAX).min(CONNECT_MS_MAX));
+    let transport = replica.transport();
+    let connecting = tokio::time::timeout(patience, transport.connect(url));
+    match connecting.await {
+        Ok(connected) => connected.map_err(Error::not_connected),
+        Err(_) => Err(Error::Network("no answer".to_owned())),
+    }
+}
+
+async fn send(connection: &mut dyn Connection, bytes: Vec<u8>) -> Result<(), Error> {
+    match tokio::time::timeout(SEND, connection.send(bytes)).await {
+        Ok(sent) => sent.map_err(|e| Error::Network(e.to_string())),
+        Err(_) => Err(Error::Network("it takes nothing any more".to_owned())),
+    }
+}
+
+/// The next message; none for a mere sign of life.
+async fn receive(connection: &mut dyn Connection) -> Result<Option<Vec<u8>>, Error> {
+    match connection.receive().await {
+        Ok(Some(bytes)) => Ok(Some(bytes).filter(|bytes| !bytes.is_empty())),
+        Ok(None) => Err(Error::Network("the relay closed the connection".to_owned())),
+        Err(why) => Err(Error::Network(why.to_string())),
+    }
 }

@@ -74,6 +74,9 @@ impl Engine {
                     report.postponed.push(why.reason);
                 }
             }
+            Effect::LoadMail => return Ok(Some(Input::Mail(self.mail()?))),
+            Effect::Knocked(knocks) => self.keep_knocks(knocks)?,
+            Effect::Answered(mailbox) => self.answered(mailbox)?,
             Effect::CaughtUp => {
                 report.caught_up = true;
                 report.received.warnings.extend(self.retry_withheld()?);

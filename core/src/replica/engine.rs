@@ -52,6 +52,8 @@ pub struct Engine {
     pub(super) gone: BTreeSet<DocumentId>,
     /// Documents as they are on disk.
     pub(super) recent: Recent,
+    /// Grows with whatever is to be told to the relay beside entries.
+    pub(super) mail_mark: u64,
     /// A write failed: what is in memory may be ahead of the disk.
     stale: bool,
 }
@@ -185,6 +187,7 @@ impl Engine {
             alone: BTreeSet::new(),
             gone: BTreeSet::new(),
             recent: Recent::default(),
+            mail_mark: 0,
             stale: false,
         };
         engine.load_group()?;
@@ -558,9 +561,9 @@ impl Engine {
         self.stale = true;
     }
 
-    /// Grows with every entry that is queued for the relay.
+    /// Grows with whatever is queued for the relay.
     pub(super) fn outbox_mark(&self) -> u64 {
-        self.group.as_ref().map_or(0, |group| group.next_outbox)
+        self.group.as_ref().map_or(0, |group| group.next_outbox) + self.mail_mark
     }
 
     /// Documents that changed, and documents that are not shown any more, since this was last called.

@@ -2,8 +2,10 @@
 
 use super::transport::TransportError;
 use crate::base::DocumentId;
+use crate::entry::invitation::BadInvitation;
 use crate::storage::StoreError;
 use crate::sync::frame::Refusal;
+use crate::sync::knock;
 use crate::sync::session::{End, Misbehaviour};
 use crate::watch::check::Invalid;
 
@@ -60,6 +62,18 @@ pub enum Error {
     /// A join request or admission that cannot be used.
     #[error("this cannot be used to join: {0}")]
     Admission(String),
+    /// A text that is no invitation, or one that cannot be used any more.
+    #[error("{0}")]
+    Invitation(#[from] BadInvitation),
+    /// No invitation was kept.
+    #[error("this device holds no invitation: open the link or scan the code again")]
+    NotInvited,
+    /// An invitation names the relay, and this device knows none yet.
+    #[error("this device does not know the relay yet: connect to it once, then invite")]
+    NoRelay,
+    /// A request to join that cannot be approved.
+    #[error("this request cannot be approved ({0}): if the person is to join, send a new invitation")]
+    Approval(String),
     /// The document is not of the kind it should be.
     #[error("{0}")]
     Kind(String),
@@ -121,6 +135,9 @@ impl Error {
             | Self::Role(_)
             | Self::NotHere(_)
             | Self::Kind(_)
+            | Self::Invitation(_)
+            | Self::NotInvited
+            | Self::NoRelay
             | Self::Address(_) => Fault::Input,
             Self::Store(_)
             | Self::StoreDamaged(_)
@@ -130,7 +147,7 @@ impl Error {
             | Self::Closed => Fault::Device,
             Self::Network(_) => Fault::Network,
             Self::RelayRefused(_) | Self::RelayMisbehaved(_) => Fault::Relay,
-            Self::Admission(_) | Self::Evidence(_) => Fault::Peer,
+            Self::Admission(_) | Self::Approval(_) | Self::Evidence(_) => Fault::Peer,
         }
     }
 
@@ -143,6 +160,17 @@ impl Error {
             TransportError::Network(why) => Self::Network(why),
             TransportError::Address(why) => Self::Address(why),
         }
+    }
+
+    /// What the end of a newcomer's session means for the app; none if it was meant to end.
+    pub(super) fn of_knock_end(end: knock::End) -> Option<Self> {
+        Self::of_end(match end {
+            knock::End::Done => End::Done,
+            knock::End::Budget => End::Budget,
+            knock::End::Silence => End::Silence,
+            knock::End::Relay(why) => End::Relay(why),
+            knock::End::Misbehaved(what) => End::Misbehaved(what),
+        })
     }
 
     /// What the end of a session means for the app; none if it was meant to end.

@@ -13,6 +13,8 @@ mod effects;
 mod engine;
 mod error;
 mod feed;
+mod invitations;
+mod joining;
 mod membership;
 mod outbox;
 mod people;
@@ -38,6 +40,8 @@ pub use effects::SyncReport;
 pub use engine::{Engine, Environment};
 pub use error::{Error, Fault};
 pub use feed::{Feed, FeedEvent};
+pub use invitations::PendingRequest;
+pub use joining::Joining;
 pub use membership::{
     Admission, CodeLanguage, Concern, Decision, DeviceRequest, DeviceRow, GroupInfo, JoinRequest,
     RecoveryCode, RoleRow, RosterRow, settings,
@@ -49,5 +53,6 @@ pub use release::{EvidenceItem, ReleasePlan, Response as LiaisonAnswer};
 pub use transport::{Connection, Transport, TransportError, WebSocketTransport};
 pub use vault::{FixedVault, Vault, VaultError};
 
+pub use crate::entry::invitation::{BadInvitation, Invitation};
 pub use crate::sync::session::Budget;
 pub use view::{Content, Delivery, Detail, Filter, HistoryRow, Row, SetAside, Step};

@@ -1,14 +1,19 @@
 //! What an app does about who belongs: the same as the engine's, off the caller's thread.
 
 use super::app::Replica;
+use super::driver;
 use super::engine::Engine;
 use super::error::Error;
+use super::invitations::PendingRequest;
+use super::joining::Joining;
 use super::membership::{
     Admission, CodeLanguage, Concern, Decision, DeviceRequest, GroupInfo, JoinRequest, RecoveryCode, RoleRow,
     RosterRow,
 };
 use crate::base::{DeviceId, EntryHash, MemberId, RoleId};
+use crate::entry::invitation::Invitation;
 use crate::roll::Target;
+use crate::sync::session::Budget;
 
 impl Replica {
     /// Founds a group with this device's member as its first coordinator.
@@ -41,6 +46,74 @@ impl Replica {
     /// As [`Engine::admission`].
     pub async fn admission(&self) -> Result<Admission, Error> {
         self.run(Engine::admission).await
+    }
+
+    /// Makes an invitation: its `to_uri` is a link, its `to_qr` the text of a code. It works once this device has synced.
+    ///
+    /// # Errors
+    /// As [`Engine::invite`].
+    pub async fn invite(&self, role: RoleId, lasts_ms: u64) -> Result<Invitation, Error> {
+        self.run(move |engine| engine.invite(role, lasts_ms)).await
+    }
+
+    /// Who has come with an invitation, as far as this device has heard.
+    ///
+    /// # Errors
+    /// As [`Engine::pending`].
+    pub async fn pending(&self) -> Result<Vec<PendingRequest>, Error> {
+        self.run(Engine::pending).await
+    }
+
+    /// Admits whoever sent this request. The newcomer hears of it once this device has synced.
+    ///
+    /// # Errors
+    /// As [`Engine::approve`].
+    pub async fn approve(&self, request: PendingRequest) -> Result<(), Error> {
+        self.run(move |engine| engine.approve(&request)).await
+    }
+
+    /// Refuses this request. The newcomer reads the reason once this device has synced.
+    ///
+    /// # Errors
+    /// As [`Engine::refuse`].
+    pub async fn refuse(&self, request: PendingRequest, reason: String) -> Result<(), Error> {
+        self.run(move |engine| engine.refuse(&request, &reason)).await
+    }
+
+    /// Keeps the invitation on this device, then hands a request to its relay. Returns how it stands, most often
+    /// [`Joining::Waiting`] with the code to read out; [`Replica::await_admission`] goes on from there.
+    ///
+    /// # Errors
+    /// [`Error::Invitation`] if it has expired; [`Error::HasGroup`]; as [`Replica::sync_once`] if the relay cannot be
+    /// asked, and the invitation is kept even so.
+    pub async fn ask_to_join(&self, invitation: Invitation) -> Result<Joining, Error> {
+        self.run(move |engine| engine.ask_to_join(&invitation)).await?;
+        driver::knock(self, false, Budget::UNLIMITED).await
+    }
+
+    /// Waits at the relay until somebody has decided, or the budget is used up. To be called whenever the app comes to the
+    /// front while [`Replica::joining`] says [`Joining::Waiting`]; whatever was decided meanwhile is told at once.
+    ///
+    /// # Errors
+    /// [`Error::NotInvited`]; [`Error::Invitation`] if it has expired; as [`Replica::sync_once`].
+    pub async fn await_admission(&self, budget: Budget) -> Result<Joining, Error> {
+        driver::knock(self, true, budget).await
+    }
+
+    /// How it stands with joining, without asking the relay; none if this device never asked.
+    ///
+    /// # Errors
+    /// As [`Engine::joining`].
+    pub async fn joining(&self) -> Result<Option<Joining>, Error> {
+        self.run(Engine::joining).await
+    }
+
+    /// The relay's address, as an admission, an invitation or a sync named it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn relay_url(&self) -> Result<Option<String>, Error> {
+        self.run(|engine| Ok(engine.relay_memory().url)).await
     }
 
     /// Joins a group.

@@ -9,9 +9,10 @@ use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId, cbor
 use crate::document::{BadDocument, Document, is_created_by};
 use crate::entry::LogId;
 use crate::storage::Batch;
+use crate::watch::roles::role_name;
 use crate::watch::{
-    Annotation, Case, Disclosure, IdentityCard, Kind, Observation, Outcome, Provenance, Release, Response,
-    Sealed,
+    Annotation, Case, Disclosure, IdentityCard, InvitationRecord, Kind, Observation, Outcome, Provenance,
+    Release, Response, Sealed,
 };
 
 /// Rows read at once: half a megabyte. More at once take no less time.
@@ -109,6 +110,8 @@ pub enum Content {
     Provenance(Provenance),
     /// Who a member is.
     IdentityCard(IdentityCard),
+    /// Somebody may come.
+    Invitation(InvitationRecord),
 }
 
 /// One document in full.
@@ -216,6 +219,8 @@ pub(super) struct Projection {
     codes: Vec<String>,
     flags: Vec<String>,
     about: Vec<DocumentId>,
+    /// For an invitation, what the coordinators' devices look up when somebody knocks.
+    invitation: Option<InvitationRecord>,
 }
 
 /// Reads a document as its kind and says what a row shows of it. None for a kind this version does not know.
@@ -229,7 +234,7 @@ pub(super) fn project(kind: Kind, document: &Document) -> Result<Option<Projecti
             cell: o.cell,
             codes: o.behaviours.into_iter().chain(o.activity).collect(),
             flags: o.flags,
-            about: Vec::new(),
+            ..Projection::default()
         },
         Some(Content::Sealed(s)) => Projection {
             title: "sealed part".to_owned(),
@@ -281,6 +286,12 @@ pub(super) fn project(kind: Kind, document: &Document) -> Result<Option<Projecti
         Some(Content::IdentityCard(c)) => {
             Projection { title: c.name, text: c.reach, ..Projection::default() }
         }
+        Some(Content::Invitation(invitation)) => Projection {
+            title: "invitation".to_owned(),
+            codes: role_name(invitation.role).map(str::to_owned).into_iter().collect(),
+            invitation: Some(invitation),
+            ..Projection::default()
+        },
     }))
 }
 
@@ -301,6 +312,7 @@ pub(super) fn read(kind: Kind, document: &Document) -> Result<Option<Content>, B
         Kind::DISCLOSURE => Content::Disclosure(document.read()?),
         Kind::PROVENANCE => Content::Provenance(document.read()?),
         Kind::IDENTITY_CARD => Content::IdentityCard(document.read()?),
+        Kind::INVITATION => Content::Invitation(document.read()?),
         _ => return Ok(None),
     }))
 }
@@ -348,6 +360,9 @@ impl Engine {
         for target in &row.about {
             batch.put(ABOUT, [target.as_bytes().as_slice(), id.as_bytes()].concat(), Vec::new());
             self.changed.insert(*target);
+        }
+        if let Some(invitation) = projection.invitation {
+            self.put_invitation(batch, id, &invitation)?;
         }
         let plain = zeroize::Zeroizing::new(cbor::encode(&row));
         let sealed = self.cipher.seal(&mut self.rng, ROWS, id.as_bytes(), &plain);

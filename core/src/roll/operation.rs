@@ -7,7 +7,9 @@ use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
 use minicbor::{Decode, Encode};
 
-use crate::base::{CompartmentId, DeviceId, EntryHash, EpochId, MemberId, RoleId, Template, limits};
+use crate::base::{
+    CompartmentId, DeviceId, EntryHash, EpochId, MailboxId, MemberId, RoleId, Template, limits,
+};
 use crate::entry::{LogHead, LogId, SealedKey, SealedKeys};
 
 /// One change of who belongs.
@@ -76,10 +78,9 @@ pub struct Admission {
     /// Keys for these devices.
     #[n(3)]
     pub keys: KeyUpdate,
-    /// The invitation it answers. One invitation admits once.
+    /// The invitation that the member came with: it is used up.
     #[n(4)]
-    #[cbor(with = "minicbor::bytes")]
-    pub invitation: Option<[u8; 16]>,
+    pub invitation: Option<MailboxId>,
 }
 
 /// New epochs, and epoch keys for devices.

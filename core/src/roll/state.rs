@@ -7,7 +7,9 @@ use super::history::{Aim, At, History};
 use super::operation::{EpochName, KeyUpdate, Operation, PreviousKey, Target};
 use super::view::View;
 use crate::base::hash::tagged;
-use crate::base::{CompartmentId, DeviceId, EntryHash, EpochId, Hash, MemberId, RoleId, Template, limits};
+use crate::base::{
+    CompartmentId, DeviceId, EntryHash, EpochId, Hash, MailboxId, MemberId, RoleId, Template, limits,
+};
 use crate::entry::SealedKeys;
 
 /// Members, devices and epochs, as far as a set of operations goes.
@@ -24,7 +26,8 @@ pub struct State {
     proposals: Vec<Proposal>,
     settings: BTreeMap<u16, u64>,
     accepted: BTreeSet<EntryHash>,
-    invitations: BTreeMap<[u8; 16], MemberId>,
+    /// Invitations that are used up, and who came with each: the first, by the order that everyone derives.
+    invited: BTreeMap<MailboxId, MemberId>,
 }
 
 /// One member.
@@ -100,7 +103,7 @@ impl State {
             proposals: Vec::new(),
             settings: BTreeMap::new(),
             accepted: BTreeSet::new(),
-            invitations: BTreeMap::new(),
+            invited: BTreeMap::new(),
         };
         state.enter_devices(history, view);
         state.enter_keys(history, view);
@@ -175,7 +178,7 @@ impl State {
         for at in in_order(&admissions.filter(|at| view.holds(*at)).collect::<Vec<_>>()) {
             if let Some(Operation::Admit(admission)) = &history.node(at).operation {
                 let used = admission.invitation.map(|invitation| (invitation, admission.member));
-                used.map(|(invitation, member)| self.invitations.entry(invitation).or_insert(member));
+                used.map(|(invitation, member)| self.invited.entry(invitation).or_insert(member));
             }
         }
         let mut aims: Vec<Aim> =
@@ -248,6 +251,11 @@ impl State {
     pub fn device(&self, device: DeviceId) -> Option<(DeviceState, RoleId)> {
         let device = *self.devices.get(&device)?;
         Some((device, self.members.get(&device.member)?.role))
+    }
+
+    /// Who came with this invitation; none if it is not used up.
+    pub fn invited(&self, invitation: MailboxId) -> Option<MemberId> {
+        self.invited.get(&invitation).copied()
     }
 
     /// Whether `device` may write into `compartment`.
@@ -357,11 +365,6 @@ impl State {
     /// What the group has agreed on for this setting.
     pub fn setting(&self, setting: u16) -> Option<u64> {
         self.settings.get(&setting).copied()
-    }
-
-    /// Who was admitted by this invitation.
-    pub fn admitted_by(&self, invitation: [u8; 16]) -> Option<MemberId> {
-        self.invitations.get(&invitation).copied()
     }
 
     /// Whether something that was written once may not count any more.

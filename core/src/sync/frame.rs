@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::mailbox::{Answer, Knock, Knocks, Letter, OpenMailbox, Settled};
 use crate::base::{CompartmentId, DeviceId, GroupId, Hash, Incarnation, RelayId, cbor, limits};
 use crate::entry::{LogHead, LogId, Wire};
 
@@ -51,6 +52,24 @@ pub enum Frame {
     /// Relay, last: why it ends the session.
     #[n(12)]
     Goodbye(#[n(0)] Refused),
+    /// Phone that governs: keep a mailbox for an invitation. Saying it again changes nothing.
+    #[n(13)]
+    OpenMailbox(#[n(0)] OpenMailbox),
+    /// Phone of somebody who does not belong yet: hand this to those who decide.
+    #[n(14)]
+    Knock(#[n(0)] Knock),
+    /// Relay, to a phone that governs: who has knocked.
+    #[n(15)]
+    Knocks(#[n(0)] Knocks),
+    /// Phone that governs: hand this to the one who knocked.
+    #[n(16)]
+    Answer(#[n(0)] Answer),
+    /// Relay, to the one who knocked: how it stands. Sent after the durable write, and when it changes.
+    #[n(17)]
+    Letter(#[n(0)] Letter),
+    /// Relay: what became of a mailbox that was opened, or of an answer.
+    #[n(18)]
+    Settled(#[n(0)] Settled),
 }
 
 /// The relay's opening.
@@ -314,8 +333,14 @@ impl Refusal {
     pub const TOO_SLOW: Self = Self(15);
     /// Another session version.
     pub const VERSION: Self = Self(16);
+    /// The relay has no such mailbox.
+    pub const MAILBOX_UNKNOWN: Self = Self(17);
+    /// The mailbox's time is over.
+    pub const MAILBOX_EXPIRED: Self = Self(18);
+    /// Another device has knocked there, or was admitted.
+    pub const MAILBOX_USED: Self = Self(19);
     /// The device was taken out of the group.
-    pub const REMOVED: Self = Self(17);
+    pub const REMOVED: Self = Self(20);
 
     /// Whether the same entry may be kept later, so that it stays in the outbox.
     ///
@@ -438,7 +463,16 @@ impl Frame {
             | Self::CaughtUp
             | Self::AskHeads
             | Self::AskConsistency(_)
-            | Self::Goodbye(_) => (0, 0, ""),
+            | Self::Goodbye(_)
+            | Self::OpenMailbox(_)
+            | Self::Settled(_) => (0, 0, ""),
+            Self::Knock(knock) => (knock.sealed.len(), limits::KNOCK_BYTES_MAX, "bytes of a knock"),
+            Self::Answer(answer) => (answer.sealed.len(), limits::ANSWER_BYTES_MAX, "bytes of an answer"),
+            Self::Knocks(knocks) if knocks.largest() > limits::KNOCK_BYTES_MAX => {
+                (knocks.largest(), limits::KNOCK_BYTES_MAX, "bytes of a knock")
+            }
+            Self::Knocks(knocks) => (knocks.knocks.len(), limits::KNOCKS_MAX, "knocks"),
+            Self::Letter(letter) => (letter.word.bytes(), limits::ANSWER_BYTES_MAX, "bytes of an answer"),
         };
         if count > max {
             return Err(BadFrame::TooMany(what));

@@ -5,6 +5,9 @@
 pub mod checkpoint;
 pub mod frame;
 pub mod inbox;
+#[cfg(feature = "device")]
+pub mod knock;
+pub mod mailbox;
 pub mod receipt;
 #[cfg(feature = "device")]
 pub mod session;

@@ -2,7 +2,7 @@
 //!
 //! The shell that owns disk, network, clock and keys feeds it and carries out what it answers, in order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use minicbor::bytes::ByteVec;
 
@@ -11,8 +11,11 @@ use super::frame::{
     Ack, AskConsistency, BadFrame, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome, OwnHead, Proof,
     Pull, Push, Refusal, Refused, SESSION_VERSION, Standing, Welcome,
 };
+use super::mailbox::{Answer, Knocked, Knocks, OpenMailbox};
 use super::receipt::SignedReceipt;
-use crate::base::{CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, RelayId, cbor, limits};
+use crate::base::{
+    CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, MailboxId, RelayId, cbor, limits,
+};
 use crate::entry::{Checkpoint, Wire};
 
 /// What a session needs to know before it begins.
@@ -67,6 +70,8 @@ pub enum Input {
     OutboxGrew,
     /// What [`Effect::CaughtUp`] asks for is done.
     Settled,
+    /// The answer to [`Effect::LoadMail`].
+    Mail(Vec<Mail>),
     /// Time has passed.
     Tick,
     /// The app wants the session to end.
@@ -82,6 +87,15 @@ pub struct Outgoing {
     pub hash: EntryHash,
     /// The entry.
     pub wire: Wire,
+}
+
+/// What a device that governs has to say about mailboxes (PROTOCOL.md §5.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mail {
+    /// One that is to be open.
+    Open(OpenMailbox),
+    /// A refusal.
+    Answer(Answer),
 }
 
 /// What the shell is to do.
@@ -131,6 +145,12 @@ pub enum Effect {
     /// Everything there was has been fetched, and everything to send was answered. Do what can only be done now that
     /// everything is known, and answer with [`Input::Settled`]: what it put into the outbox is still sent.
     CaughtUp,
+    /// Answer with [`Input::Mail`]: the mailboxes that are to be open, and answers that the relay does not have.
+    LoadMail,
+    /// Keep who has knocked.
+    Knocked(Vec<Knocked>),
+    /// The relay has this answer on its disk, or will never take it.
+    Answered(MailboxId),
     /// The session is over. Close the connection.
     End(End),
 }
@@ -217,7 +237,7 @@ impl Misbehaviour {
 }
 
 /// Milliseconds of silence after which a session is given up. Relays ping every 20 s.
-const SILENCE_MS_MAX: u64 = 60_000;
+pub(super) const SILENCE_MS_MAX: u64 = 60_000;
 
 /// First and longest wait before what was postponed is offered again in the same session, in milliseconds.
 const RETRY_MS: (u64, u64) = (30_000, 900_000);
@@ -259,6 +279,13 @@ pub struct Session {
     /// One frame of what was postponed is offered, to see whether the relay takes it now; with how far the outbox had
     /// been read before.
     probing: Option<u64>,
+    /// Mail is to be asked for: once everything else has been said, and again when something was added.
+    mail_due: bool,
+    mail_loading: bool,
+    /// Mail that the relay has not acknowledged, in the order sent, and whether it is an answer.
+    mail_open: VecDeque<(MailboxId, bool)>,
+    /// Mailboxes that this session has opened.
+    mailboxes: BTreeSet<MailboxId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,6 +336,10 @@ impl Session {
             retry_at_ms: None,
             retry_ms: RETRY_MS.0,
             probing: None,
+            mail_due: true,
+            mail_loading: false,
+            mail_open: VecDeque::new(),
+            mailboxes: BTreeSet::new(),
         }
     }
 
@@ -368,7 +399,11 @@ impl Session {
                 }
             }
             Input::Heard => self.heard_ms = now_ms,
-            Input::OutboxGrew => self.outbox_grew = true,
+            Input::OutboxGrew => {
+                self.outbox_grew = true;
+                self.mail_due = true;
+            }
+            Input::Mail(mail) if self.phase == Phase::Open => self.send_mail(mail, effects),
             Input::Settled => {
                 self.settled = true;
                 self.outbox_grew = true;
@@ -376,11 +411,12 @@ impl Session {
             Input::Tick if now_ms.saturating_sub(self.heard_ms) > SILENCE_MS_MAX => return Err(End::Silence),
             Input::Tick => self.retry_postponed(now_ms),
             Input::Stop => return Err(End::Stopped),
-            Input::Signed(_) | Input::Outbox(_) => {}
+            Input::Signed(_) | Input::Outbox(_) | Input::Mail(_) => {}
         }
         if self.phase == Phase::Open {
             self.push(effects);
             self.pull(effects);
+            self.load_mail(effects);
             self.finish(effects)?;
         }
         Ok(())
@@ -464,7 +500,49 @@ impl Session {
                 }
                 Ok(())
             }
+            (Phase::Open, Frame::Knocks(Knocks { knocks })) => {
+                effects.push(Effect::Knocked(knocks));
+                Ok(())
+            }
+            (Phase::Open, Frame::Settled(settled)) => {
+                let (_, is_answer) = self
+                    .mail_open
+                    .pop_front()
+                    .filter(|(mailbox, _)| *mailbox == settled.mailbox)
+                    .ok_or(Misbehaviour::OutOfTurn("an acknowledgement"))?;
+                // One that it cannot keep just now is sent again in the next session.
+                let passing = matches!(&settled.outcome, Outcome::Refused(why) if why.refusal.is_passing());
+                if is_answer && !passing {
+                    effects.push(Effect::Answered(settled.mailbox));
+                }
+                Ok(())
+            }
             (_, frame) => Err(Misbehaviour::OutOfTurn(name(&frame)).into()),
+        }
+    }
+
+    fn load_mail(&mut self, effects: &mut Vec<Effect>) {
+        let idle = !self.mail_loading && self.mail_open.is_empty() && !self.budget_is_used_up();
+        if self.settled && idle && std::mem::take(&mut self.mail_due) {
+            self.mail_loading = true;
+            effects.push(Effect::LoadMail);
+        }
+    }
+
+    fn send_mail(&mut self, mail: Vec<Mail>, effects: &mut Vec<Effect>) {
+        self.mail_loading = false;
+        for mail in mail {
+            match mail {
+                Mail::Open(open) if self.mailboxes.insert(open.mailbox) => {
+                    self.mail_open.push_back((open.mailbox, false));
+                    self.send(&Frame::OpenMailbox(open), effects);
+                }
+                Mail::Open(_) => {}
+                Mail::Answer(answer) => {
+                    self.mail_open.push_back((answer.mailbox, true));
+                    self.send(&Frame::Answer(answer), effects);
+                }
+            }
         }
     }
 
@@ -567,7 +645,10 @@ impl Session {
         if !self.announced {
             self.announced = true;
             effects.push(Effect::CaughtUp);
-        } else if self.settled && !self.plan.live {
+            return Ok(());
+        }
+        let mail_is_sent = !self.mail_due && !self.mail_loading && self.mail_open.is_empty();
+        if self.settled && mail_is_sent && !self.plan.live {
             return Err(End::Done);
         }
         Ok(())
@@ -693,7 +774,7 @@ impl From<Misbehaviour> for End {
     }
 }
 
-fn name(frame: &Frame) -> &'static str {
+pub(super) fn name(frame: &Frame) -> &'static str {
     match frame {
         Frame::Challenge(_) => "a challenge",
         Frame::Hello(_) => "a hello",
@@ -708,6 +789,12 @@ fn name(frame: &Frame) -> &'static str {
         Frame::AskConsistency(_) => "a question for consistency",
         Frame::Consistency(_) => "a proof",
         Frame::Goodbye(_) => "a goodbye",
+        Frame::OpenMailbox(_) => "a mailbox",
+        Frame::Knock(_) => "a knock",
+        Frame::Knocks(_) => "knocks",
+        Frame::Answer(_) => "an answer",
+        Frame::Letter(_) => "a letter",
+        Frame::Settled(_) => "an acknowledgement",
     }
 }
 

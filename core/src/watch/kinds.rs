@@ -8,7 +8,8 @@
 //! | numbers | for |
 //! |---|---|
 //! | 1–9 | a report and what becomes of it (all taken) |
-//! | 10–19 | more of that: request, correction, contest, recall |
+//! | 10 | invitation |
+//! | 11–19 | more of that: request, correction, contest, recall |
 //! | 20–29 | the group at work: problem, meeting, action plan, shift, vote |
 //! | 30–39 | what the group publishes: bulletin, lesson, resource |
 //! | 40–49 | partners: youth session, business commitment, partner, referral |
@@ -45,6 +46,8 @@ impl Kind {
     pub const PROVENANCE: Self = Self(9);
     /// [`IdentityCard`](super::IdentityCard).
     pub const IDENTITY_CARD: Self = Self(50);
+    /// [`InvitationRecord`](super::InvitationRecord).
+    pub const INVITATION: Self = Self(52);
 }
 
 /// Where documents of one kind live and who may write them.
@@ -159,6 +162,15 @@ static RULES: &[Rule] = &[
         author_only: true,
         frozen: false,
     },
+    // Who holds the link is not told of a change, so there is none.
+    Rule {
+        kind: Kind::INVITATION,
+        name: "invitation",
+        compartment: COMPARTMENT_COORDINATORS,
+        writers: &[ROLE_COORDINATOR],
+        author_only: false,
+        frozen: true,
+    },
 ];
 
 #[cfg(test)]
@@ -182,13 +194,14 @@ mod tests {
                 (8, "disclosure"),
                 (9, "provenance"),
                 (50, "identity_card"),
+                (52, "invitation"),
             ]
         );
     }
 
     #[test]
     fn an_unknown_kind_has_no_rule() {
-        for number in [0, 10, 999, u16::MAX] {
+        for number in [0, 11, 999, u16::MAX] {
             assert_eq!(rule(Kind(number)), None);
         }
         assert_eq!(rule(Kind::CASE).map(|rule| rule.name), Some("case"));
@@ -229,6 +242,6 @@ mod tests {
             names.join(" ")
         };
         assert_eq!(named(|rule| rule.author_only), "observation sealed annotation identity_card");
-        assert_eq!(named(|rule| rule.frozen), "release disclosure provenance");
+        assert_eq!(named(|rule| rule.frozen), "release disclosure provenance invitation");
     }
 }

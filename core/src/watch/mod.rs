@@ -17,6 +17,7 @@
 //! | [`disclosure`] | who got what, and why |
 //! | [`provenance`] | what proves a release's sources later |
 //! | [`identity_card`] | who a member is, for the coordinators alone |
+//! | [`invitation`] | who may come, until when, as what |
 //! | [`kinds`] | where each kind lives and who may write it |
 //! | [`roles`] | roles, compartments and the template of a watch group |
 //! | [`codes`] | versioned code lists with labels |
@@ -30,6 +31,7 @@ pub mod check;
 pub mod codes;
 pub mod disclosure;
 pub mod identity_card;
+pub mod invitation;
 pub mod kinds;
 pub mod observation;
 pub mod outcome;
@@ -49,6 +51,7 @@ pub use check::Invalid;
 pub use codes::Catalogue;
 pub use disclosure::Disclosure;
 pub use identity_card::IdentityCard;
+pub use invitation::InvitationRecord;
 pub use kinds::{Kind, Rule};
 pub use observation::{Observation, People, Position, Quantity, Sealed, Substance, Vehicle, When};
 pub use outcome::Outcome;

@@ -14,7 +14,7 @@ use crate::fixture::*;
 
 fn welcome(relay: &Relay, world: &World, person: &Person) -> lamppost_core::sync::frame::Welcome {
     match relay.answer(Query::Open { group: world.id, device: person.device() }, NOW_MS) {
-        Reply::Opened(welcome) => welcome,
+        Reply::Opened { welcome, .. } => welcome,
         other => panic!("{other:?}"),
     }
 }

@@ -13,6 +13,7 @@
 mod admission;
 mod durability;
 mod fixture;
+mod mailboxes;
 mod program;
 mod sessions;
 mod sockets;

@@ -24,6 +24,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("entry", targets::entry::entry),
     ("frame", targets::frame::frame),
     ("handover", targets::handover::handover),
+    ("joining", targets::joining::joining),
     ("phone_session", targets::phone_session::phone_session),
     ("plaintext", targets::plaintext::plaintext),
     ("receipt", targets::receipt::receipt),

@@ -1,7 +1,7 @@
 //! Where fuzzing begins: what real engines wrote, and programs that reach the depth of each target.
 
 use lamppost_core::base::cose::Unverified;
-use lamppost_core::base::{Hash, Incarnation, RelayId, cbor};
+use lamppost_core::base::{Hash, Incarnation, MailboxId, RelayId, cbor};
 use lamppost_core::document::{AuthoredChange, Document};
 use lamppost_core::entry::keys::EntryKey;
 use lamppost_core::entry::seal;
@@ -11,6 +11,7 @@ use lamppost_core::sync::frame::{
     Ack, AskConsistency, Challenge, Consistency, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome,
     OwnHead, Pull, Push, Refusal, Refused, Standing, Welcome,
 };
+use lamppost_core::sync::mailbox::{Answer, Knock, Knocked, Knocks, Letter, OpenMailbox, Settled, Word};
 use lamppost_core::watch::{Annotation, Case, Observation, Sealed};
 use minicbor::bytes::ByteVec;
 
@@ -29,6 +30,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     frames(&wires, &mut seeds);
     receipts(&mut seeds);
     handovers(&mut seeds);
+    joinings(&mut seeds);
     programs(&mut seeds);
     seeds
 }
@@ -139,6 +141,9 @@ fn frames(wires: &[&Wire], seeds: &mut Seeds) {
         .take(2)
         .map(|w| (*w).clone())
         .collect();
+    let (mailbox, sealed) = (MailboxId([6; 16]), ByteVec::from(vec![7; 40]));
+    let knock = |sealed| Knocked { mailbox, device: log.device, at_ms: NOW_MS, sealed };
+    let knocks = vec![knock(Some(sealed.clone())), knock(None)];
     let all = [
         Frame::Challenge(Challenge {
             version: 1,
@@ -172,7 +177,16 @@ fn frames(wires: &[&Wire], seeds: &mut Seeds) {
         Frame::Heads(Heads { logs: vec![LogHeight { log, head }] }),
         Frame::AskConsistency(AskConsistency { from: 3 }),
         Frame::Consistency(Consistency { from: 3, checkpoint: signed, hashes: vec![Hash([1; 32])] }),
-        Frame::Goodbye(refused),
+        Frame::Goodbye(refused.clone()),
+        Frame::OpenMailbox(OpenMailbox { mailbox, expires_ms: NOW_MS }),
+        Frame::Knock(Knock { mailbox, sealed: sealed.clone() }),
+        Frame::Knocks(Knocks { knocks }),
+        Frame::Answer(Answer { mailbox, sealed: sealed.clone() }),
+        Frame::Letter(Letter { mailbox, word: Word::Waiting }),
+        Frame::Letter(Letter { mailbox, word: Word::Refused(sealed) }),
+        Frame::Letter(Letter { mailbox, word: Word::Closed(refused) }),
+        Frame::Letter(Letter { mailbox, word: Word::Admitted }),
+        Frame::Settled(Settled { mailbox, outcome: Outcome::Kept }),
     ];
     seeds.extend(all.iter().map(|frame| ("frame", frame.to_bytes())));
 }
@@ -214,6 +228,33 @@ fn handovers(seeds: &mut Seeds) {
     assert!(Certificate::verify(Keys::of(8).certificate().as_bytes()).is_ok());
 }
 
+fn joinings(seeds: &mut Seeds) {
+    let link = "lamppost:aglsaiaia4dqobyhqndqobyhbydqobyhbydqobyhbydqobyhbydqobyhbydqobyhb4";
+    seeds.push(("joining", with(0, link.as_bytes())));
+    for step in 0..8 {
+        seeds.push(("joining", vec![1, step, 9, step]));
+        seeds.push(("joining", vec![2, step, 1, 2, step, 3, 4, 5, 1, 2, 1, 7]));
+        seeds.push(("joining", vec![3, 4, b'n', b'o', b't', b'!', step % 2, 5, 6]));
+    }
+    // Challenge, welcome, letter, roll, caught up: in the ways in which it may come.
+    let frame = |kind: u8, more: &[u8]| [&[5, kind], more].concat();
+    let challenge = frame(0, &[&[1][..], &[7; 32]].concat());
+    for (standing, letters) in [(2, vec![]), (1, vec![4, 5]), (1, vec![5]), (1, vec![4, 4, 6]), (0, vec![6])]
+    {
+        let letters = letters.iter().flat_map(|kind| frame(*kind, &[1, 1, 1])).collect::<Vec<_>>();
+        for wait in [0, 1] {
+            let bytes = Program::default()
+                .raw(&[4, wait, 1])
+                .raw(&challenge)
+                .raw(&frame(2, &[standing]))
+                .raw(&letters)
+                .raw(&frame(7, &[3, 1, 9]))
+                .raw(&frame(9, &[1]));
+            seeds.push(("joining", bytes.done()));
+        }
+    }
+}
+
 /// Programs of pseudo-random steps: longer than what a fuzzer finds by itself in a short time.
 fn programs(seeds: &mut Seeds) {
     let mut number = 1_u64;
@@ -222,10 +263,13 @@ fn programs(seeds: &mut Seeds) {
         (number >> 56) as u8
     };
     for length in [40, 80, 120, 160, 200, 240, 300, 400, 500, 600] {
-        for target in ["roll", "phone_session", "relay_session", "engine_receive"] {
+        for target in ["roll", "phone_session", "relay_session", "engine_receive", "joining"] {
             let mut bytes: Vec<u8> = (0..length).map(|_| draw()).collect();
             if target == "roll" {
                 bytes[0] = 2;
+            }
+            if target == "joining" {
+                bytes[0] = 4;
             }
             seeds.push((target, bytes));
         }

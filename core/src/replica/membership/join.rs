@@ -9,14 +9,16 @@ use minicbor::{Decode, Encode};
 use super::GroupInfo;
 use super::keys::KeyPlan;
 use crate::base::{
-    CompartmentId, CompartmentRow, DeviceId, GroupId, MemberId, RelayId, RoleId, RoleRow, Template, cbor,
+    CompartmentId, CompartmentRow, DeviceId, GroupId, MailboxId, MemberId, RelayId, RoleId, RoleRow,
+    Template, cbor,
 };
 use crate::entry::chain::verify_run;
 use crate::entry::seal::{Slot, write_clear};
 use crate::entry::{Certificate, Kind, LogHead, LogId, Received, Verified, Wire};
-use crate::replica::disk::{self, OutboxRow};
+use crate::replica::disk::{self, META, OutboxRow};
 use crate::replica::engine::Engine;
 use crate::replica::error::Error;
+use crate::replica::joining::JOINING;
 use crate::roll::operation::Admission as AdmitOperation;
 use crate::roll::{Founding, Operation, Roll};
 use crate::storage::Batch;
@@ -111,7 +113,7 @@ impl Engine {
         self.info()
     }
 
-    pub(super) fn must_be_free(&mut self) -> Result<(), Error> {
+    pub(in crate::replica) fn must_be_free(&mut self) -> Result<(), Error> {
         self.refresh()?;
         if self.group.is_some() { Err(Error::HasGroup) } else { Ok(()) }
     }
@@ -132,7 +134,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Role`] unless this member governs; [`Error::Admission`] if the request is not genuine.
     pub fn admit(&mut self, request: &JoinRequest, role: RoleId) -> Result<Admission, Error> {
-        self.admit_by(request, role, None)?;
+        self.admit_invited(request, role, None)?;
         self.admission()
     }
 
@@ -140,11 +142,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::admit`].
-    pub(in crate::replica) fn admit_by(
+    pub(in crate::replica) fn admit_invited(
         &mut self,
         request: &JoinRequest,
         role: RoleId,
-        invitation: Option<[u8; 16]>,
+        invitation: Option<MailboxId>,
     ) -> Result<(), Error> {
         self.must_govern("admit anybody")?;
         let certificate = Certificate::verify(&request.0).map_err(|e| Error::Admission(e.to_string()))?;
@@ -165,7 +167,7 @@ impl Engine {
         member: MemberId,
         role: RoleId,
         certificates: Vec<Certificate>,
-        invitation: Option<[u8; 16]>,
+        invitation: Option<MailboxId>,
     ) -> Result<(), Error> {
         self.transact(|engine, batch| {
             engine.append_admission(batch, member, role, &certificates, invitation)
@@ -181,7 +183,7 @@ impl Engine {
         member: MemberId,
         role: RoleId,
         certificates: &[Certificate],
-        invitation: Option<[u8; 16]>,
+        invitation: Option<MailboxId>,
     ) -> Result<(), Error> {
         let state = Arc::clone(self.state()?);
         if state.template().role(role).is_none() {
@@ -282,6 +284,7 @@ impl Engine {
         group.relay.url.clone_from(&admission.relay_url);
         group.relay.relay = admission.relay;
         self.put_relay(batch)?;
+        batch.delete(META, JOINING);
         for entry in entries {
             let (log, seq) = (LogId::of(&entry), entry.header().seq);
             batch.put(disk::ENTRIES, disk::entry_key(log, seq), entry.to_bytes());

@@ -186,7 +186,7 @@ impl Engine {
         self.transact(|engine, batch| engine.append_operation(batch, &policy))
     }
 
-    pub(super) fn must_govern(&mut self, what: &'static str) -> Result<(), Error> {
+    pub(in crate::replica) fn must_govern(&mut self, what: &'static str) -> Result<(), Error> {
         self.fresh()?;
         if self.state()?.governs(self.device_id()) { Ok(()) } else { Err(Error::Role(what)) }
     }

@@ -188,6 +188,7 @@ impl Engine {
             Content::Outcome(value) => self.write_on(batch, kind, id, document, value),
             Content::Disclosure(value) => self.write_on(batch, kind, id, document, value),
             Content::Provenance(value) => self.write_on(batch, kind, id, document, value),
+            Content::Invitation(value) => self.write_on(batch, kind, id, document, value),
             Content::IdentityCard(value) => self.write_on(batch, kind, id, document, value),
         }
     }

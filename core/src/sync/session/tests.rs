@@ -142,7 +142,10 @@ impl Scene {
                     }
                     Effect::Kept { keys, .. } => self.outbox.retain(|key, _| !keys.contains(key)),
                     Effect::End(end) => self.ended = Some(end),
+                    Effect::LoadMail => inputs.push_back(Input::Mail(Vec::new())),
                     other @ (Effect::NewLife(..)
+                    | Effect::Knocked(_)
+                    | Effect::Answered(_)
                     | Effect::CheckOwn(_)
                     | Effect::Checkpoint(_)
                     | Effect::Offer(_)

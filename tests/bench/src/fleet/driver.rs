@@ -51,6 +51,9 @@ fn carry_out(engine: &mut Engine, effect: Effect) -> Result<Option<Input>, Failu
             let covered = entries.covered();
             engine.receive(entries.entries, covered)?;
         }
+        Effect::LoadMail => return Ok(Some(Input::Mail(engine.mail()?))),
+        Effect::Knocked(knocks) => engine.keep_knocks(knocks)?,
+        Effect::Answered(mailbox) => engine.answered(mailbox)?,
         Effect::Send(_)
         | Effect::CaughtUp
         | Effect::Postponed { .. }

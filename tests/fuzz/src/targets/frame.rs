@@ -20,6 +20,9 @@ pub fn frame(data: &[u8]) {
         Frame::Welcome(welcome) => (welcome.own.len(), 32),
         Frame::Pull(pull) => (pull.cursors.len(), 32),
         Frame::Consistency(proof) => (proof.hashes.len(), 80),
+        Frame::Knock(knock) => (knock.sealed.len(), 2_048),
+        Frame::Answer(answer) => (answer.sealed.len(), 1_024),
+        Frame::Knocks(knocks) => (knocks.knocks.len(), 64),
         _ => (0, 0),
     };
     assert!(count <= max);

@@ -5,6 +5,7 @@ pub mod engine_receive;
 pub mod entry;
 pub mod frame;
 pub mod handover;
+pub mod joining;
 pub mod operations;
 pub mod phone_session;
 pub mod plaintext;

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ed25519_dalek::SigningKey;
 use lamppost_core::base::cose::{self, Purpose};
-use lamppost_core::base::{CompartmentId, EntryHash, Hash, Incarnation, RelayId, limits};
+use lamppost_core::base::{
+    CompartmentId, DeviceId, EntryHash, Hash, Incarnation, MailboxId, RelayId, limits,
+};
 use lamppost_core::entry::{Checkpoint, LogHead, LogId, Received, Wire};
 use lamppost_core::sync::checkpoint::Arrivals;
 use lamppost_core::sync::frame::{
     Ack, Challenge, Consistency, Entries, Frame, Heads, LogHeight, Outcome, OwnHead, Push, Refusal, Refused,
     Standing, Welcome,
 };
-use lamppost_core::sync::session::{Budget, Effect, End, Input, Outgoing, Plan, Session};
+use lamppost_core::sync::mailbox::{Answer, Knocked, Knocks, OpenMailbox, Settled};
+use lamppost_core::sync::session::{Budget, Effect, End, Input, Mail, Outgoing, Plan, Session};
 use lamppost_core::sync::{Receipt, SignedReceipt};
 use minicbor::bytes::ByteVec;
 
@@ -56,6 +59,8 @@ struct Street {
     /// Numbers of pushes that were given out.
     numbers: BTreeSet<u32>,
     caught_up: u32,
+    /// Mailboxes and answers that were sent and not acknowledged.
+    mail: VecDeque<MailboxId>,
     /// How many entries catching up puts into the outbox.
     settling: u8,
     relay: Stall,
@@ -164,6 +169,7 @@ impl Street {
             pushes: BTreeMap::new(),
             numbers: BTreeSet::new(),
             caught_up: 0,
+            mail: VecDeque::new(),
             settling: if tape.once_in(3) { tape.u8() % 9 } else { 0 },
             relay,
         };
@@ -267,6 +273,9 @@ impl Street {
                 let newest = *self.relay.roots.last().unwrap();
                 let checkpoint = self.relay.sign(Vec::new(), newest);
                 self.say(&Frame::Consistency(Consistency { from: ask.from, checkpoint, hashes }));
+            }
+            Frame::OpenMailbox(OpenMailbox { mailbox, .. }) | Frame::Answer(Answer { mailbox, .. }) => {
+                self.say(&Frame::Settled(Settled { mailbox, outcome: Outcome::Kept }));
             }
             other => panic!("a phone does not say {other:?}"),
         }
@@ -396,7 +405,23 @@ impl Street {
                 Frame::Consistency(Consistency { from, checkpoint: signed(tape, Vec::new()), hashes })
             }
             10 if tape.once_in(4) => Frame::Goodbye(some_refusal(tape)),
-            10 => Frame::AskHeads,
+            10 if tape.once_in(3) => Frame::AskHeads,
+            10 if tape.once_in(2) => Frame::Knocks(Knocks {
+                knocks: (0..tape.below(4))
+                    .map(|_| Knocked {
+                        mailbox: MailboxId([tape.u8(); 16]),
+                        device: DeviceId(tape.bytes32()),
+                        at_ms: tape.number(NOW_MS),
+                        sealed: tape.once_in(2).then(|| ByteVec::from(tape.blob(90).to_vec())),
+                    })
+                    .collect(),
+            }),
+            10 => {
+                let mailbox = self.mail.front().copied().filter(|_| !tape.once_in(4));
+                let mailbox = mailbox.unwrap_or(MailboxId([tape.u8(); 16]));
+                let refused = tape.once_in(2).then(|| Outcome::Refused(some_refusal(tape)));
+                Frame::Settled(Settled { mailbox, outcome: refused.unwrap_or(Outcome::Kept) })
+            }
             _ => Frame::Push(Push { number: tape.number(0) as u32, entries: some_wires(tape) }),
         }
     }
@@ -407,6 +432,12 @@ impl Street {
             && let Ok(Frame::Ack(ack)) = Frame::from_bytes(bytes)
         {
             self.pushes.remove(&ack.number);
+        }
+        if let Input::Message(bytes) = &input
+            && let Ok(Frame::Settled(settled)) = Frame::from_bytes(bytes)
+            && self.mail.front() == Some(&settled.mailbox)
+        {
+            self.mail.pop_front();
         }
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -507,6 +538,16 @@ impl Street {
                 }
                 return Some(Input::Settled);
             }
+            Effect::LoadMail => {
+                assert_eq!(self.caught_up, 1, "mail comes after everything else");
+                assert!(self.mail.is_empty(), "what was sent is answered before more is asked for");
+                let mailbox = MailboxId([self.settling; 16]);
+                let open = Mail::Open(OpenMailbox { mailbox, expires_ms: NOW_MS });
+                let answer = Mail::Answer(Answer { mailbox, sealed: ByteVec::from(vec![1; 9]) });
+                return Some(Input::Mail(if self.settling > 2 { vec![open, answer] } else { Vec::new() }));
+            }
+            Effect::Knocked(knocks) => assert!(knocks.len() <= limits::KNOCKS_MAX),
+            Effect::Answered(mailbox) => assert_eq!(mailbox, MailboxId([self.settling; 16])),
             Effect::End(_) => unreachable!("looked at above"),
         }
         None
@@ -534,6 +575,9 @@ impl Street {
             }
             Frame::AskConsistency(ask) => {
                 assert!(ask.from > 0 || !self.honest);
+            }
+            Frame::OpenMailbox(OpenMailbox { mailbox, .. }) | Frame::Answer(Answer { mailbox, .. }) => {
+                self.mail.push_back(*mailbox);
             }
             Frame::Hello(_) | Frame::AskHeads => {}
             other => panic!("a phone does not say {other:?}"),

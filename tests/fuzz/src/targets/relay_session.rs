@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use lamppost_core::base::cose::{self, Purpose};
-use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, cbor, limits};
+use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, MailboxId, cbor, limits};
 use lamppost_core::entry::{Checkpoint, Kind as EntryKind, Received, Wire};
 use lamppost_core::roll::Roll;
 use lamppost_core::storage::MemoryStore;
@@ -14,8 +14,10 @@ use lamppost_core::sync::checkpoint::continues;
 use lamppost_core::sync::frame::{
     AskConsistency, Cursor, Frame, Hello, Outcome, Proof, Pull, Push, Refusal, Standing,
 };
+use lamppost_core::sync::mailbox::{self, Knock, OpenMailbox, Word};
 use lamppost_server::{
-    Answer, Effect, Input, Opening, Pushed, Query, Relay, RelayStore, Reply, Rules, Seed, Session,
+    Answer, Done, Effect, Errand, Input, Opening, Pushed, Query, Relay, RelayStore, Reply, Rules, Seed,
+    Session,
 };
 use minicbor::bytes::ByteVec;
 
@@ -157,7 +159,11 @@ impl House {
             9 => self.commit(tape.below(3)),
             10 => self.commit(0),
             11 => self.answer(at),
-            12 => self.give(at, Input::Heard),
+            12 if tape.once_in(4) => self.give(at, Input::Heard),
+            12 => {
+                let frame = mailbox_frame(tape);
+                self.say(at, &frame);
+            }
             13 => {
                 self.now_ms = self.now_ms.saturating_add(tape.number(10_000) % 100_000);
                 self.give(at, Input::Tick);
@@ -463,9 +469,20 @@ impl Door {
     }
 }
 
+/// About one of three mailboxes, so that phones meet there.
+fn mailbox_frame(tape: &mut Tape<'_>) -> Frame {
+    let mailbox = MailboxId([tape.u8() % 3; 16]);
+    let sealed = ByteVec::from(vec![tape.u8() % 2; 40]);
+    match tape.below(4) {
+        0 => Frame::Answer(mailbox::Answer { mailbox, sealed }),
+        1 => Frame::OpenMailbox(OpenMailbox { mailbox, expires_ms: NOW_MS + tape.number(10_000) % 100_000 }),
+        _ => Frame::Knock(Knock { mailbox, sealed }),
+    }
+}
+
 fn check_reply(query: &Query, reply: &Reply) {
     match (query, reply) {
-        (Query::Open { .. }, Reply::Opened(welcome)) => {
+        (Query::Open { .. }, Reply::Opened { welcome, .. }) => {
             assert!(welcome.own.is_sorted_by(|a, b| a.compartment < b.compartment));
             assert!(welcome.standing != Standing::UnknownGroup || welcome.checkpoint.is_none());
         }
@@ -482,7 +499,20 @@ fn check_reply(query: &Query, reply: &Reply) {
             assert!(heads.logs.is_sorted_by(|a, b| a.log < b.log));
         }
         (Query::Consistency { from, .. }, Reply::Consistency(proof)) => assert_eq!(proof.from, *from),
-        (Query::Fetch { .. }, Reply::Fetched(None)) => {}
+        (Query::Fetch { .. }, Reply::Fetched(None)) | (Query::Knocks { .. }, Reply::Knocks(None)) => {}
+        (Query::Mailbox { errand: Errand::Knock(knock), .. }, Reply::Mailbox { done, changed }) => {
+            let Done::Letter(letter) = done else { panic!("{done:?} to {knock:?}") };
+            assert_eq!(letter.mailbox, knock.mailbox);
+            assert!(!changed || letter.word == Word::Waiting, "only a knock that is kept is told of");
+        }
+        (Query::Mailbox { .. }, Reply::Mailbox { done, changed }) => {
+            let Done::Settled(settled) = done else { panic!("{done:?}") };
+            assert!(!changed || settled.outcome == Outcome::Kept);
+        }
+        (Query::Knocks { after, .. }, Reply::Knocks(Some((knocks, last)))) => {
+            assert!(last > after && !knocks.knocks.is_empty());
+        }
+        (Query::Letter { mailbox, .. }, Reply::Letter(letter)) => assert_eq!(letter.mailbox, *mailbox),
         (_, Reply::Refused(why)) => {
             assert!([Refusal::MALFORMED, Refusal::UNKNOWN_DEVICE].contains(&why.refusal), "{why:?}");
         }
@@ -499,7 +529,7 @@ mod tests {
         let relay = open(&stocked().store());
         let device = Keys::of(VOLUNTEER).device_id();
         let reply = relay.answer(Query::Open { group: town().group, device }, NOW_MS);
-        let Reply::Opened(welcome) = reply else { panic!("{reply:?}") };
+        let Reply::Opened { welcome, .. } = reply else { panic!("{reply:?}") };
         assert_eq!(welcome.standing, Standing::Belongs);
         assert!(welcome.own.len() >= 2);
     }

@@ -9,6 +9,7 @@
 
 mod entries;
 mod histories;
+mod invitations;
 mod operations;
 mod relay;
 mod story;
@@ -58,5 +59,6 @@ fn vectors() -> BTreeMap<&'static str, Value> {
         ("evidence", entries::evidences(&town)),
         ("relay", relay::relay(&town)),
         ("frames", relay::frames(&town)),
+        ("invitation", invitations::invitations(&town)),
     ])
 }

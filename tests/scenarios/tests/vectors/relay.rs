@@ -8,11 +8,12 @@ use lamppost_core::sync::frame::{
     Ack, AskConsistency, Challenge, Consistency, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome,
     OwnHead, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing, Welcome,
 };
+use lamppost_core::sync::mailbox::{self, Knocked, Knocks, Letter, OpenMailbox, Settled, Word};
 use lamppost_core::sync::receipt::{BadReceipt, Receipt, SignedReceipt};
 use minicbor::bytes::ByteVec;
 use serde_json::{Value, json};
 
-use crate::town::{CLAIMED_MS, GROUP, Town, checkpoint_json, flip, head_of, hex};
+use crate::town::{CLAIMED_MS, GROUP, INVITED, Town, checkpoint_json, flip, head_of, hex};
 
 pub fn relay(town: &Town) -> Value {
     let relay = RelayId(town.relay.verifying_key().to_bytes());
@@ -135,6 +136,8 @@ pub fn frames(town: &Town) -> Value {
     let log = LogId { compartment: GROUP, device: town.vic.device_id() };
     let later = Refused { retry_after_ms: Some(10_000), ..Refused::new(Refusal::RATE, "too much at once") };
     let entries = vec![town.log[0].wire().clone(), Wire { body: None, ..town.log[4].wire().clone() }];
+    let sealed = |bytes: usize| ByteVec::from(vec![0xab; bytes]);
+    let letter = |word: Word| Frame::Letter(Letter { mailbox: INVITED, word });
     let frames = [
         (
             "challenge",
@@ -202,9 +205,37 @@ pub fn frames(town: &Town) -> Value {
             Frame::Consistency(Consistency { from: 5, checkpoint: bare, hashes: vec![Hash([1; 32])] }),
         ),
         ("goodbye", Frame::Goodbye(Refused::new(Refusal::SHUTDOWN, "back in a moment"))),
+        ("open mailbox", Frame::OpenMailbox(OpenMailbox { mailbox: INVITED, expires_ms: CLAIMED_MS })),
+        ("knock", Frame::Knock(mailbox::Knock { mailbox: INVITED, sealed: sealed(40) })),
+        (
+            "knocks",
+            Frame::Knocks(Knocks {
+                knocks: [Some(sealed(40)), None]
+                    .map(|sealed| Knocked {
+                        mailbox: INVITED,
+                        device: town.vic.device_id(),
+                        at_ms: CLAIMED_MS,
+                        sealed,
+                    })
+                    .to_vec(),
+            }),
+        ),
+        ("answer", Frame::Answer(mailbox::Answer { mailbox: INVITED, sealed: sealed(1_024) })),
+        ("letter: waiting", letter(Word::Waiting)),
+        ("letter: refused", letter(Word::Refused(sealed(40)))),
+        ("letter: closed", letter(Word::Closed(Refused::new(Refusal::MAILBOX_USED, "used")))),
+        ("letter: admitted", letter(Word::Admitted)),
+        ("settled", Frame::Settled(Settled { mailbox: INVITED, outcome: Outcome::Kept })),
     ];
     let refused = [
-        ("an index that is not known", vec![0x82, 0x0d, 0x80]),
+        ("an index that is not known", vec![0x82, 0x13, 0x80]),
+        (
+            "an answer that is too large",
+            Frame::Answer(mailbox::Answer { mailbox: INVITED, sealed: sealed(1_025) }).to_bytes(),
+        ),
+        ("a knock that is too large", {
+            Frame::Knock(mailbox::Knock { mailbox: INVITED, sealed: sealed(2_049) }).to_bytes()
+        }),
         ("a unit frame without its empty array", vec![0x81, 0x05]),
         ("a key that is not known", vec![0x82, 0x0a, 0x81, 0xa2, 0x00, 0x05, 0x01, 0x00]),
         ("a bare index", vec![0x05]),

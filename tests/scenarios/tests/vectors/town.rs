@@ -3,8 +3,8 @@
 use ed25519_dalek::SigningKey;
 use lamppost_core::base::cose::{self, Purpose};
 use lamppost_core::base::{
-    CompartmentId, CompartmentRow, DeviceId, DocumentId, EntryHash, EpochId, GroupId, Hash, MemberId, RoleId,
-    RoleRow, Template, cbor,
+    CompartmentId, CompartmentRow, DeviceId, DocumentId, EntryHash, EpochId, GroupId, Hash, MailboxId,
+    MemberId, RoleId, RoleRow, Template, cbor,
 };
 use lamppost_core::document::{Document, create_id};
 use lamppost_core::entry::keys::{Agreement, EntryKey, SALT_BYTES, SealPurpose, Secret, seal, seal_epochs};
@@ -28,6 +28,8 @@ pub const COMMON: CompartmentId = CompartmentId(1);
 pub const GROUP: CompartmentId = CompartmentId(2);
 pub const COORDINATORS: CompartmentId = CompartmentId(3);
 pub const CLAIMED_MS: u64 = 1_780_000_000_000;
+/// An invitation.
+pub const INVITED: MailboxId = MailboxId([0x4d; 16]);
 
 /// One person with one device.
 pub struct Party {

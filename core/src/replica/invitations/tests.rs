@@ -1,0 +1,250 @@
+//! What comes with an invitation, judged without a relay: each wrong knock has its reason, and the newcomer reads it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use super::*;
+use crate::base::Incarnation;
+use crate::entry::knock::open_answer;
+use crate::replica::{Clock, Environment, FixedVault};
+use crate::storage::{MemoryStore, Store as _};
+use crate::watch::roles;
+
+const RELAY: RelayId = RelayId([5; 32]);
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
+#[derive(Default)]
+struct Hands(AtomicU64);
+
+impl Clock for Hands {
+    fn now_ms(&self) -> u64 {
+        1_780_000_000_000 + self.0.load(Ordering::Relaxed)
+    }
+}
+
+struct Desk {
+    coordinator: Engine,
+    store: MemoryStore,
+    hands: Arc<Hands>,
+    invitation: Invitation,
+}
+
+fn open(seed: u8, store: &MemoryStore, hands: &Arc<Hands>) -> Engine {
+    Engine::open(Environment {
+        store: Arc::new(store.clone()),
+        vault: Arc::new(FixedVault::new([seed; 32])),
+        clock: Arc::clone(hands) as Arc<dyn Clock>,
+        entropy: Box::new(ChaCha20Rng::seed_from_u64(u64::from(seed))),
+    })
+    .unwrap()
+}
+
+fn desk() -> Desk {
+    let (store, hands) = (MemoryStore::default(), Arc::new(Hands::default()));
+    let mut coordinator = open(1, &store, &hands);
+    coordinator.found().unwrap();
+    assert!(matches!(coordinator.invite(RoleId(2), DAY_MS), Err(Error::NoRelay)));
+    coordinator.set_relay_url("wss://relay.example.org/v1/session").unwrap();
+    coordinator.new_relay_life(RELAY, Incarnation([6; 16])).unwrap();
+    let invitation = coordinator.invite(RoleId(roles::ROLE_VOLUNTEER), DAY_MS).unwrap();
+    Desk { coordinator, store, hands, invitation }
+}
+
+fn newcomer(seed: u8, desk: &Desk) -> Engine {
+    let mut newcomer = open(seed, &MemoryStore::default(), &desk.hands);
+    newcomer.ask_to_join(&desk.invitation).unwrap();
+    newcomer
+}
+
+/// What a newcomer's phone seals in front of this relay.
+fn knock_of(newcomer: &mut Engine, relay: RelayId) -> Vec<u8> {
+    let proven = newcomer.prove_and_knock(Vec::new(), relay).unwrap();
+    let crate::sync::knock::Input::Proven { knock, .. } = proven else { panic!("{proven:?}") };
+    knock
+}
+
+impl Desk {
+    /// The relay hands over a knock.
+    fn hear(&mut self, device: DeviceId, sealed: Option<Vec<u8>>, at_ms: u64) {
+        let mailbox = self.invitation.mailbox();
+        let knocked = Knocked { mailbox, device, at_ms, sealed: sealed.map(ByteVec::from) };
+        self.coordinator.keep_knocks(vec![knocked]).unwrap();
+    }
+
+    fn one_pending(&mut self) -> PendingRequest {
+        let mut pending = self.coordinator.pending().unwrap();
+        assert_eq!(pending.len(), 1, "{pending:?}");
+        pending.remove(0)
+    }
+
+    /// The reason that goes to the newcomer by itself.
+    fn refusal(&mut self) -> Option<String> {
+        let answers = self.coordinator.mail().unwrap().into_iter().find_map(|mail| match mail {
+            Mail::Answer(answer) => Some(answer.sealed),
+            Mail::Open(_) => None,
+        });
+        let Invitation { secret, group, .. } = &self.invitation;
+        answers.map(|sealed| open_answer(secret, *group, &sealed).unwrap())
+    }
+
+    fn opens(&mut self) -> bool {
+        let mailbox = self.invitation.mailbox();
+        let mail = self.coordinator.mail().unwrap();
+        mail.iter().any(|mail| matches!(mail, Mail::Open(open) if open.mailbox == mailbox))
+    }
+}
+
+/// Lets a knock arrive that cannot be approved.
+type Wrong = fn(&mut Desk);
+
+#[test]
+fn each_wrong_knock_has_its_reason_on_both_sides() {
+    let cases: [(&str, Wrong); 4] = [
+        ("altered on its way", |desk| {
+            let mut somebody = newcomer(2, desk);
+            let mut sealed = knock_of(&mut somebody, RELAY);
+            sealed[40] ^= 1;
+            desk.hear(somebody.device_id(), Some(sealed), 1);
+        }),
+        ("another relay", |desk| {
+            let mut somebody = newcomer(2, desk);
+            let sealed = knock_of(&mut somebody, RelayId([8; 32]));
+            desk.hear(somebody.device_id(), Some(sealed), 1);
+        }),
+        ("another device than the one it names", |desk| {
+            let sealed = knock_of(&mut newcomer(2, desk), RELAY);
+            desk.hear(newcomer(3, desk).device_id(), Some(sealed), 1);
+        }),
+        ("used by somebody else", |desk| {
+            let (mut first, mut second) = (newcomer(2, desk), newcomer(3, desk));
+            let sealed = knock_of(&mut first, RELAY);
+            desk.hear(first.device_id(), Some(sealed), 1);
+            let request = desk.one_pending();
+            desk.coordinator.approve(&request).unwrap();
+            let sealed = knock_of(&mut second, RELAY);
+            desk.hear(second.device_id(), Some(sealed), 2);
+        }),
+    ];
+    for (reason, set) in cases {
+        let mut desk = desk();
+        set(&mut desk);
+        let request = desk.one_pending();
+        assert!(request.problem.as_deref().is_some_and(|problem| problem.contains(reason)), "{request:?}");
+        let members = desk.coordinator.info().unwrap().members;
+        let error = desk.coordinator.approve(&request).unwrap_err();
+        assert!(matches!(&error, Error::Approval(why) if why.contains(reason)), "{error}");
+        assert_eq!(desk.refusal(), request.problem, "the newcomer reads the same");
+        assert_eq!(desk.one_pending().problem, request.problem, "the screen goes on showing it");
+        assert_eq!(desk.coordinator.info().unwrap().members, members);
+        desk.coordinator.answered(request.invitation).unwrap();
+        assert_eq!(desk.refusal(), None, "once the relay has it, it is not sent again");
+        assert!(!desk.opens(), "the invitation is spent");
+    }
+}
+
+#[test]
+fn of_two_knocks_with_one_invitation_the_earlier_counts_and_the_later_is_refused() {
+    let mut desk = desk();
+    let (mut first, mut second) = (newcomer(2, &desk), newcomer(3, &desk));
+    for (who, at_ms) in [(&mut second, 2), (&mut first, 1)] {
+        let sealed = knock_of(who, RELAY);
+        desk.hear(who.device_id(), Some(sealed), at_ms);
+    }
+    let pending = desk.coordinator.pending().unwrap();
+    let problems: Vec<_> = pending.iter().map(|p| (p.device, p.problem.is_some())).collect();
+    assert_eq!(problems, [(first.device_id(), false), (second.device_id(), true)]);
+    assert!(desk.refusal().unwrap().contains("came first"));
+    desk.coordinator.approve(&pending[0]).unwrap();
+    assert!(matches!(desk.coordinator.approve(&pending[1]), Err(Error::Approval(_))));
+    assert_eq!(desk.coordinator.info().unwrap().members, 2);
+}
+
+#[test]
+fn what_came_and_what_was_decided_is_on_the_disk() {
+    let mut desk = desk();
+    assert!(desk.opens());
+    let mut somebody = newcomer(2, &desk);
+    let sealed = knock_of(&mut somebody, RELAY);
+    assert_eq!(sealed, knock_of(&mut somebody, RELAY), "a knock that is repeated is the same");
+    desk.hear(somebody.device_id(), Some(sealed), 1);
+    let request = desk.one_pending();
+    desk.coordinator = open(1, &desk.store, &desk.hands);
+    assert_eq!(desk.one_pending(), request);
+    desk.coordinator.refuse(&request, "not you").unwrap();
+    desk.coordinator = open(1, &desk.store, &desk.hands);
+    assert_eq!(desk.coordinator.pending().unwrap(), []);
+    assert_eq!(desk.refusal().as_deref(), Some("not you"));
+    // Its own refusal comes back from the relay, and changes nothing.
+    desk.hear(somebody.device_id(), None, 1);
+    assert_eq!(desk.refusal().as_deref(), Some("not you"));
+    assert!(!desk.opens());
+}
+
+#[test]
+fn what_another_coordinator_refused_is_settled_even_if_the_knock_was_never_seen() {
+    let mut desk = desk();
+    let mut somebody = newcomer(2, &desk);
+    desk.hear(somebody.device_id(), None, 1);
+    assert_eq!(desk.coordinator.pending().unwrap(), []);
+    assert!(!desk.opens(), "a relay that lost its store is not told of it again");
+    let sealed = knock_of(&mut somebody, RELAY);
+    desk.hear(somebody.device_id(), Some(sealed), 2);
+    assert_eq!(desk.coordinator.pending().unwrap(), []);
+}
+
+#[test]
+fn time_ends_an_invitation_and_in_the_end_it_is_forgotten() {
+    let mut desk = desk();
+    let mut somebody = newcomer(2, &desk);
+    let sealed = knock_of(&mut somebody, RELAY);
+    desk.hear(somebody.device_id(), Some(sealed), 1);
+    let request = desk.one_pending();
+    desk.hands.0.store(DAY_MS, Ordering::Relaxed);
+    assert!(!desk.opens());
+    assert!(desk.one_pending().problem.unwrap().contains("expired"));
+    assert!(
+        matches!(desk.coordinator.approve(&request), Err(Error::Approval(why)) if why.contains("expired"))
+    );
+    assert_eq!(somebody.joining().unwrap(), Some(super::super::Joining::Expired));
+    desk.hands.0.store(DAY_MS + limits::INVITATION_MS_MAX + 1_000, Ordering::Relaxed);
+    assert_eq!(desk.coordinator.mail().unwrap(), []);
+    assert_eq!(desk.coordinator.pending().unwrap(), []);
+    assert!(desk.store.scan(KNOCKS, &[], None, 9).unwrap().is_empty());
+}
+
+#[test]
+fn a_relay_cannot_fill_a_phone_with_knocks() {
+    let mut desk = desk();
+    for n in 0..limits::MAILBOXES_MAX + 9 {
+        let device = DeviceId(hash_of(n));
+        desk.hear(device, Some(vec![0; 40]), 1);
+    }
+    assert_eq!(desk.store.scan(KNOCKS, &[], None, usize::MAX).unwrap().len(), limits::MAILBOXES_MAX);
+}
+
+fn hash_of(n: usize) -> [u8; 32] {
+    crate::base::hash::sha256(&n.to_be_bytes()).0
+}
+
+#[test]
+fn no_secret_and_no_reason_lies_on_the_disk_in_the_clear() {
+    let mut desk = desk();
+    let mut somebody = newcomer(2, &desk);
+    let sealed = knock_of(&mut somebody, RELAY);
+    desk.hear(somebody.device_id(), Some(sealed), 1);
+    let request = desk.one_pending();
+    desk.coordinator.refuse(&request, "a word that nobody else reads").unwrap();
+    let secret = desk.invitation.secret.0;
+    let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    for table in 0..=u8::MAX {
+        for (key, value) in desk.store.scan(Table(table), &[], None, usize::MAX).unwrap() {
+            for needle in [secret.as_slice(), text.as_bytes(), b"a word that nobody"] {
+                let found = key.windows(needle.len()).chain(value.windows(needle.len())).any(|w| w == needle);
+                assert!(!found, "table {table}");
+            }
+        }
+    }
+}

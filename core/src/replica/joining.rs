@@ -1,0 +1,199 @@
+//! A newcomer's side of an invitation: it is kept, knocked with, and joined by (PROTOCOL.md §4.7, §5.5).
+
+use minicbor::{Decode, Encode};
+
+use super::disk::META;
+use super::engine::Engine;
+use super::error::Error;
+use super::membership::{Admission, GroupInfo};
+use crate::base::{RelayId, RoleId};
+use crate::entry::Wire;
+use crate::entry::invitation::{BadInvitation, Invitation};
+use crate::entry::keys::SALT_BYTES;
+use crate::entry::knock::{self, Knock};
+use crate::sync::Refusal;
+use crate::sync::knock::{Input, Plan};
+use crate::sync::mailbox::Word;
+use crate::sync::session::Budget;
+use minicbor::bytes::ByteVec;
+
+/// How it stands with joining, for a screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Joining {
+    /// Nobody has decided yet.
+    Waiting {
+        /// What the coordinator's screen shows too: to be read out over the phone or face to face.
+        code: String,
+        /// The role that the invitation leads to.
+        role: RoleId,
+        /// Until when, in milliseconds since the Unix epoch.
+        expires_ms: u64,
+        /// Whether the request lies at the relay.
+        at_relay: bool,
+        /// Why it does not, as far as the relay has said.
+        problem: Option<String>,
+    },
+    /// It was refused: the reason, for people.
+    Refused(String),
+    /// Nobody decided in time. Ask for a new invitation.
+    Expired,
+    /// The device belongs.
+    Done(GroupInfo),
+}
+
+/// Where the invitation is kept, sealed, until the device belongs.
+pub(super) const JOINING: &[u8] = b"joining";
+
+#[derive(Clone, Encode, Decode)]
+#[cbor(map)]
+struct JoiningRow {
+    /// The link.
+    #[n(0)]
+    invitation: String,
+    /// So that a knock that is repeated is the same.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    salt: [u8; SALT_BYTES],
+    #[n(2)]
+    at_relay: bool,
+    #[n(3)]
+    refused: Option<String>,
+    #[n(4)]
+    expired: bool,
+    #[n(5)]
+    problem: Option<String>,
+}
+
+impl Engine {
+    /// Keeps an invitation, in the place of an earlier one. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::HasGroup`]; [`Error::Invitation`] if it has expired; errors of the store.
+    pub fn ask_to_join(&mut self, invitation: &Invitation) -> Result<(), Error> {
+        self.must_be_free()?;
+        invitation.check_expiry(self.clock.now_ms())?;
+        let link = invitation.to_uri();
+        if self.joining_row()?.is_some_and(|row| row.invitation == link) {
+            return Ok(());
+        }
+        let mut salt = [0; SALT_BYTES];
+        self.rng.fill_bytes(&mut salt);
+        let row = JoiningRow {
+            invitation: link,
+            salt,
+            at_relay: false,
+            refused: None,
+            expired: false,
+            problem: None,
+        };
+        self.put_joining(&row)
+    }
+
+    /// How it stands; none if this device was never asked to join.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn joining(&mut self) -> Result<Option<Joining>, Error> {
+        match self.must_be_free() {
+            Err(Error::HasGroup) => return Ok(Some(Joining::Done(self.info()?))),
+            other => other?,
+        }
+        let Some(row) = self.joining_row()? else { return Ok(None) };
+        let invitation = row.invitation()?;
+        if let Some(reason) = row.refused {
+            return Ok(Some(Joining::Refused(reason)));
+        }
+        if row.expired || invitation.check_expiry(self.clock.now_ms()).is_err() {
+            return Ok(Some(Joining::Expired));
+        }
+        Ok(Some(Joining::Waiting {
+            code: knock::short_code(&invitation.secret, self.certificate()?.as_bytes()),
+            role: invitation.role,
+            expires_ms: invitation.expires_s.saturating_mul(1_000),
+            at_relay: row.at_relay,
+            problem: row.problem,
+        }))
+    }
+
+    /// The relay's address, and what a newcomer's session begins from.
+    ///
+    /// # Errors
+    /// [`Error::NotInvited`]; [`Error::HasGroup`]; [`Error::Invitation`] if it has expired.
+    pub fn knock_plan(&mut self, wait: bool, budget: Budget) -> Result<(String, Plan), Error> {
+        self.must_be_free()?;
+        let row = self.joining_row()?.ok_or(Error::NotInvited)?;
+        let invitation = row.invitation()?;
+        if row.expired {
+            return Err(BadInvitation::Expired.into());
+        }
+        invitation.check_expiry(self.clock.now_ms())?;
+        let (group, device) = (invitation.group, self.device_id());
+        let plan = Plan { group, device, mailbox: invitation.mailbox(), wait, budget };
+        Ok((invitation.relay_url, plan))
+    }
+
+    /// Signs the answer to a relay's challenge, and seals the knock for it.
+    ///
+    /// # Errors
+    /// [`Error::NotInvited`]; errors of the store.
+    pub fn prove_and_knock(&mut self, payload: Vec<u8>, relay: RelayId) -> Result<Input, Error> {
+        let row = self.joining_row()?.ok_or(Error::NotInvited)?;
+        let invitation = row.invitation()?;
+        let certificate = ByteVec::from(self.certificate()?.as_bytes().to_vec());
+        let knock = Knock { certificate, relay };
+        let knock = knock.seal(&invitation.secret, invitation.group, row.salt);
+        Ok(Input::Proven { proof: self.sign_session(payload), knock })
+    }
+
+    /// Keeps what the relay says of the knock.
+    ///
+    /// # Errors
+    /// [`Error::NotInvited`]; errors of the store.
+    pub fn keep_word(&mut self, word: &Word) -> Result<(), Error> {
+        let row = self.joining_row()?.ok_or(Error::NotInvited)?;
+        let invitation = row.invitation()?;
+        let mut row = JoiningRow { at_relay: false, refused: None, problem: None, ..row };
+        match word {
+            Word::Waiting | Word::Admitted => row.at_relay = true,
+            Word::Refused(sealed) => match knock::open_answer(&invitation.secret, invitation.group, sealed) {
+                Ok(reason) => row.refused = Some(reason),
+                Err(why) => row.problem = Some(format!("an answer came that cannot be read: {why}")),
+            },
+            Word::Closed(why) if why.refusal == Refusal::MAILBOX_USED => {
+                row.refused = Some(why.reason.clone());
+            }
+            Word::Closed(why) if why.refusal == Refusal::MAILBOX_EXPIRED => row.expired = true,
+            // Its coordinator may open it in a moment.
+            Word::Closed(why) => row.problem = Some(why.reason.clone()),
+        }
+        self.put_joining(&row)
+    }
+
+    /// Joins the invitation's group with the roll that the relay handed out. Judged like any admission.
+    ///
+    /// # Errors
+    /// As [`Engine::join`].
+    pub fn join_invited(&mut self, relay: RelayId, roll: Vec<Wire>) -> Result<GroupInfo, Error> {
+        let row = self.joining_row()?.ok_or(Error::NotInvited)?;
+        let invitation = row.invitation()?;
+        let (group, relay_url) = (invitation.group, Some(invitation.relay_url));
+        self.join(&Admission { group, relay_url, relay: Some(relay), roll })
+    }
+
+    fn joining_row(&self) -> Result<Option<JoiningRow>, Error> {
+        self.sealed_row(META, JOINING)
+    }
+
+    fn put_joining(&mut self, row: &JoiningRow) -> Result<(), Error> {
+        self.transact(|engine, batch| {
+            engine.put_sealed(batch, META, JOINING.to_vec(), row);
+            Ok(())
+        })
+    }
+}
+
+impl JoiningRow {
+    fn invitation(&self) -> Result<Invitation, Error> {
+        Invitation::parse(&self.invitation).map_err(|why| Error::store_damaged(&why))
+    }
+}

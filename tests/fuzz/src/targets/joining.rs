@@ -1,0 +1,217 @@
+//! What a newcomer meets: links, what lies in a mailbox, and a relay's words to `sync::knock::Session`, honest or not.
+//!
+//! A link has one form. A knock opens for the coordinators exactly if it was made with the invitation and holds the
+//! certificate of a device. A session ends once, and the phone joins by what the town's roll says or not at all.
+
+use std::collections::VecDeque;
+
+use lamppost_core::base::cose::{Purpose, Unverified};
+use lamppost_core::base::{CompartmentId, GroupId, Incarnation, RelayId, RoleId};
+use lamppost_core::entry::invitation::InvitationSecret;
+use lamppost_core::entry::knock::{Knock, open_answer, seal_answer};
+use lamppost_core::entry::{Certificate, Wire};
+use lamppost_core::replica::{Engine, Error, Invitation, Joining};
+use lamppost_core::storage::MemoryStore;
+use lamppost_core::sync::Frame;
+use lamppost_core::sync::frame::{Challenge, Entries, Refusal, Refused, Standing, Welcome};
+use lamppost_core::sync::knock::{Effect, Input, Session};
+use lamppost_core::sync::mailbox::{Letter, Word};
+use lamppost_core::sync::session::Budget;
+use minicbor::bytes::ByteVec;
+
+use crate::tape::Tape;
+use crate::town::{self, Keys, NEWCOMER, NOW_MS, town};
+
+const SECRET: InvitationSecret = InvitationSecret([9; 16]);
+
+/// First byte: a link, a knock, an answer, or a session.
+pub fn joining(data: &[u8]) {
+    let mut tape = Tape::new(data);
+    match tape.below(5) {
+        0 => link(&String::from_utf8_lossy(tape.rest())),
+        1 => {
+            let mut uri = invitation().to_uri().into_bytes();
+            tape.bend(&mut uri);
+            link(&String::from_utf8_lossy(&uri));
+        }
+        2 => knock(&mut tape),
+        3 => {
+            let reason = tape.text();
+            let mut sealed = seal_answer(&SECRET, town().group, [3; 16], &reason);
+            if tape.once_in(2) {
+                let before = sealed.clone();
+                tape.bend(&mut sealed);
+                assert!(before == sealed || open_answer(&SECRET, town().group, &sealed).is_err());
+            } else {
+                let read = open_answer(&SECRET, town().group, &sealed).expect("what was sealed opens");
+                assert!(reason.starts_with(&read));
+            }
+        }
+        _ => door(&mut tape),
+    }
+}
+
+fn invitation() -> Invitation {
+    Invitation {
+        relay_url: "wss://relay.example.org/v1/session".to_owned(),
+        group: town().group,
+        role: RoleId(2),
+        secret: SECRET,
+        expires_s: NOW_MS / 1_000 + 3_600,
+    }
+}
+
+fn link(text: &str) {
+    let Ok(read) = Invitation::parse(text) else { return };
+    let (written, given) = (read.to_uri(), text.trim().to_lowercase());
+    assert_eq!(written, given, "one invitation, one link");
+    assert_eq!(Invitation::parse(&read.to_qr()), Ok(read));
+}
+
+fn knock(tape: &mut Tape<'_>) {
+    let mut certificate = Keys::of(3 + tape.below(6) as u64).certificate().as_bytes().to_vec();
+    if tape.once_in(3) {
+        tape.bend(&mut certificate);
+    }
+    let genuine = Certificate::verify(&certificate).is_ok();
+    let knock = Knock { certificate: ByteVec::from(certificate), relay: RelayId(tape.bytes32()) };
+    let group = if tape.once_in(8) { GroupId(tape.bytes32()) } else { town().group };
+    let mut sealed = knock.seal(&SECRET, group, [5; 16]);
+    let before = sealed.clone();
+    if tape.once_in(3) {
+        tape.bend(&mut sealed);
+    }
+    let opened = Knock::open(&SECRET, town().group, &sealed);
+    let intact = sealed == before && group == town().group;
+    assert_eq!(opened.map(|(opened, _)| opened).ok(), Some(knock).filter(|_| intact && genuine));
+}
+
+/// A newcomer's phone in front of a relay that says what the program says.
+fn door(tape: &mut Tape<'_>) {
+    let store = MemoryStore::new();
+    let mut engine = town::engine(NEWCOMER, &store);
+    engine.ask_to_join(&invitation()).expect("it is fresh");
+    let wait = tape.once_in(2);
+    let budget = if tape.once_in(4) {
+        Budget { span_ms: Some(tape.number(1_000)), bytes: Some(tape.number(90_000)) }
+    } else {
+        Budget::UNLIMITED
+    };
+    let (_, plan) = engine.knock_plan(wait, budget).expect("it was kept");
+    let mut session = Session::new(plan);
+    let (mut now_ms, mut ended) = (0_u64, false);
+    for _ in 0..40 {
+        if tape.is_over() {
+            break;
+        }
+        let input = match tape.below(12) {
+            0 => Input::Heard,
+            1 => {
+                now_ms = now_ms.saturating_add(tape.number(60_000) % 200_000);
+                Input::Tick
+            }
+            2 => Input::Message(tape.blob(300).to_vec()),
+            3 => Input::Proven { proof: tape.blob(64).to_vec(), knock: tape.blob(64).to_vec() },
+            4 => {
+                let mut bytes = word(tape).to_bytes();
+                tape.bend(&mut bytes);
+                Input::Message(bytes)
+            }
+            _ => Input::Message(word(tape).to_bytes()),
+        };
+        ended |= give(&mut engine, &mut session, input, now_ms, ended);
+    }
+    let how = engine.joining().expect("the store works").expect("it was kept");
+    if matches!(how, Joining::Done(_)) {
+        assert_eq!(engine.group_id(), Some(town().group));
+    }
+    assert_eq!(town::engine(NEWCOMER, &store).joining().unwrap(), Some(how), "it is on the disk");
+}
+
+/// Gives the session an input and whatever follows from it. True if it has ended by that.
+fn give(engine: &mut Engine, session: &mut Session, input: Input, now_ms: u64, ended: bool) -> bool {
+    let mut effects = VecDeque::from(session.handle(input, now_ms));
+    assert!(!ended || effects.is_empty(), "nothing comes after the end");
+    while let Some(effect) = effects.pop_front() {
+        match effect {
+            Effect::Send(bytes) => {
+                let frame = Frame::from_bytes(&bytes).expect("a phone sends frames");
+                match frame {
+                    Frame::Hello(_) | Frame::Knock(_) => {}
+                    Frame::Pull(pull) => {
+                        assert!(!pull.live);
+                        assert!(pull.cursors.iter().all(|cursor| cursor.compartment == CompartmentId::ROLL));
+                    }
+                    other => panic!("a newcomer does not say {other:?}"),
+                }
+            }
+            Effect::Prove { payload, relay } => {
+                let proven = engine.prove_and_knock(payload, relay).expect("it was kept");
+                let Input::Proven { proof, knock } = &proven else { panic!("{proven:?}") };
+                let device = Keys::of(NEWCOMER).device_id();
+                let proof = Unverified::parse(proof).expect("it is signed");
+                assert_eq!(proof.verify(device.as_bytes(), Purpose::Session), Ok(()));
+                assert_eq!(Knock::open(&SECRET, town().group, knock).expect("it opens").0.relay, relay);
+                effects.extend(session.handle(proven, now_ms));
+            }
+            Effect::Keep(word) => engine.keep_word(&word).expect("it was kept"),
+            Effect::Join(relay, roll) => match engine.join_invited(relay, roll) {
+                Ok(info) => assert_eq!(info.group, town().group),
+                Err(Error::Admission(_)) => assert_eq!(engine.group_id(), None),
+                Err(why) => panic!("joining fails for the roll's sake alone: {why}"),
+            },
+            Effect::End(_) => {
+                assert!(effects.is_empty(), "the end is last");
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// A frame that a relay may say, true or not.
+fn word(tape: &mut Tape<'_>) -> Frame {
+    let mailbox = invitation().mailbox();
+    match tape.below(10) {
+        0 | 1 => Frame::Challenge(Challenge {
+            version: if tape.once_in(8) { tape.u8() } else { 1 },
+            nonce: tape.bytes32(),
+            relay: RelayId([4; 32]),
+            incarnation: Incarnation([5; 16]),
+        }),
+        2 | 3 => {
+            let standing = [Standing::UnknownGroup, Standing::UnknownDevice, Standing::Belongs];
+            let standing = standing[tape.below(3)];
+            Frame::Welcome(Welcome { relay_ms: NOW_MS, standing, checkpoint: None, own: Vec::new() })
+        }
+        4 => Frame::Letter(Letter { mailbox, word: Word::Waiting }),
+        5 => Frame::Letter(Letter { mailbox, word: Word::Admitted }),
+        6 => {
+            let mut sealed = seal_answer(&SECRET, town().group, [3; 16], "no");
+            if tape.once_in(3) {
+                tape.bend(&mut sealed);
+                sealed.truncate(1_024);
+            }
+            let refused = Refused::new(Refusal(tape.u8() % 20), tape.text());
+            let closed = tape.once_in(2);
+            let word = if closed { Word::Closed(refused) } else { Word::Refused(ByteVec::from(sealed)) };
+            Frame::Letter(Letter { mailbox, word })
+        }
+        7 | 8 => {
+            let mut roll: Vec<Wire> = town().admission.roll.clone();
+            match tape.below(6) {
+                0 => roll.truncate(tape.below(roll.len())),
+                1 => roll.reverse(),
+                2 => {
+                    let at = tape.below(roll.len());
+                    tape.bend(&mut roll[at].signed);
+                }
+                _ => {}
+            }
+            let compartment = CompartmentId(if tape.once_in(8) { 2 } else { 0 });
+            Frame::Entries(Entries { compartment, entries: roll, upto: tape.number(3) })
+        }
+        _ if tape.once_in(6) => Frame::Goodbye(Refused::new(Refusal::UNKNOWN_DEVICE, "who is that?")),
+        _ => Frame::CaughtUp,
+    }
+}

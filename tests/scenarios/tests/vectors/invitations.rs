@@ -1,0 +1,103 @@
+//! Vectors of section 4.7: links, mailboxes, knocks and short codes.
+
+use lamppost_core::base::{GroupId, RelayId, cbor, hash};
+use lamppost_core::entry::invitation::{BadInvitation, Invitation, InvitationSecret};
+use lamppost_core::entry::keys::SALT_BYTES;
+use lamppost_core::entry::knock::{Knock, open_answer, seal_answer, short_code};
+use minicbor::bytes::ByteVec;
+use serde_json::{Value, json};
+
+use crate::town::{CLAIMED_MS, Town, VOLUNTEER, flip, hex};
+
+pub fn invitations(town: &Town) -> Value {
+    let secret = InvitationSecret([0x5e; 16]);
+    let of = |relay_url: &str| Invitation {
+        relay_url: relay_url.to_owned(),
+        group: town.group,
+        role: VOLUNTEER,
+        secret: secret.clone(),
+        expires_s: CLAIMED_MS / 1_000,
+    };
+    let addresses = [
+        "wss://relay.example.org/v1/session",
+        "ws://127.0.0.1:7464/v1/session",
+        "wss://relay.example.org:8443/a",
+    ];
+    let links = addresses.map(|relay_url| {
+        let (invitation, link) = (of(relay_url), of(relay_url).to_uri());
+        assert_eq!(Invitation::parse(&link), Ok(invitation.clone()));
+        json!({
+            "link": link,
+            "qr_link": invitation.to_qr(),
+            "relay_link": relay_url,
+            "group": invitation.group.to_string(),
+            "role": invitation.role.0,
+            "secret": hex(&invitation.secret.0),
+            "expires_s": invitation.expires_s,
+        })
+    });
+    let good = of(addresses[0]).to_uri();
+    let refused = [
+        ("something else", "https://example.org/".to_owned(), BadInvitation::NotALink),
+        ("cut", good[..good.len() - 2].to_owned(), BadInvitation::Damaged),
+        (
+            "mistyped",
+            good.replacen(&good[20..21], if &good[20..21] == "a" { "b" } else { "a" }, 1),
+            BadInvitation::Damaged,
+        ),
+        ("of a newer version", linked(&[2, 0xf6]), BadInvitation::Newer),
+        ("an address in its long form", linked(&long_form(&of(addresses[0]))), BadInvitation::Damaged),
+    ];
+    for (what, link, why) in &refused {
+        assert_eq!(Invitation::parse(link), Err(*why), "{what}");
+    }
+    let certificate = town.vic.certificate().as_bytes().to_vec();
+    let relay = RelayId(town.relay.verifying_key().to_bytes());
+    let knock = Knock { certificate: ByteVec::from(certificate.clone()), relay };
+    let sealed = knock.seal(&secret, town.group, [0x5a; SALT_BYTES]);
+    assert_eq!(Knock::open(&secret, town.group, &sealed).unwrap().0, knock);
+    let reason = "The code was another one. ¿Quién es?";
+    let answer = seal_answer(&secret, town.group, [0x5b; SALT_BYTES], reason);
+    assert_eq!(open_answer(&secret, town.group, &answer).unwrap(), reason);
+    let bad_knocks = [
+        ("a bit is flipped", flip(&sealed, -1)),
+        ("the salt is another", flip(&sealed, 0)),
+        ("an answer is no knock", answer.clone()),
+        ("made with another secret", knock.seal(&InvitationSecret([0; 16]), town.group, [0x5a; SALT_BYTES])),
+        ("made for another group", knock.seal(&secret, GroupId([0; 32]), [0x5a; SALT_BYTES])),
+    ];
+    for (what, bytes) in &bad_knocks {
+        assert!(Knock::open(&secret, town.group, bytes).is_err(), "{what}");
+    }
+    json!({
+        "links": links,
+        "bad_links": refused.map(|(why, link, _)| json!({ "why": why, "link": link })),
+        "group": town.group.to_string(),
+        "secret": hex(&secret.0),
+        "mailbox": secret.mailbox(town.group).to_string(),
+        "sealing_key": hex(&secret.sealing_key(town.group).0),
+        "knock": { "bytes": hex(&sealed), "certificate": hex(&certificate), "relay": relay.to_string() },
+        "bad_knocks": bad_knocks.map(|(why, bytes)| json!({ "why": why, "bytes": hex(&bytes) })),
+        "answer": { "bytes": hex(&answer), "for": reason },
+        "code": { "for": short_code(&secret, &certificate), "certificate": hex(&certificate) },
+    })
+}
+
+/// A link of any content, with its checksum.
+fn linked(content: &[u8]) -> String {
+    let sum = hash::tagged(b"lamppost/1/invitation", &[content]);
+    let bytes = [content, &sum.0[..4]].concat();
+    format!("lamppost:{}", data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
+}
+
+/// What a writer must not write: an address whose beginning and end should have been left out.
+fn long_form(invitation: &Invitation) -> Vec<u8> {
+    let fields = (
+        invitation.group,
+        invitation.role,
+        invitation.secret.clone(),
+        invitation.expires_s,
+        invitation.relay_url.clone(),
+    );
+    [vec![1], cbor::encode(&fields)].concat()
+}

@@ -1,0 +1,57 @@
+"""Section 4.7: links, mailboxes, knocks and short codes."""
+
+import base64
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from formats import Refused, any_bytes, b16, b32, certificate, decode, demand, mapping, row, tagged, text, u8, u64
+
+INVITATION = row(b32, u8, b16, u64, text)
+
+
+def link(written):
+    uri = written.strip().lower()
+    demand(uri.startswith("lamppost:"), "something else")
+    encoded = uri[9:].upper()
+    try:
+        data = base64.b32decode(encoded + "=" * (-len(encoded) % 8))
+    except ValueError:
+        raise Refused("damaged") from None
+    demand(base64.b32encode(data).decode().rstrip("=") == encoded and len(data) > 4, "damaged")
+    demand(tagged(b"lamppost/1/invitation", data[:-4])[:4] == data[-4:], "damaged")
+    demand(data[0] == 1, "another version")
+    content = decode(data[1:-4])
+    demand(INVITATION(content), "damaged")
+    relay = content[4] if "://" in content[4] else f"wss://{content[4]}/v1/session"
+    host = relay[6:-11] if relay.startswith("wss://") and relay.endswith("/v1/session") else ""
+    short = host if host and "://" not in host else relay
+    demand(short == content[4] and 0 < len(relay.encode()) <= 128, "damaged")
+    return [*content[:4], relay]
+
+
+def derived(secret, salt, info, length=32):
+    return HKDF(hashes.SHA256(), length, salt, info).derive(secret)
+
+
+def open_mail(secret, group, purpose, sealed):
+    key = derived(derived(secret, group, b"lamppost/1/mailbox-key"), sealed[:16], purpose)
+    try:
+        box = derived(secret, group, b"lamppost/1/mailbox", 16)
+        return ChaCha20Poly1305(key).decrypt(bytes(12), sealed[16:], box)
+    except InvalidTag:
+        raise Refused("another invitation") from None
+
+
+def knock(secret, group, sealed):
+    value = decode(open_mail(secret, group, b"lamppost/1/knock", sealed))
+    demand(mapping({0: any_bytes, 1: b32})(value), "no knock")
+    certificate(value[0])
+    return value
+
+
+def short_code(secret, data):
+    digits = f"{int.from_bytes(tagged(b'lamppost/1/short-code', secret, data)[:8], 'big') % 10**12:012}"
+    return " ".join([digits[:4], digits[4:8], digits[8:]])
