@@ -115,7 +115,7 @@ impl State {
                 let device =
                     DeviceState { member: entered.member, key: entered.key, agreement: entered.agreement };
                 self.devices.insert(*id, device);
-            } else if let Some(by) = view.among(entries).next() {
+            } else if let Some(by) = view.among(entries).min_by_key(|at| history.node(*at).order()) {
                 let entered = history.node(by).enters.iter().find(|entered| entered.device == *id);
                 self.former.extend(entered.map(|entered| (*id, entered.member)));
             }

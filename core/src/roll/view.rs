@@ -255,10 +255,12 @@ impl<'a> View<'a> {
         let Some(target) = target else { return Power::Nothing };
         let rank = governs.then(|| self.history.node(held.by).order());
         let alone = Power::Removes { by_majority: false, rank };
+        
         if target == author && !matches!(aim, Aim::Recovery(..)) {
             return alone;
         }
-        if !governs {
+        // Who has a device left needs no recovery.
+        if !governs || target == author {
             return Power::Nothing;
         }
         let Some(theirs) = self.role(target) else {
@@ -266,7 +268,7 @@ impl<'a> View<'a> {
             return Power::Nothing;
         };
         let outranked = self.history.node(held.by).order() < self.history.node(theirs.by).order();
-        if !self.template.governs(theirs.role) || (outranked && target != author) {
+        if !self.template.governs(theirs.role) || outranked {
             return alone;
         }
         let mut supporters = self.supporters(aim);
@@ -277,7 +279,7 @@ impl<'a> View<'a> {
         if supporters.len() * 2 > self.governing().count() {
             return Power::Removes { by_majority: true, rank };
         }
-        if target == author { Power::Nothing } else { Power::Proposes }
+        Power::Proposes
     }
 }
 
