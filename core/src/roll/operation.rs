@@ -230,7 +230,7 @@ pub struct Recovery {
     pub keys: KeyUpdate,
 }
 
-/// One more device of the author's own member, or the author's own device again, in knowledge of what has happened.
+/// One more device of the author's own member, or a device that enters itself.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Certification {
@@ -273,7 +273,8 @@ impl KeyUpdate {
         }
         let fits = |grant: &Grant| {
             let named = grant.mask.count_ones() as usize;
-            let beyond = grant.mask.checked_shr(self.epochs.len() as u32).unwrap_or(0);
+            let beyond =
+                grant.mask.checked_shr(u32::try_from(self.epochs.len()).unwrap_or(u32::MAX)).unwrap_or(0);
             named > 0 && beyond == 0 && grant.sealed.holds(named)
         };
         if !self.grants.iter().all(fits) {

@@ -270,8 +270,7 @@ impl Roll {
         });
         let Some(present) = present else { return Err(why) };
         let member = present.entered.member;
-        let is_about = |removal: &At| self.history.node(*removal).aim() == Some(Aim::Member(member));
-        let removals: Vec<At> = view.standing().iter().copied().filter(is_about).collect();
+        let removals: Vec<At> = view.removals_of_member(member).collect();
         let admitted = view
             .admissions(member)
             .filter(|at| past.contains(*at))
@@ -327,6 +326,7 @@ fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &Body) -> Judged {
         let claims = body.certificates.first().map(|certificate| certificate.claims());
         let member = claims.and_then(|claims| view.owner(claims.member));
         let member = member.filter(|member| view.device_count(*member) < limits::DEVICES_MAX);
+        let member = member.filter(|_| !view.is_out(author));
         let enters = body.certificates.iter().zip(member).map(|(c, member)| entered(c, member)).collect();
         let power = if member.is_some() { Power::Acts } else { Power::Nothing };
         let role = member.and_then(|member| view.role(member)).map(|held| held.role);
