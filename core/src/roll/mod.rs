@@ -17,5 +17,6 @@ pub use operation::{EpochName, Founding, Grant, KeyUpdate, Operation, Rotation, 
 pub use roll_set::{CutOff, Inserted, NotARoll, Roll};
 pub use state::{DeviceState, Epoch, MemberState, Proposal, Proposed, State};
 
-#[cfg(all(test, feature = "device"))]
+#[cfg(feature = "device")]
+#[cfg(test)]
 mod tests;

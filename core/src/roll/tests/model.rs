@@ -150,6 +150,12 @@ impl Model {
         let owner = key.and_then(|key| self.owner(before, key));
         let devices_of = |member| before.devices.values().filter(|(whose, _)| *whose == member).count();
         let has_room = |member| devices_of(member) < limits::DEVICES_MAX;
+        // Entered once, and not present: somebody took it out.
+        let was_entered = self.in_order(&entry.past).into_iter().any(|earlier| {
+            !before.void.contains(&earlier.hash)
+                && earlier.entered().any(|(device, _)| device == entry.author)
+        });
+        let is_out = was_entered && !before.devices.contains_key(&entry.author);
         let acts = match (&entry.operation, entry.kind) {
             (Some(Operation::Found(_)), _) => {
                 entry.owner = key;
@@ -160,7 +166,7 @@ impl Model {
                 entry.owner = owner;
                 entry.rests_on.clear();
                 entry.enters = entry.certificates.clone();
-                owner.is_some_and(has_room)
+                owner.is_some_and(has_room) && !is_out
             }
             (Some(Operation::Admit(admission)), _) => {
                 let owned = |key| self.owner(before, key) == Some(admission.member);
@@ -180,7 +186,7 @@ impl Model {
                 entry.rests_on = by.map(|(_, by)| *by).into_iter().chain(role.map(|(_, by)| *by)).collect();
                 owner.is_some_and(|owner| before.members.contains_key(&owner) && has_room(owner))
                     && certification.keys.grants.iter().all(|grant| grant.device == claims.device)
-                    && (entry.member == owner || entry.author == claims.device)
+                    && (entry.member == owner || entry.author == claims.device && !is_out)
             }
             (Some(Operation::Remove(_) | Operation::Recover(_)), _) => {
                 entry.right = self.right_to_remove(entry, before, governs);
@@ -307,8 +313,8 @@ impl Model {
             let governs = entry.role.is_some_and(|role| self.template.governs(role));
             let class = match entry.right {
                 Right::Majority => 0,
-                _ if governs => 1,
-                _ => 2,
+                Right::None | Right::Proposes | Right::Acts if governs => 1,
+                Right::None | Right::Proposes | Right::Acts => 2,
             };
             (class, entry.rank.filter(|_| governs), entry.depth, entry.hash)
         });
@@ -417,7 +423,8 @@ impl Model {
             by.hash == removal.hash || self.knows(by.hash, removal.hash) || self.covers(removal, entry)
         };
         past.iter().any(|entering| {
-            let owners = entering.entered().filter(|(entered, _)| *entered == device).map(|(_, member)| member);
+            let owners =
+                entering.entered().filter(|(entered, _)| *entered == device).map(|(_, member)| member);
             owners.into_iter().any(|member| {
                 self.taking_out(&outcome, device, member).all(|removal| is_let(entering, removal))
                     && past.iter().any(|admission| {

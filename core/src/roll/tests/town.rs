@@ -32,9 +32,38 @@ const DEVICES: u8 = 4;
 
 /// Who acts how often: coordinators most, others too.
 const AUTHORS: [(u8, u8); 32] = [
-    (0, 0), (0, 0), (0, 0), (0, 1), (0, 2), (1, 0), (1, 0), (1, 0), (1, 1), (1, 2), (2, 0), (2, 0), (2, 0),
-    (2, 1), (2, 2), (3, 0), (3, 0), (3, 1), (4, 0), (4, 0), (4, 1), (5, 0), (5, 0), (5, 3), (6, 0), (6, 0),
-    (6, 1), (7, 0), (7, 2), (8, 0), (8, 1), (9, 0),
+    (0, 0),
+    (0, 0),
+    (0, 0),
+    (0, 1),
+    (1, 0),
+    (1, 0),
+    (1, 0),
+    (1, 1),
+    (1, 2),
+    (2, 0),
+    (2, 0),
+    (2, 0),
+    (2, 2),
+    (3, 0),
+    (3, 0),
+    (3, 1),
+    (4, 0),
+    (4, 0),
+    (5, 0),
+    (5, 0),
+    (5, 3),
+    (6, 0),
+    (6, 0),
+    (6, 1),
+    (7, 0),
+    (7, 2),
+    (8, 0),
+    (8, 0),
+    (8, 1),
+    (9, 0),
+    (9, 0),
+    (6, 0),
 ];
 
 /// One step of a history.
@@ -67,7 +96,7 @@ pub fn author(who: u8) -> (u8, u8) {
 
 /// A number that names a person's first device.
 pub fn some_author(person: u8) -> u8 {
-    AUTHORS.iter().position(|author| *author == (person, 0)).unwrap() as u8
+    (0..=u8::MAX).find(|who| author(*who) == (person, 0)).unwrap()
 }
 
 /// What was written, causes first.
@@ -214,7 +243,9 @@ impl Town {
         match what % 32 {
             0..=5 => self.hear(who, (person, y % DEVICES)),
             6 => (0..PEOPLE).for_each(|person| self.hear((person, 0), who)),
-            7..=10 => self.remove(who, Target::Member(member(person, 0)), &[0, 1, 2, 3].map(|n| (person, n)), z),
+            7..=10 => {
+                self.remove(who, Target::Member(member(person, 0)), &[0, 1, 2, 3].map(|n| (person, n)), z)
+            }
             11..=13 => self.remove(who, Target::Device(device(phone)), &[phone], z),
             14 | 15 => self.recover(who, person, y, z),
             16 | 17 => {
@@ -222,7 +253,8 @@ impl Town {
                 self.admit(who, person, COORDINATOR, &brought[..usize::from(y % 3)]);
             }
             18 | 19 => {
-                let brought = [own_certificate((person, 0)), own_certificate(((person + 1) % PEOPLE, z % DEVICES))];
+                let brought =
+                    [own_certificate((person, 0)), own_certificate(((person + 1) % PEOPLE, z % DEVICES))];
                 self.admit(who, person, RoleId(y % 4), &brought[..usize::from(z % 3)]);
             }
             20 | 21 => self.certify(who, phone, z),
@@ -244,14 +276,35 @@ impl Town {
                 self.write(who, Operation::Accept(Acceptance { entries }), vec![]);
             }
             26 => self.write(who, Operation::Unknown { number: 20 + y % 64, cbor: vec![0xa0] }, vec![]),
+            // Several want one out, one after the other, who acts meanwhile.
+            27 => {
+                let target = x % 3;
+                let voters = (0..COORDINATORS).filter(|voter| *voter != target && y >> voter & 1 == 1);
+                let voters: Vec<u8> = voters.collect();
+                for (at, voter) in voters.iter().enumerate() {
+                    let phones = [(target, 0)];
+                    if let Some(before) = at.checked_sub(1) {
+                        self.hear((*voter, 0), (voters[before], 0));
+                    }
+                    self.remove((*voter, 0), Target::Member(member(target, 0)), &phones, z);
+                    if z >> at & 1 == 1 {
+                        self.remove((target, 0), Target::Member(member(*voter, 0)), &[(*voter, 0)], z);
+                    }
+                }
+            }
             _ => self.seal(who, CompartmentId(1 + x % 4)),
         }
     }
 
     fn hear(&mut self, who: (u8, u8), from: (u8, u8)) {
-        let heard = self.phones[&from].known.clone();
+        let heard = self.phones.get(&from).map(|phone| phone.known.clone()).unwrap_or_default();
         self.phones.entry(who).or_default().known.extend(heard);
         self.story.push(format!("{who:?} hears {from:?}"));
+    }
+
+    /// Newcomers get the roll with their admission.
+    fn hand_over(&mut self, who: (u8, u8), person: u8) {
+        (0..DEVICES).for_each(|number| self.hear((person, number), who));
     }
 
     fn admit(&mut self, who: (u8, u8), person: u8, role: RoleId, certificates: &[Certificate]) {
@@ -265,6 +318,7 @@ impl Town {
             invitation: None,
         };
         self.write(who, Operation::Admit(admission), claims);
+        self.hand_over(who, person);
         self.story.push(format!("    … person {person} as {role:?}"));
     }
 
@@ -291,6 +345,7 @@ impl Town {
         };
         self.story.push(format!("    person {person} by {:?}:", new.claims()));
         self.write(who, Operation::Recover(recovery), vec![*new.claims()]);
+        self.hand_over(who, person);
     }
 
     fn certify(&mut self, who: (u8, u8), phone: (u8, u8), z: u8) {
@@ -372,9 +427,11 @@ impl Town {
     fn heads(&self, who: (u8, u8)) -> Vec<EntryHash> {
         let known = self.phones[&who].known.iter().map(|at| &self.entries[*at].0);
         let known: Vec<&Verified> = known.collect();
-        let cited = known.iter().flat_map(|entry| entry.header().roll_heads.iter().chain(&entry.header().previous));
+        let cited =
+            known.iter().flat_map(|entry| entry.header().roll_heads.iter().chain(&entry.header().previous));
         let cited: BTreeSet<&EntryHash> = cited.collect();
-        let heads: Set = known.iter().map(|entry| entry.hash()).filter(|hash| !cited.contains(hash)).collect();
+        let heads: Set =
+            known.iter().map(|entry| entry.hash()).filter(|hash| !cited.contains(hash)).collect();
         heads.into_iter().take(16).collect()
     }
 
