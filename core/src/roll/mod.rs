@@ -16,3 +16,7 @@ mod view;
 pub use operation::{EpochName, Founding, Grant, KeyUpdate, Operation, Rotation, Target};
 pub use roll_set::{CutOff, Inserted, NotARoll, Roll};
 pub use state::{DeviceState, Epoch, MemberState, Proposal, Proposed, State};
+
+#[cfg(feature = "device")]
+#[cfg(test)]
+mod tests;

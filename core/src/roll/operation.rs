@@ -231,7 +231,7 @@ pub struct Recovery {
     pub keys: KeyUpdate,
 }
 
-/// One more device of the author's own member, or the author's own device again, in knowledge of what has happened.
+/// One more device of the author's own member, or a device that enters itself.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Certification {

@@ -272,7 +272,7 @@ impl Roll {
                 .filter(|removal| !view.outlives(present, *removal) && !covered(*removal));
             gone.count() == 0
                 && view.admissions(member).filter(|at| past.contains(*at)).any(|at| {
-                    let removals = view.standing_about(Aim::Member(member));
+                    let removals = view.removals_of_member(member);
                     let lost =
                         removals.filter(|removal| !self.history.knows(at, *removal) && !covered(*removal));
                     lost.count() == 0
@@ -334,6 +334,7 @@ fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &Body) -> Judged {
         let claims = body.certificates.first().map(|certificate| certificate.claims());
         let member = claims.and_then(|claims| view.owner(claims.member));
         let member = member.filter(|member| view.device_count(*member) < limits::DEVICES_MAX);
+        let member = member.filter(|_| !view.is_out(author));
         let enters = body.certificates.iter().zip(member).map(|(c, member)| entered(c, member)).collect();
         let power = if member.is_some() { Power::Acts } else { Power::Nothing };
         let role = member.and_then(|member| view.role(member)).map(|held| held.role);

@@ -14,8 +14,18 @@ pub(super) struct View<'a> {
     history: &'a History,
     template: &'a Template,
     within: &'a FixedBitSet,
-    /// The removals that stand, in the order of their precedence.
-    standing: Arc<[At]>,
+    standing: Arc<Standing>,
+}
+
+/// The removals that stand, and where to look for those that take something out: most entries are about somebody whom
+/// nobody ever removed.
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    /// In the order of their precedence.
+    all: Vec<At>,
+    recoveries: Vec<At>,
+    by_device: BTreeMap<DeviceId, Vec<At>>,
+    by_member: BTreeMap<MemberId, Vec<At>>,
 }
 
 /// The removals of some part of the history, and those among them that stand. The second follows from the first, and most
@@ -23,7 +33,7 @@ pub(super) struct View<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Weighed {
     removals: Vec<At>,
-    standing: Arc<[At]>,
+    standing: Arc<Standing>,
 }
 
 /// A member's standing.
@@ -55,13 +65,13 @@ impl<'a> View<'a> {
         if removals != weighed.removals {
             let mut by_precedence = removals.clone();
             by_precedence.sort_by_key(|at| precedence(history, *at));
-            let mut standing = Vec::new();
+            let mut standing = Standing::default();
             for removal in by_precedence {
                 if !is_void(history, &standing, removal) {
-                    standing.push(removal);
+                    standing.add(history, removal);
                 }
             }
-            view.standing = standing.into();
+            view.standing = Arc::new(standing);
             *weighed = Weighed { removals, standing: Arc::clone(&view.standing) };
         }
         view
@@ -82,8 +92,9 @@ impl<'a> View<'a> {
         self.template
     }
 
+    /// The removals that stand, in the order of their precedence.
     pub fn standing(&self) -> &[At] {
-        &self.standing
+        &self.standing.all
     }
 
     /// Whether an entry has lost its effect: a removal that stands took its author out without knowing of it, or it
@@ -94,7 +105,7 @@ impl<'a> View<'a> {
 
     /// The removals that stand and are about this device of this member.
     pub fn removals_of(&self, device: DeviceId, of: Option<MemberId>) -> impl Iterator<Item = At> {
-        self.standing.iter().copied().filter(move |at| takes_out(self.history, *at, device, of))
+        self.standing.taking_out(device, of)
     }
 
     /// The admissions of a member that have not lost their effect.
@@ -105,7 +116,7 @@ impl<'a> View<'a> {
 
     /// The role of a member: that of the last admission in knowledge of every removal of the member that stands.
     pub fn role(&self, member: MemberId) -> Option<Held> {
-        let removals: Vec<At> = self.standing_about(Aim::Member(member)).collect();
+        let removals: Vec<At> = self.removals_of_member(member).collect();
         let knowing =
             self.admissions(member).filter(|at| removals.iter().all(|r| self.history.knows(*at, *r)));
         let by = knowing.max_by_key(|at| self.history.node(*at).order())?;
@@ -113,9 +124,10 @@ impl<'a> View<'a> {
         Some(Held { role, by })
     }
 
-    /// The removals that stand and are about exactly this.
-    pub fn standing_about(&self, aim: Aim) -> impl Iterator<Item = At> {
-        self.standing.iter().copied().filter(move |at| self.history.node(*at).aim() == Some(aim))
+    /// The removals of a member that stand.
+    pub fn removals_of_member(&self, member: MemberId) -> impl Iterator<Item = At> {
+        let about = self.standing.by_member.get(&member).into_iter().flatten().copied();
+        about.filter(move |at| self.history.node(*at).aim() == Some(Aim::Member(member)))
     }
 
     /// What has entered a device and not lost its effect, with what it says of the device.
@@ -142,6 +154,11 @@ impl<'a> View<'a> {
         self.entries(device).filter(stays).min_by_key(|present| self.history.node(present.by).order())
     }
 
+    /// Whether a device was entered, and was taken out.
+    pub fn is_out(&self, device: DeviceId) -> bool {
+        self.device(device).is_none() && self.entries(device).next().is_some()
+    }
+
     /// A device that belongs: it is entered, and its member has a role.
     pub fn belongs(&self, device: DeviceId) -> Option<(Present, Held)> {
         let present = self.device(device)?;
@@ -150,10 +167,11 @@ impl<'a> View<'a> {
 
     /// Whose a certificate's device is: the member whose key signed it. None for a key that a recovery replaced.
     pub fn owner(&self, key: MemberId) -> Option<MemberId> {
-        let recoveries = self.standing.iter().filter_map(|at| match self.history.node(*at).aim() {
-            Some(Aim::Recovery(member, key)) => Some((self.history.node(*at).order(), member, key)),
-            Some(Aim::Member(_) | Aim::Device(_)) | None => None,
-        });
+        let recoveries =
+            self.standing.recoveries.iter().filter_map(|at| match self.history.node(*at).aim() {
+                Some(Aim::Recovery(member, key)) => Some((self.history.node(*at).order(), member, key)),
+                Some(Aim::Member(_) | Aim::Device(_)) | None => None,
+            });
         let mut newest: BTreeMap<MemberId, (Order, MemberId)> = BTreeMap::new();
         let mut replaced = false;
         for (order, member, new_key) in recoveries {
@@ -204,8 +222,9 @@ impl<'a> View<'a> {
     ) -> (Power, Vec<At>) {
         let nothing = (Power::Nothing, Vec::new());
         if let (Operation::Certify(certification), [new]) = (operation, enters) {
-            // Whoever holds a member's key may enter a device; another device of that member may besides.
-            let by_itself = new.device == device;
+            // A certificate proves that its member wanted the device once. One that was taken out since has it still, and needs
+            // another device's word to come back.
+            let by_itself = new.device == device && !self.is_out(device);
             let author = self.device(device).filter(|author| author.entered.member == new.member);
             let only_its_own = certification.keys.grants.iter().all(|grant| grant.device == new.device);
             let Some(held) = self.role(new.member) else { return nothing };
@@ -256,10 +275,12 @@ impl<'a> View<'a> {
         let Some(target) = target else { return Power::Nothing };
         let rank = governs.then(|| self.history.node(held.by).order());
         let alone = Power::Removes { by_majority: false, rank };
+
         if target == author && !matches!(aim, Aim::Recovery(..)) {
             return alone;
         }
-        if !governs {
+        // Who has a device left needs no recovery.
+        if !governs || target == author {
             return Power::Nothing;
         }
         let Some(theirs) = self.role(target) else {
@@ -267,7 +288,7 @@ impl<'a> View<'a> {
             return Power::Nothing;
         };
         let outranked = self.history.node(held.by).order() < self.history.node(theirs.by).order();
-        if !self.template.governs(theirs.role) || (outranked && target != author) {
+        if !self.template.governs(theirs.role) || outranked {
             return alone;
         }
         let mut supporters = self.supporters(aim);
@@ -278,12 +299,34 @@ impl<'a> View<'a> {
         if supporters.len() * 2 > self.governing().count() {
             return Power::Removes { by_majority: true, rank };
         }
-        if target == author { Power::Nothing } else { Power::Proposes }
+        Power::Proposes
     }
 }
 
-fn is_void(history: &History, standing: &[At], entry: At) -> bool {
-    if standing.is_empty() {
+impl Standing {
+    fn add(&mut self, history: &History, removal: At) {
+        self.all.push(removal);
+        match history.node(removal).aim() {
+            Some(Aim::Device(device)) => self.by_device.entry(device).or_default().push(removal),
+            Some(Aim::Member(member)) => self.by_member.entry(member).or_default().push(removal),
+            Some(Aim::Recovery(member, _)) => {
+                self.recoveries.push(removal);
+                self.by_member.entry(member).or_default().push(removal);
+            }
+            None => {}
+        }
+    }
+
+    /// Those that take out a device of this member.
+    fn taking_out(&self, device: DeviceId, of: Option<MemberId>) -> impl Iterator<Item = At> {
+        let alone = self.by_device.get(&device);
+        let with_its_member = of.and_then(|member| self.by_member.get(&member));
+        alone.into_iter().chain(with_its_member).flatten().copied()
+    }
+}
+
+fn is_void(history: &History, standing: &Standing, entry: At) -> bool {
+    if standing.all.is_empty() {
         return false;
     }
     let mut open = vec![entry];
@@ -293,23 +336,13 @@ fn is_void(history: &History, standing: &[At], entry: At) -> bool {
             continue;
         }
         let node = history.node(at);
-        let hit = |removal: &At| {
-            takes_out(history, *removal, node.author, node.member) && history.are_concurrent(*removal, at)
-        };
-        if standing.iter().any(hit) {
+        let mut removals = standing.taking_out(node.author, node.member);
+        if removals.any(|removal| history.are_concurrent(removal, at)) {
             return true;
         }
         open.extend(&node.warrants);
     }
     false
-}
-
-fn takes_out(history: &History, removal: At, device: DeviceId, of: Option<MemberId>) -> bool {
-    match history.node(removal).aim() {
-        Some(Aim::Device(gone)) => gone == device,
-        Some(Aim::Member(gone) | Aim::Recovery(gone, _)) => Some(gone) == of,
-        None => false,
-    }
 }
 
 /// What is weighed first when removals contradict each other: a majority's, then by the rank of the author, then in order.

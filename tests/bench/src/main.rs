@@ -3,6 +3,7 @@
 
 mod dictionary;
 mod fleet;
+mod roll;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,6 +22,12 @@ struct CommandLine {
 enum Command {
     /// Upload, joining, live and cold start of a whole town, beside the floors of this machine.
     Fleet(fleet::Arguments),
+    /// What a roll costs as a group grows: 50, 150 and 500 devices.
+    Roll {
+        /// JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
     /// Trains the dictionary that small changes are compressed with, and writes it to a file.
     Dictionary {
         /// Where to write it.
@@ -40,6 +47,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Fleet(arguments) => fleet::run(&arguments),
+        Command::Roll { json } => roll::run(json),
         Command::Dictionary { file } => {
             dictionary::train().and_then(|bytes| std::fs::write(file, bytes)).map_err(Into::into)
         }

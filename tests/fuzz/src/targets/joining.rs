@@ -209,7 +209,9 @@ fn word(tape: &mut Tape<'_>) -> Frame {
                 _ => {}
             }
             let compartment = CompartmentId(if tape.once_in(8) { 2 } else { 0 });
-            Frame::Entries(Entries { compartment, entries: roll, upto: tape.number(3) })
+            let (after, left_out) = (tape.below(4) as u64, tape.below(2) as u64);
+            let upto = if tape.once_in(4) { tape.number(3) } else { after + left_out + roll.len() as u64 };
+            Frame::Entries(Entries { compartment, entries: roll, upto, after, left_out })
         }
         _ if tape.once_in(6) => Frame::Goodbye(Refused::new(Refusal::UNKNOWN_DEVICE, "who is that?")),
         _ => Frame::CaughtUp,

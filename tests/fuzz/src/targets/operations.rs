@@ -1,6 +1,6 @@
 //! Operations of the roll as a program says them: by and about anybody, sensible and not.
 
-use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, EpochId, MemberId, RoleId};
+use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, EpochId, MailboxId, MemberId, RoleId};
 use lamppost_core::entry::keys::{Agreement, SealPurpose, Secret, seal, seal_epochs};
 use lamppost_core::entry::{LogHead, LogId, Possession, SealedKey, SealedKeys};
 use lamppost_core::roll::operation::{
@@ -95,7 +95,7 @@ fn admission(tape: &mut Tape<'_>) -> Operation {
         _ => {}
     }
     let member = if tape.once_in(16) { MemberId(tape.bytes32()) } else { newcomer.member_id() };
-    let invitation = tape.once_in(8).then(|| [tape.u8() % 2; 16]);
+    let invitation = tape.once_in(8).then(|| MailboxId([tape.u8() % 2; 16]));
     Operation::Admit(Admission { member, role, certificates, keys: keys(tape, false), invitation })
 }
 

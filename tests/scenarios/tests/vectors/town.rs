@@ -143,7 +143,7 @@ impl Town {
                 role: VOLUNTEER,
                 certificates: vec![newcomer.certificate_bytes()],
                 keys: hand_out(rng, &begun, &[newcomer]),
-                invitation: (n == 1).then_some([0x1e; 16]),
+                invitation: (n == 1).then_some(INVITED),
             });
             last = operation(&carla, Some(&last), &[last.hash()], n as u64 + 1, &admit);
             admissions.push(last.clone());
