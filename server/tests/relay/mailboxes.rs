@@ -85,7 +85,7 @@ fn admit_invited(world: &mut World, person: &Person) -> Verified {
         member: person.member(),
         role: VOLUNTEER,
         certificates: vec![ByteVec::from(person.certificate())],
-        grants: Vec::new(),
+        keys: lamppost_core::roll::KeyUpdate::default(),
         invitation: Some(BOX),
     };
     let heads = world.roll_heads();
