@@ -13,8 +13,8 @@ use lamppost_core::base::{
 };
 use lamppost_core::entry::header::{SUITE, VERSION};
 use lamppost_core::entry::{Header, Kind, LogHead, Possession, Received, Verified, Wire};
-use lamppost_core::roll::operation::Admission;
-use lamppost_core::roll::{Founding, KeyUpdate, Operation};
+use lamppost_core::roll::operation::{Admission, Removal};
+use lamppost_core::roll::{Founding, KeyUpdate, Operation, Target};
 use lamppost_core::storage::{MemoryStore, Store};
 use lamppost_core::sync::frame::{Outcome, Refusal};
 use lamppost_server::{Answer, Pushed, Relay, RelayStore, Rules, Seed};
@@ -169,6 +169,15 @@ impl World {
         entry
     }
 
+    /// The founder takes somebody out.
+    pub fn remove(&mut self, person: &Person) -> Verified {
+        let heads = self.roll_heads();
+        let body = cbor::encode(&removal(person.member()));
+        let entry = self.founder.write(Some(self.id), ROLL, &heads, Kind::OPERATION, body);
+        self.roll.push(entry.clone());
+        entry
+    }
+
     /// Somebody writes words, after their certificate if they have not written there before.
     pub fn words(&self, person: &mut Person, compartment: CompartmentId, words: &[u8]) -> Vec<Verified> {
         let heads = self.roll_heads();
@@ -198,6 +207,11 @@ pub fn admission(person: &Person, role: RoleId) -> Operation {
         keys: KeyUpdate::default(),
         invitation: None,
     })
+}
+
+pub fn removal(member: MemberId) -> Operation {
+    let (marks, keys) = (Vec::new(), KeyUpdate::default());
+    Operation::Remove(Removal { target: Target::Member(member), marks, keys })
 }
 
 pub fn wires(entries: &[Verified]) -> Vec<Wire> {

@@ -15,5 +15,6 @@ mod durability;
 mod fixture;
 mod mailboxes;
 mod program;
+mod removal;
 mod sessions;
 mod sockets;

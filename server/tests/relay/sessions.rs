@@ -262,6 +262,20 @@ fn a_live_stream_is_cut_in_the_step_that_takes_the_role_away() {
 }
 
 #[test]
+fn a_live_session_ends_in_the_step_that_takes_its_device_out() {
+    let (mut world, volunteer, relay) = village();
+    let mut rig = Rig::open(&relay, &world, &volunteer);
+    rig.say(&pull(&[(ROLL, 0), (GROUP, 0)], true));
+    let removal = world.remove(&volunteer);
+    let words = world.founder_words(GROUP, b"not for who is gone");
+    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &[vec![removal], words].concat()))));
+    let before = rig.sent.len();
+    rig.give(Input::Grown);
+    assert_eq!(rig.goodbye(), Some(Refusal::REMOVED));
+    assert_eq!(rig.sent.len(), before + 1, "nothing but the goodbye");
+}
+
+#[test]
 fn a_reader_that_takes_nothing_gets_nothing_more_and_is_dropped() {
     let (world, mut volunteer, relay) = village();
     for n in 0..30_u8 {

@@ -1,0 +1,97 @@
+//! What becomes of somebody who was taken out, at the relay.
+
+use lamppost_core::base::cbor;
+use lamppost_core::entry::Kind;
+use lamppost_core::sync::frame::Refusal;
+use lamppost_server::{Query, Relay, Reply};
+
+use crate::fixture::*;
+
+fn village() -> (World, Person, Relay) {
+    let mut world = World::new(1);
+    let volunteer = Person::new(2);
+    world.admit(&volunteer, VOLUNTEER);
+    let relay = relay_of(&world);
+    (world, volunteer, relay)
+}
+
+fn take_out(world: &mut World, relay: &Relay, person: &Person) {
+    let removal = world.remove(person);
+    assert!(all_kept(&commit(relay, push(world, &world.founder, &[removal]))));
+}
+
+#[test]
+fn nothing_is_taken_from_a_device_that_was_removed_and_it_is_told_so() {
+    let (mut world, mut volunteer, relay) = village();
+    let before = world.words(&mut volunteer, GROUP, b"before");
+    assert!(all_kept(&commit(&relay, push(&world, &volunteer, &before))));
+    // Words that cite what came before the removal, and words that know of it.
+    let unaware = world.words(&mut volunteer, GROUP, b"unaware");
+    take_out(&mut world, &relay, &volunteer);
+    let answer = commit(&relay, push(&world, &volunteer, &unaware));
+    assert_eq!(refusals(&answer), [Some(Refusal::REMOVED)]);
+    assert!(!answer.belongs && Refusal::REMOVED.is_passing(), "the phone keeps them for another day");
+    // Another member may bring what the removed one wrote: phones set it aside.
+    let carried = commit(&relay, push(&world, &world.founder, &unaware));
+    assert!(all_kept(&carried));
+    // Back in, they go on.
+    let back = world.admit(&volunteer, VOLUNTEER);
+    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &[back]))));
+    let after = world.words(&mut volunteer, GROUP, b"after");
+    assert!(all_kept(&commit(&relay, push(&world, &volunteer, &after))));
+}
+
+#[test]
+fn a_removed_device_fetches_nothing() {
+    let (mut world, volunteer, relay) = village();
+    let query = || Query::Fetch {
+        group: world.id,
+        device: volunteer.device(),
+        cursors: [(ROLL, 0), (GROUP, 0)].into(),
+    };
+    assert!(matches!(relay.answer(query(), NOW_MS), Reply::Fetched(Some(_))));
+    let asked = query();
+    take_out(&mut world, &relay, &volunteer);
+    let Reply::Refused(why) = relay.answer(asked, NOW_MS) else { panic!("it was handed something") };
+    assert_eq!(why.refusal, Refusal::REMOVED);
+    assert!(why.reason.contains("ask a coordinator"), "{}", why.reason);
+}
+
+#[test]
+fn a_removed_coordinator_governs_nothing_any_more_but_the_last_of_a_majority_comes_back() {
+    let mut world = World::new(1);
+    let (mut beth, mut cleo) = (Person::new(2), Person::new(3));
+    world.admit(&beth, COORDINATOR);
+    world.admit(&cleo, COORDINATOR);
+    let relay = relay_of(&world);
+    let heads = world.roll_heads();
+    let founder = world.founder.member();
+    let write = |person: &mut Person, heads: &[_], operation: Option<_>| {
+        let (kind, body) = match operation {
+            Some(operation) => (Kind::OPERATION, cbor::encode(&operation)),
+            None => (Kind::CERTIFICATE, person.certificate()),
+        };
+        person.write(Some(world.id), ROLL, heads, kind, body)
+    };
+    // Both wish the founder gone, one knowing of the other; meanwhile the founder takes both out.
+    let beths = [write(&mut beth, &heads, None), write(&mut beth, &heads, Some(removal(founder)))];
+    let cleos_first = write(&mut cleo, &heads, None);
+    let mut cited = vec![beths[1].hash(), cleos_first.hash()];
+    cited.sort_unstable();
+    let cleos = [cleos_first, write(&mut cleo, &cited, Some(removal(founder)))];
+    // What Beth signs as if nothing had happened has no effect, and is not taken from her.
+    let stubborn = write(&mut beth, &heads, Some(admission(&Person::new(9), COORDINATOR)));
+    take_out(&mut world, &relay, &beth);
+    take_out(&mut world, &relay, &cleo);
+    assert_eq!(refusals(&commit(&relay, push(&world, &beth, &[stubborn.clone()])))[0], Some(Refusal::GAP));
+    let answer = commit(&relay, push(&world, &beth, &[beths[0].clone(), beths[1].clone(), stubborn.clone()]));
+    assert!(refusals(&answer).iter().all(Option::is_some), "{answer:?}");
+    // Cleo brings the wish that knows of the other: with it most of the three took the founder out.
+    let answer = commit(&relay, push(&world, &cleo, &[beths.as_slice(), &cleos].concat()));
+    assert!(all_kept(&answer) && answer.belongs, "{answer:?}");
+    let words = world.words(&mut world.founder.clone(), GROUP, b"by the founder");
+    let answer = commit(&relay, push(&world, &world.founder, &words));
+    assert_eq!(refusals(&answer)[0], Some(Refusal::REMOVED));
+    // And Beth is back.
+    assert!(all_kept(&commit(&relay, push(&world, &beth, &[stubborn]))));
+}
