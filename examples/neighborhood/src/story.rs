@@ -1,5 +1,7 @@
 //! The story, chapter by chapter.
 
+mod belonging;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +54,7 @@ pub async fn play(arguments: Arguments) -> Result<Promises, Failure> {
     let release = story.release().await?;
     story.answer(release).await?;
     story.prove(release).await?;
+    story.belong().await?;
     story.end(arguments.serve, arguments.keep.is_some()).await
 }
 
@@ -646,7 +649,7 @@ impl Story {
     }
 
     async fn end(mut self, serve: bool, kept: bool) -> Result<Promises, Failure> {
-        chapter(9, "Summary", "What it took, and what was promised.");
+        chapter(10, "Summary", "What it took, and what was promised.");
         let entries = self.filed.len() as u64;
         let relay_bytes = directory_bytes(&self.root.join("relay"))?;
         let first = self.volunteers.first().ok_or("no volunteers")?;

@@ -51,7 +51,7 @@ impl Engine {
     }
 
     /// On a new device: takes over the member's key from its words, in English or Spanish; case and spaces do not
-    /// matter. The device then joins with an admission of its group from anybody, or through the relay.
+    /// matter. The device then joins with an [admission](Engine::admission) that any member's device hands over.
     ///
     /// # Errors
     /// [`Error::Code`] says what is wrong with the words; [`Error::HasGroup`]; errors of the store.
