@@ -5,10 +5,10 @@
 
 use minicbor::bytes::ByteVec;
 
-use super::frame::{Cursor, Entries, Frame, Hello, Proof, Pull, Refusal, Refused, SESSION_VERSION, Standing};
+use super::frame::{Cursor, Entries, Frame, Hello, Pull, Refused, Standing};
 use super::mailbox::{Knock, Letter, Word};
-use super::session::{Budget, Misbehaviour, SILENCE_MS_MAX, name};
-use crate::base::{CompartmentId, DeviceId, GroupId, MailboxId, RelayId, cbor, limits};
+use super::session::{Budget, Misbehaviour, SILENCE_MS_MAX, name, proof_for};
+use crate::base::{CompartmentId, DeviceId, GroupId, MailboxId, RelayId, limits};
 use crate::entry::Wire;
 
 /// What a newcomer's session needs to know before it begins.
@@ -182,22 +182,9 @@ impl Session {
         match (self.phase, frame) {
             (_, Frame::Goodbye(why)) => Err(End::Relay(why)),
             (Phase::Challenge, Frame::Challenge(challenge)) => {
-                if challenge.version != SESSION_VERSION {
-                    let reason = format!(
-                        "the relay speaks session version {}, this app {SESSION_VERSION}: update the older one",
-                        challenge.version
-                    );
-                    return Err(End::Relay(Refused::new(Refusal::VERSION, reason)));
-                }
+                let payload = proof_for(&challenge, self.plan.group, self.plan.device).map_err(End::Relay)?;
                 self.relay = Some(challenge.relay);
                 self.phase = Phase::Proof;
-                let payload = cbor::encode(&Proof {
-                    version: SESSION_VERSION,
-                    nonce: challenge.nonce,
-                    relay: challenge.relay,
-                    group: self.plan.group,
-                    device: self.plan.device,
-                });
                 effects.push(Effect::Prove { payload, relay: challenge.relay });
                 Ok(())
             }
@@ -283,7 +270,7 @@ impl From<Misbehaviour> for End {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::{Challenge, Welcome};
+    use super::super::frame::{Challenge, Refusal, SESSION_VERSION, Welcome};
     use super::*;
     use crate::base::Incarnation;
 

@@ -8,8 +8,8 @@ use minicbor::bytes::ByteVec;
 
 use super::checkpoint;
 use super::frame::{
-    Ack, AskConsistency, BadFrame, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome, OwnHead, Proof,
-    Pull, Push, Refusal, Refused, SESSION_VERSION, Standing, Welcome,
+    Ack, AskConsistency, BadFrame, Challenge, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome,
+    OwnHead, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing, Welcome,
 };
 use super::mailbox::{Answer, Knocked, Knocks, OpenMailbox};
 use super::receipt::SignedReceipt;
@@ -426,25 +426,13 @@ impl Session {
         match (self.phase, frame) {
             (_, Frame::Goodbye(why)) => Err(End::Relay(self.cause_of(why))),
             (Phase::Challenge, Frame::Challenge(challenge)) => {
-                if challenge.version != SESSION_VERSION {
-                    let reason = format!(
-                        "the relay speaks session version {}, this app {SESSION_VERSION}: update the older one",
-                        challenge.version
-                    );
-                    return Err(End::Relay(Refused::new(Refusal::VERSION, reason)));
-                }
+                let proof = proof_for(&challenge, self.plan.group, self.plan.device).map_err(End::Relay)?;
                 if let Some(expected) = self.plan.relay.filter(|expected| *expected != challenge.relay) {
                     return Err(Misbehaviour::AnotherRelay { expected, found: challenge.relay }.into());
                 }
                 self.relay = Some((challenge.relay, challenge.incarnation));
                 self.phase = Phase::Signature;
-                effects.push(Effect::Sign(cbor::encode(&Proof {
-                    version: SESSION_VERSION,
-                    nonce: challenge.nonce,
-                    relay: challenge.relay,
-                    group: self.plan.group,
-                    device: self.plan.device,
-                })));
+                effects.push(Effect::Sign(proof));
                 Ok(())
             }
             (Phase::Welcome, Frame::Welcome(welcome)) => self.welcome(&welcome, effects),
@@ -766,6 +754,22 @@ impl Session {
         self.phase = Phase::Over;
         effects.push(Effect::End(end));
     }
+}
+
+/// What a device signs to answer a relay's challenge.
+///
+/// # Errors
+/// The reason, if the relay speaks another session version.
+pub(super) fn proof_for(challenge: &Challenge, group: GroupId, device: DeviceId) -> Result<Vec<u8>, Refused> {
+    if challenge.version != SESSION_VERSION {
+        let reason = format!(
+            "the relay speaks session version {}, this app {SESSION_VERSION}: update the older one",
+            challenge.version
+        );
+        return Err(Refused::new(Refusal::VERSION, reason));
+    }
+    let Challenge { nonce, relay, .. } = *challenge;
+    Ok(cbor::encode(&Proof { version: SESSION_VERSION, nonce, relay, group, device }))
 }
 
 impl From<Misbehaviour> for End {

@@ -11,15 +11,6 @@ use minicbor::bytes::ByteVec;
 
 use crate::fixture::*;
 
-/// A world with a volunteer in it, and a relay that has its roll.
-fn village() -> (World, Person, Relay) {
-    let mut world = World::new(1);
-    let volunteer = Person::new(2);
-    world.admit(&volunteer, VOLUNTEER);
-    let relay = relay_of(&world);
-    (world, volunteer, relay)
-}
-
 fn one(relay: &Relay, world: &World, person: &Person, wire: Wire) -> Option<Refusal> {
     let push = Pushed { group: world.id, device: person.device(), number: 0, entries: vec![wire] };
     refusals(&commit(relay, push))[0]

@@ -248,6 +248,15 @@ pub fn relay_of(world: &World) -> Relay {
     relay
 }
 
+/// A world with a volunteer in it, and a relay that has its roll.
+pub fn village() -> (World, Person, Relay) {
+    let mut world = World::new(1);
+    let volunteer = Person::new(2);
+    world.admit(&volunteer, VOLUNTEER);
+    let relay = relay_of(&world);
+    (world, volunteer, relay)
+}
+
 pub fn commit(relay: &Relay, push: Pushed) -> Answer {
     relay.commit(vec![push], NOW_MS).answers.pop().unwrap()
 }

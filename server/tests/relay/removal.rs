@@ -7,14 +7,6 @@ use lamppost_server::{Query, Relay, Reply};
 
 use crate::fixture::*;
 
-fn village() -> (World, Person, Relay) {
-    let mut world = World::new(1);
-    let volunteer = Person::new(2);
-    world.admit(&volunteer, VOLUNTEER);
-    let relay = relay_of(&world);
-    (world, volunteer, relay)
-}
-
 fn take_out(world: &mut World, relay: &Relay, person: &Person) {
     let removal = world.remove(person);
     assert!(all_kept(&commit(relay, push(world, &world.founder, &[removal]))));
@@ -83,7 +75,10 @@ fn a_removed_coordinator_governs_nothing_any_more_but_the_last_of_a_majority_com
     let stubborn = write(&mut beth, &heads, Some(admission(&Person::new(9), COORDINATOR)));
     take_out(&mut world, &relay, &beth);
     take_out(&mut world, &relay, &cleo);
-    assert_eq!(refusals(&commit(&relay, push(&world, &beth, &[stubborn.clone()])))[0], Some(Refusal::GAP));
+    assert_eq!(
+        refusals(&commit(&relay, push(&world, &beth, std::slice::from_ref(&stubborn))))[0],
+        Some(Refusal::GAP)
+    );
     let answer = commit(&relay, push(&world, &beth, &[beths[0].clone(), beths[1].clone(), stubborn.clone()]));
     assert!(refusals(&answer).iter().all(Option::is_some), "{answer:?}");
     // Cleo brings the wish that knows of the other: with it most of the three took the founder out.

@@ -115,14 +115,6 @@ fn pull(cursors: &[(lamppost_core::base::CompartmentId, u64)], live: bool) -> Fr
     Frame::Pull(Pull { cursors: cursors.collect(), live })
 }
 
-fn village() -> (World, Person, Relay) {
-    let mut world = World::new(1);
-    let volunteer = Person::new(2);
-    world.admit(&volunteer, VOLUNTEER);
-    let relay = relay_of(&world);
-    (world, volunteer, relay)
-}
-
 #[test]
 fn challenge_proof_welcome() {
     let (world, volunteer, relay) = village();
