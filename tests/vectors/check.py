@@ -208,6 +208,7 @@ def check_roll(v):
         orders = [entries, entries[::-1], random.Random(1).sample(entries, len(entries))]
         for order in orders:
             accepts(history["what"], compare_history, Roll(order), history)
+    refuses(v["refused"], lambda case: Roll([Entry(wire) for wire in case["entries"]]))
 
 
 def compare_history(roll, history):
@@ -232,6 +233,7 @@ def compare_history(roll, history):
                  for epoch, (public, stands, granted) in sorted(its.items())]
         equal(f"{what}: epochs", found, c["epochs"])
     equal(f"{what}: removals", sorted(removal.hash for removal in now.standing), state["removals"])
+    equal(f"{what}: invited", now.invited(), dict(map(tuple, state["invited"])))
     equal(f"{what}: settings", now.settings(), dict(map(tuple, state["settings"])))
     kinds = {"member": "remove a member", "device": "remove a device", "recovery": "recover a member"}
     proposals = [{"for": kinds[kind], "about": about, "supporters": supporters, "needed": needed}

@@ -101,6 +101,7 @@ class Node:
         # Decided by its past, once and for all [4.3]:
         self.acts = self.proposes = self.removes = self.by_majority = self.may_be_cited = False
         self.enters = []   # (device, member, key, agreement)
+        self.author = None  # Whose device wrote it.
         self.role = None   # What its author was.
         self.rank = None   # The rank of its author, if they govern.
         self.rests_on = set()
@@ -124,7 +125,12 @@ class Roll:
                 node.depth = max((self.nodes[at].depth + 1 for at in node.parents), default=0)
                 if node.code == FOUND:
                     self.template = node.fields[0]
-                self.judge(node, View(self, node.past))
+                past = View(self, node.past)
+                self.judge(node, past)
+                # Whose device the author was; of what enters itself, whose it says.
+                itself = [entered[1] for entered in node.enters if entered[0] == node.device]
+                before = None if node.kind == CERTIFICATE else past.member_of(node.device)
+                node.author = itself[0] if itself and before is None else before
                 self.nodes[node.hash] = node
                 waiting.remove(node)
         self.all = View(self, frozenset(self.nodes))
@@ -147,7 +153,7 @@ class Roll:
         if node.kind == CERTIFICATE:
             claims = node.certificates[0]
             member = past.owner(claims[1])
-            node.acts = member is not None and len(past.devices_of(member)) < 16
+            node.acts = member is not None and len(past.devices_of(member)) < 16 and not past.was_taken_out(node.device)
             node.may_be_cited = node.acts and past.role(member) is not None
             if node.acts:
                 node.enters = [(claims[2], member, claims[1], claims[3])]
@@ -171,7 +177,7 @@ class Roll:
             member = past.owner(claims[1])
             node.acts = (member is not None and past.role(member) is not None and len(past.devices_of(member)) < 16
                          and all(grant[0] == claims[2] for grant in node.keys[2])
-                         and (author == member or node.device == claims[2]))
+                         and (author == member or node.device == claims[2] and not past.was_taken_out(node.device)))
             if node.acts:
                 node.enters = [(claims[2], member, claims[1], claims[3])]
                 node.rests_on = {past.admission(member)} | ({past.entered(node.device)} if author == member else set())
@@ -192,8 +198,8 @@ class Roll:
             claims, node.of = node.certificates[0], node.fields[0]
             key = claims[1]
             node.about, node.wish = ("member", node.of), ("recovery", node.of, key)
-            # A new key is no member's and no key of one.
-            if past.role(key) is not None or past.owner(key) != key or key == node.of:
+            # A new key is no member's, and no recovery that stands gave or replaced it.
+            if past.role(key) is not None or past.owner(key) != key:
                 return
             node.enters = [(claims[2], node.of, key, claims[3])]
         if node.of is None:
@@ -235,27 +241,20 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
         self.forget()
 
     def forget(self):
-        self.is_void = lru_cache(None)(self.find_void)
+        self.is_void, self.acting = lru_cache(None)(self.find_void), lru_cache(None)(self.find_acting)
 
     def members_of_set(self):
         return [self.roll.nodes[at] for at in self.among]
 
     def find_void(self, at):
         node = self.roll.nodes[at]
-        author = self.author_of(node)
         for removal in self.standing:
             concurrent = removal.hash != at and removal.hash not in node.past and at not in removal.past
-            if concurrent and self.roll.takes_out(removal, node.device, author):
+            if concurrent and self.roll.takes_out(removal, node.device, node.author):
                 return True
         return any(self.is_void(by) for by in node.rests_on)
 
-    def author_of(self, node):
-        """Whose device the author was by the entry's own past; of what enters itself, whose it says."""
-        entered = [e for e in node.enters if e[0] == node.device]
-        before = None if node.kind == CERTIFICATE else View(self.roll, node.past).member_of(node.device)
-        return entered[0][1] if entered and before is None else before
-
-    def acting(self):
+    def find_acting(self):
         """What acts and is not void, in order."""
         return sorted((n for n in self.members_of_set() if n.acts and not self.is_void(n.hash)), key=lambda n: n.order)
 
@@ -301,6 +300,10 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
         present = self.present(device)
         return present and present[1][1]
 
+    def was_taken_out(self, device):
+        known = any(entered[0] == device for node in self.acting() for entered in node.enters)
+        return known and self.present(device) is None
+
     def devices(self):
         known = {entered[0] for node in self.acting() for entered in node.enters}
         return {device: self.present(device)[1] for device in known if self.present(device)}
@@ -314,14 +317,14 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
         """Whose key it is; none if a recovery replaced it."""
         recoveries = sorted((r for r in self.standing if r.code == RECOVER), key=lambda n: n.order)
         newest = {r.of: r.enters[0][2] for r in recoveries}
-        for member, its_key in newest.items():
-            if its_key == key:
-                return member
+        holders = [member for member, its_key in newest.items() if its_key == key]
+        if holders:
+            return min(holders)
         replaced = set(newest) | {r.enters[0][2] for r in recoveries}
         return None if key in replaced else key
 
     def supporters(self, wish, about):
-        asked = {self.author_of(n) for n in self.members_of_set()
+        asked = {n.author for n in self.members_of_set()
                  if n.wish == wish and (n.acts or n.proposes) and not self.is_void(n.hash)}
         return (asked & self.governing()) - {about}
 
@@ -354,6 +357,15 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
 
     def accepted(self):
         return {entry for node in self.acting() if node.code == ACCEPT for entry in node.fields[0]}
+
+    def invited(self):
+        """Invitations that are used up, and who came with each first, void or not."""
+        acts = sorted((n for n in self.members_of_set() if n.acts), key=lambda n: n.order)
+        used = {}
+        for node in acts:
+            if node.code == ADMIT and 4 in node.fields:
+                used.setdefault(node.fields[4], node.fields[0])
+        return used
 
     def proposals(self):
         """Open wishes: what, about whom, who wants it."""

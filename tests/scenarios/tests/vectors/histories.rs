@@ -6,6 +6,7 @@ use lamppost_core::entry::keys::{Agreement, Secret};
 use lamppost_core::roll::{KeyUpdate, Operation, Target};
 use serde_json::{Value, json};
 
+use crate::identities;
 use crate::story::{Story, accept, admit, certify, policy, recover, remove, remove_member};
 use crate::town::{COORDINATOR, COORDINATORS, GROUP, LIAISON, VOLUNTEER, begin, hand_out};
 
@@ -35,7 +36,8 @@ pub fn histories() -> Value {
         entered_by_nobody(),
         without_right(),
     ];
-    json!({ "histories": told.iter().map(Story::outcome).collect::<Vec<_>>() })
+    let told = told.into_iter().chain(identities::histories()).map(|story| story.outcome());
+    json!({ "histories": told.collect::<Vec<_>>(), "refused": identities::refused() })
 }
 
 fn belongs(story: &Story, who: &str) -> bool {

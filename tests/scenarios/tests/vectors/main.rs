@@ -9,6 +9,7 @@
 
 mod entries;
 mod histories;
+mod identities;
 mod invitations;
 mod operations;
 mod relay;

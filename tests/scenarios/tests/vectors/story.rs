@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, EpochId, GroupId, Hash, RoleId, cbor, hash};
+use lamppost_core::base::{
+    CompartmentId, DeviceId, EntryHash, EpochId, GroupId, Hash, MailboxId, RoleId, cbor, hash,
+};
 use lamppost_core::entry::seal::{Slot, write_clear};
 use lamppost_core::entry::{Header, Kind, LogHead, LogId, Received, Verified};
 use lamppost_core::roll::operation::{
@@ -285,11 +287,15 @@ fn state_json(state: &State) -> Value {
         let supporters: Vec<_> = proposal.supporters.iter().map(ToString::to_string).collect();
         json!({ "for": what, "about": who, "supporters": supporters, "needed": proposal.needed })
     });
+    let used = |n: u8| Some((MailboxId([n; 16]), state.invited(MailboxId([n; 16]))?));
+    let invited = (0..=u8::MAX).filter_map(used).map(|(by, who)| json!([by.to_string(), who.to_string()]));
+    let invited: Vec<_> = invited.collect();
     json!({
         "members": members.collect::<Vec<_>>(),
         "devices": devices.collect::<Vec<_>>(),
         "epochs": epochs.collect::<Vec<_>>(),
         "removals": state.removals().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "invited": invited,
         "settings": (0..=u16::MAX).filter_map(|n| state.setting(n).map(|value| (n, value))).collect::<Vec<_>>(),
         "proposals": proposals.collect::<Vec<_>>(),
     })
