@@ -36,11 +36,18 @@ impl World {
     ) -> Result<Option<T>, String> {
         let Some(engine) = self.switch_on(at)? else { return Ok(None) };
         let done = work(engine);
+        self.phones[at].note_standing();
         self.note(|| format!("phone {at} {what}: {}", if done.is_ok() { "done" } else { "failed" }));
         match done {
             Ok(done) => Ok(Some(done)),
             Err(Error::Store(_)) => {
                 self.disk_failed(at);
+                Ok(None)
+            }
+            // Who does not belong is told so, and who is not theirs to ask.
+            Err(Error::Removed | Error::NoGroup | Error::Role(_))
+                if self.story == Story::Unrest && !self.phones[at].belongs() =>
+            {
                 Ok(None)
             }
             Err(why) => Err(format!("phone {at} {what}: {why}")),
@@ -79,7 +86,7 @@ impl World {
         let coordinators: Vec<usize> = (0..self.phones.len())
             .filter(|at| self.phones[*at].joined && self.phones[*at].role == roles::ROLE_COORDINATOR)
             .collect();
-        let by = *self.chance.pick(&coordinators).expect("there is one because the founder is one");
+        let Some(by) = self.chance.pick(&coordinators).copied() else { return Ok(()) };
         let role = RoleId(self.phones[at].role);
         let Some(request) = self.act(at, "asks to join", |engine| match engine.request() {
             // Its disk had failed after it wrote: it has joined.
@@ -93,6 +100,7 @@ impl World {
             let Some(admission) = self.act(by, "admits", |engine| engine.admit(&request, role))? else {
                 return Ok(());
             };
+            self.let_in(at, by);
             if self.act(at, "joins", |engine| engine.join(&admission))?.is_none() {
                 return Ok(());
             }
@@ -168,7 +176,7 @@ impl World {
         let compartments =
             [roles::COMPARTMENT_COMMON, roles::COMPARTMENT_GROUP, roles::COMPARTMENT_COORDINATORS];
         let compartment = compartments[self.chance.index(compartments.len())];
-        let compartment = lamppost_core::base::CompartmentId(compartment);
+        let compartment = CompartmentId(compartment);
         self.act(at, "rotates", |engine| engine.rotate(compartment))?;
         Ok(())
     }
