@@ -25,6 +25,10 @@ pub struct Phone {
     pub devices_ever: BTreeSet<DeviceId>,
     /// Whether the relay keeps from it who was removed.
     pub kept_in_the_dark: bool,
+    /// Whether it came for a certain member: it joins then, or never.
+    pub is_late: bool,
+    /// Whether it went back to an older copy and has not met the relay since: what it hands over may fork its log.
+    pub is_unsure: bool,
     /// Whether it has joined.
     pub joined: bool,
     /// Whether it can reach the relay at all.
@@ -62,6 +66,8 @@ impl Phone {
             member: None,
             devices_ever: BTreeSet::new(),
             kept_in_the_dark: false,
+            is_late: false,
+            is_unsure: false,
             joined: false,
             online: true,
             link: None,

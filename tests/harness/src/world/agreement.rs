@@ -11,11 +11,11 @@ impl World {
         self.restart_relay(false)?;
         let mut before = None;
         for round in 0..ROUNDS_MAX {
-            let mut waiting = 0;
+            let mut waiting = BTreeMap::new();
             for at in self.joined() {
                 self.sync_to_the_end(at)?;
                 if self.belongs(at)? {
-                    waiting += self.waiting(at)?;
+                    waiting.insert(at, self.waiting(at)?);
                 }
             }
             self.advance_ms(61_000);
@@ -23,13 +23,14 @@ impl World {
                 self.cite_everything()?;
             }
             let shown: Result<Vec<_>, _> = self.joined().into_iter().map(|at| self.rows(at)).collect();
+            let is_done = waiting.values().all(|waiting| *waiting == 0);
             let now = Some((waiting, shown?, self.heard.as_ref().map(Roll::len)));
-            if waiting == 0 && now == before && round > 1 {
+            if is_done && now == before && round > 1 {
                 return self.check_belonging();
             }
             before = now;
         }
-        Err(format!("after {ROUNDS_MAX} rounds something still moves or waits: {:?}", before.map(|now| now.0)))
+        Err(format!("after {ROUNDS_MAX} rounds something still moves, or entries wait, by phone: {:?}", before.map(|now| now.0)))
     }
 
     fn joined(&self) -> Vec<usize> {
@@ -38,8 +39,10 @@ impl World {
 
     /// Whether a phone belongs, as the relay should know.
     fn belongs(&mut self, at: usize) -> Result<bool, String> {
-        let truth = self.truth()?;
+        // A relay that lost its disk has not heard of the group yet.
+        let truth = self.truth().ok();
         let engine = self.switch_on(at)?.ok_or("a phone is off although nothing breaks")?;
+        let Some(truth) = truth else { return Ok(engine.role().is_some()) };
         Ok(truth.device(engine.device_id()).is_some())
     }
 
@@ -188,7 +191,11 @@ impl World {
                 let state = roll.state_at(&[*hash]);
                 state.is_some_and(|state| devices.iter().any(|device| state.may_read(*device, name.0)))
             };
-            if begun.iter().any(may_read) {
+            let knew_better = |hash: &EntryHash| {
+                let state = roll.state_at(&[*hash]);
+                state.is_some_and(|state| devices.iter().any(|device| state.was_removed(*device)))
+            };
+            if !begun.iter().all(knew_better) || begun.iter().any(may_read) {
                 continue;
             }
             // Somebody who knew of the epoch may have let it in again.

@@ -138,6 +138,9 @@ impl World {
                     PhoneEffect::End(end) => {
                         link.phone_session = None;
                         self.note(|| format!("phone {at} ends link {id}: {end:?}"));
+                        if let Some(why) = link.report.postponed.first() {
+                            self.note(|| format!("phone {at} keeps for later: {why}"));
+                        }
                         return self.judge_end(link, end);
                     }
                     PhoneEffect::Send(message) => {
@@ -194,6 +197,9 @@ impl World {
 
     pub(super) fn judge_end(&mut self, link: &Link, end: End) -> Step {
         let at = link.phone;
+        if end == End::Done {
+            self.phones[at].is_unsure = false;
+        }
         match end {
             End::Misbehaved(Misbehaviour::AnotherRelay { .. }) => {
                 // People have heard that the relay was lost.

@@ -62,8 +62,8 @@ impl World {
 
     /// What a phone shows as being at the relay was acknowledged in the relay's life that the phone knows.
     pub(super) fn check_delivery(&mut self, at: usize) -> Step {
-        let own: Vec<_> =
-            self.model.documents.iter().filter(|(_, d)| d.author == at).map(|(id, _)| *id).collect();
+        let own = self.model.documents.iter().filter(|(_, d)| d.author == at && d.stood_by.is_none());
+        let own: Vec<_> = own.map(|(id, _)| *id).collect();
         let Some(id) = self.chance.pick(&own).copied() else { return Ok(()) };
         let knows_this_life = self.relay.running().map(|relay| relay.incarnation());
         let Some(engine) = self.phones[at].running() else { return Ok(()) };

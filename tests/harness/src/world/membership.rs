@@ -10,12 +10,14 @@ const NO_SETTING: u16 = 99;
 
 impl World {
     pub(super) fn somebody_decides(&mut self) -> Step {
-        let joined: Vec<usize> = (0..self.phones.len()).filter(|at| self.phones[*at].joined).collect();
-        let at = *self.unrest.pick(&joined).expect("there is one because the founder has joined");
+        let joined: Vec<usize> = (0..self.phones.len())
+            .filter(|at| self.phones[*at].joined && !self.phones[*at].is_unsure)
+            .collect();
+        let Some(at) = self.unrest.pick(&joined).copied() else { return Ok(()) };
         if self.switch_on(at)?.is_none() {
             return Ok(());
         }
-        match self.unrest.below(30) {
+        match self.unrest.below(33) {
             0..6 => self.remove_somebody(at)?,
             6..10 => self.change_somebodys_role(at)?,
             10..13 => self.admit_again(at)?,
@@ -27,9 +29,9 @@ impl World {
             21 => self.remove_own(at)?,
             22..25 => self.phones[at].back_up(),
             // After a relay that lost entries nobody could tell an old copy from a new one.
-            25 if self.weather.relay_loss == 0 => self.go_back(at)?,
-            26 => self.phones[at].kept_in_the_dark = !self.phones[at].kept_in_the_dark,
-            27 => {
+            25..28 if self.weather.relay_loss == 0 => self.go_back(at)?,
+            28 => self.phones[at].kept_in_the_dark = !self.phones[at].kept_in_the_dark,
+            29 => {
                 // Somebody goes underground, and goes on.
                 self.hang_up(at);
                 self.phones[at].online = false;
@@ -226,6 +228,7 @@ impl World {
             return None;
         }
         self.phones.push(Phone::new(at, role, self.seed, Arc::clone(&self.now_ms)));
+        self.phones[at].is_late = true;
         Some(at)
     }
 
@@ -283,10 +286,25 @@ impl World {
             let entries = detail.map(|detail| detail.history.iter().map(|row| row.entry).collect());
             made_of.push((id, entries.unwrap_or_default()));
         }
+        // What it handed over in an admission and the relay does not know is a fork that nobody can tell.
+        let group = self.group.expect("there is one because it was founded first");
+        let durable = self.relay.durable(group)?;
+        let Some(engine) = self.phones[at].running() else { return Ok(()) };
+        let device = engine.device_id();
+        let stored = testing::stored(engine).map_err(|e| e.to_string())?;
+        let is_at_relay = |entry: &Received| {
+            entry.header().device != device
+                || entry.header().compartment != CompartmentId::ROLL
+                || durable.contains(&entry.hash())
+        };
+        if !stored.iter().all(|stored| is_at_relay(&stored.entry)) {
+            return Ok(());
+        }
         self.hang_up(at);
         if !self.phones[at].restore() {
             return Ok(());
         }
+        self.phones[at].is_unsure = true;
         self.tally.rollbacks += 1;
         made_of.into_iter().for_each(|(id, entries)| self.model.went_back(id, entries));
         self.note(|| format!("phone {at} goes back to an older copy"));
@@ -300,6 +318,7 @@ impl World {
             Err(Error::RolledBack) => engine.renew(),
             renewed => renewed,
         })?;
+        self.phones[at].is_unsure &= renewed.is_none();
         self.tally.renewals += u64::from(renewed.is_some());
         Ok(())
     }

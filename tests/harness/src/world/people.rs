@@ -6,7 +6,7 @@ impl World {
     pub(super) fn somebody_writes(&mut self) -> Step {
         let at = self.chance.index(self.phones.len());
         if !self.phones[at].joined {
-            return self.join(at);
+            return if self.phones[at].is_late { Ok(()) } else { self.join(at) };
         }
         if self.switch_on(at)?.is_none() {
             return Ok(());
@@ -85,6 +85,7 @@ impl World {
     pub(super) fn join(&mut self, at: usize) -> Step {
         let coordinators: Vec<usize> = (0..self.phones.len())
             .filter(|at| self.phones[*at].joined && self.phones[*at].role == roles::ROLE_COORDINATOR)
+            .filter(|at| !self.phones[*at].is_unsure)
             .collect();
         let Some(by) = self.chance.pick(&coordinators).copied() else { return Ok(()) };
         let role = RoleId(self.phones[at].role);
@@ -118,7 +119,7 @@ impl World {
     }
 
     pub(super) fn amend(&mut self, at: usize, text: String) -> Step {
-        let own = self.model.documents.iter().filter(|(_, d)| d.author == at && d.kind == Kind::OBSERVATION);
+        let own = self.model.documents.iter().filter(|(_, d)| d.author == at && d.kind == Kind::OBSERVATION && d.stood_by.is_none());
         let own: Vec<_> = own.map(|(id, _)| *id).collect();
         let Some(id) = self.chance.pick(&own).copied() else { return self.record(at, text) };
         match self.act(at, "amends", |engine| engine.amend(id, draft(&text)))? {
