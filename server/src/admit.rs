@@ -268,17 +268,18 @@ fn weigh(pushing: &Pushing, before: &Roll, after: &Roll, verdicts: Vec<(usize, V
 fn check_standing(pushing: &Pushing, before: &Roll, after: &Roll, entry: &Received) -> Result<(), Refused> {
     let (author, compartment) = (entry.header().device, entry.header().compartment);
     let (was, is) = (before.state(), after.state());
-    let is_member = is.device(pushing.device).is_some();
+    // Who leaves brings what they wrote before together with their leave.
+    let belongs = |device| is.device(device).is_some() || was.device(device).is_some();
+    let is_member = belongs(pushing.device);
     if compartment == CompartmentId::ROLL {
         if entry.header().kind == Kind::CERTIFICATE {
-            let belongs = is_member || is.device(author).is_some();
-            return if belongs { Ok(()) } else { Err(outsider(is, author)) };
+            return if is_member || is.device(author).is_some() { Ok(()) } else { Err(outsider(is, author)) };
         }
         if author != pushing.device {
             return Ok(());
         }
         // An operation may take its author back in, as that of the last of a majority does.
-        if was.device(author).is_none() && is.device(author).is_none() {
+        if !belongs(author) {
             return Err(outsider(is, author));
         }
         if after.author_governed(entry.hash()) && was.device(author).is_some() && !was.governs(author) {
@@ -289,7 +290,8 @@ fn check_standing(pushing: &Pushing, before: &Roll, after: &Roll, entry: &Receiv
     if !is_member {
         return Err(outsider(is, pushing.device));
     }
-    if author == pushing.device && !is.may_write(author, compartment) {
+    let may_write = is.may_write(author, compartment) || was.may_write(author, compartment);
+    if author == pushing.device && !may_write {
         return Err(Refused::new(Refusal::ROLE, "the newest role of its author may not write there"));
     }
     Ok(())

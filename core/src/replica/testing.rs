@@ -1,7 +1,68 @@
-//! What tests here and elsewhere file.
+//! What tests here and elsewhere file, and what they look at beside what an app sees.
 
-use super::ObservationDraft;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::disk::{self, ENTRIES, QUARANTINE, SetAsideRow, UNOPENED};
+use super::engine::Engine;
+use super::{Error, JoinRequest, ObservationDraft};
+use crate::base::{CompartmentId, EpochId};
+use crate::entry::Received;
+use crate::roll::Roll;
 use crate::watch::{Observation, Position, Sealed, When};
+
+/// An entry as a device keeps it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The entry.
+    pub entry: Received,
+    /// Whether it has no effect here, for whatever reason.
+    pub is_set_aside: bool,
+    /// Whether that is because a removal cut it off.
+    pub is_cut_off: bool,
+    /// Whether it was not opened for lack of a key.
+    pub is_unopened: bool,
+}
+
+/// The roll as a device has it; none if it belongs to no group.
+pub fn roll(engine: &Engine) -> Option<Arc<Roll>> {
+    engine.group.as_ref().map(|group| Arc::clone(&group.roll))
+}
+
+/// The epochs whose private keys a device holds.
+pub fn held_epochs(engine: &Engine) -> BTreeSet<(CompartmentId, EpochId)> {
+    engine.group.iter().flat_map(|group| group.epoch_keys.keys().copied()).collect()
+}
+
+/// Whether the member's key is on the device.
+pub fn holds_member_key(engine: &Engine) -> bool {
+    engine.identity.member.is_some()
+}
+
+/// What a device hands over in order to be admitted again; none if nobody's key says whose it is.
+pub fn request_again(engine: &Engine) -> Option<JoinRequest> {
+    let certificate = engine.identity.certificate.as_ref();
+    certificate.map(|certificate| JoinRequest::from_bytes(certificate.as_bytes().to_vec()))
+}
+
+/// Everything a device keeps in the logs of its group.
+///
+/// # Errors
+/// Errors of the store.
+pub fn stored(engine: &Engine) -> Result<Vec<Stored>, Error> {
+    let rows = engine.store.scan(ENTRIES, &[], None, usize::MAX)?;
+    let stored = rows.into_iter().map(|(key, bytes)| {
+        let aside = engine.store.get(QUARANTINE, &key)?;
+        let aside: Option<SetAsideRow> = aside.map(|row| disk::decode(&row)).transpose()?;
+        Ok(Stored {
+            entry: disk::decode_entry(&bytes)?.into_received(),
+            is_set_aside: aside.is_some(),
+            is_cut_off: aside.is_some_and(|row| row.cut_off),
+            is_unopened: engine.store.get(UNOPENED, &key)?.is_some(),
+        })
+    });
+    stored.collect()
+}
 
 /// An observation with a sealed part, that says `what`.
 pub fn draft(what: &str) -> ObservationDraft {

@@ -62,7 +62,7 @@ pub enum Quarantine {
     #[error("the role of its author may not write there")]
     Role,
     /// It begins a log with a certificate that names somebody else than the roll does.
-    #[error("its certificate names another member than the roll")]
+    #[error("its certificate names another key than the roll")]
     Certificate,
     /// A roll entry that cannot be read.
     #[error("it breaks a rule of the roll: {0}")]
@@ -303,7 +303,6 @@ fn certificate_fits(entry: &Received, past: &State) -> bool {
         return true;
     }
     let claimed = certificate_of(entry).map(|certificate| certificate.claims().member);
-    claimed.is_ok_and(|member| {
-        past.device(entry.header().device).is_none_or(|(device, _)| device.member == member)
-    })
+    // The key that a recovery gave a member is another one than the member's name.
+    claimed.is_ok_and(|key| past.device(entry.header().device).is_none_or(|(device, _)| device.key == key))
 }

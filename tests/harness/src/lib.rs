@@ -11,6 +11,7 @@
 //! What is absent on purpose: knowledge of how the engine or the relay work inside.
 
 mod chance;
+mod disk;
 mod link;
 mod model;
 mod phone;
@@ -19,4 +20,4 @@ mod run;
 mod world;
 
 pub use run::{Outcome, Plan, run_seed, run_seeds};
-pub use world::{Broken, Tally};
+pub use world::{Broken, Story, Tally};

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use lamppost_core::base::DeviceId;
 use lamppost_core::entry::Wire;
 use lamppost_core::replica::SyncReport;
 use lamppost_core::sync::Frame;
@@ -14,6 +15,8 @@ use crate::chance::Chance;
 pub struct Link {
     /// The phone's place.
     pub phone: usize,
+    /// The device that it says it is.
+    pub device: DeviceId,
     /// The phone's machine; none once it has hung up.
     pub phone_session: Option<PhoneSession>,
     /// The relay's machine; none once it has hung up.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lamppost_sim::{Plan, run_seed, run_seeds};
+use lamppost_sim::{Plan, Story, run_seed, run_seeds};
 
 /// Phones and a relay under one seed, in which everything that can break does.
 #[derive(Parser)]
@@ -22,12 +22,16 @@ struct Arguments {
     /// Replays this seed alone, and tells every step.
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
+    /// Nobody is removed, recovered or given another role, and no phone goes back to an older copy.
+    #[arg(long)]
+    calm: bool,
 }
 
 fn main() -> ExitCode {
-    let Arguments { seeds, from, steps, seed } = Arguments::parse();
+    let Arguments { seeds, from, steps, seed, calm } = Arguments::parse();
+    let story = if calm { Story::Calm } else { Story::Unrest };
     if let Some(seed) = seed {
-        let (outcome, tally) = run_seed(seed, steps, true);
+        let (outcome, tally) = run_seed(seed, steps, story, true);
         println!("{tally}");
         return match outcome {
             Ok(digest) => {
@@ -41,14 +45,14 @@ fn main() -> ExitCode {
         };
     }
     let begun = Instant::now();
-    let outcome = run_seeds(Plan { first: from, seeds, steps }, &|through| {
+    let outcome = run_seeds(Plan { first: from, seeds, steps, story }, &|through| {
         if through % 100 == 0 {
             eprintln!("{through} of {seeds} seeds in {:.0} s", begun.elapsed().as_secs_f64());
         }
     });
     for (seed, broken) in &outcome.broken {
         println!("seed {seed} broke a promise at step {}: {}", broken.step, broken.what);
-        println!("  replay: cargo run --release -p lamppost-sim -- --seed {seed} --steps {steps}");
+        println!("  replay: cargo run --release -p lamppost-sim -- --seed {seed} --steps {steps}{}", if calm { " --calm" } else { "" });
     }
     println!("{}", outcome.tally);
     println!(

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lamppost_core::base::{DocumentId, EntryHash};
+use lamppost_core::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId};
+use lamppost_core::entry::Wire;
 use lamppost_core::watch::Kind;
 
 /// Stands in every text that somebody writes: what must not be found where it cannot be read.
@@ -19,6 +20,30 @@ pub struct Model {
     pub authored: BTreeSet<EntryHash>,
     /// Entries that the relay acknowledged.
     pub acknowledged: BTreeSet<EntryHash>,
+    /// Members of whom somebody was said to be removed, recovered, or to have another role.
+    pub touched: BTreeSet<MemberId>,
+    /// Members who were let in again, so that what they wrote since then counts.
+    pub let_in_again: BTreeSet<MemberId>,
+    /// Whether newcomers do not read back without end.
+    pub history_ends: bool,
+    /// Entries of the roll that left a phone.
+    pub roll: BTreeMap<EntryHash, Wire>,
+    /// Who admitted whom.
+    pub admitted_by: BTreeMap<MemberId, BTreeSet<MemberId>>,
+    /// Removals that took somebody out, as far as their author had heard.
+    pub cuts: BTreeMap<EntryHash, Cut>,
+    /// What coordinators accepted.
+    pub accepted: BTreeSet<EntryHash>,
+}
+
+/// What somebody had seen of those whom they took out.
+pub struct Cut {
+    /// The devices.
+    pub devices: BTreeSet<DeviceId>,
+    /// The compartments that its author could read.
+    pub readable: BTreeSet<CompartmentId>,
+    /// What its author had of these devices.
+    pub seen: BTreeSet<EntryHash>,
 }
 
 /// One document, as its author knows it.
@@ -29,8 +54,14 @@ pub struct Document {
     pub kind: Kind,
     /// The text its author was last told is on disk.
     pub text: String,
-    /// Later texts of which the author was told that they failed: a disk may fail after it wrote.
+    /// Later texts of which the author was told that they failed: a disk may fail after it wrote. Once its phone went
+    /// back to an older copy, everything that it ever said.
     pub maybe: BTreeSet<String>,
+    /// Everything it ever said.
+    pub said: BTreeSet<String>,
+    /// Entries that it was made of when its phone went back to an older copy: where the relay has not acknowledged
+    /// them all, it may be gone.
+    pub stood_by: Option<Vec<EntryHash>>,
 }
 
 impl Model {
@@ -43,14 +74,49 @@ impl Model {
 
     /// Notes that the author was told: it is on disk.
     pub fn wrote(&mut self, id: DocumentId, author: usize, kind: Kind, text: String) {
-        self.documents.insert(id, Document { author, kind, text, maybe: BTreeSet::new() });
+        let before = self.documents.remove(&id);
+        let (mut said, stood_by) = before.map(|known| (known.said, known.stood_by)).unwrap_or_default();
+        let maybe = if stood_by.is_some() { said.clone() } else { BTreeSet::new() };
+        said.insert(text.clone());
+        self.documents.insert(id, Document { author, kind, text, maybe, said, stood_by });
     }
 
     /// Notes that the author was told: it failed.
     pub fn failed(&mut self, id: DocumentId, text: String) {
         if let Some(document) = self.documents.get_mut(&id) {
+            document.said.insert(text.clone());
             document.maybe.insert(text);
         }
+    }
+
+    /// Notes that the author's phone went back to an older copy; `entries` is what this document was made of.
+    pub fn went_back(&mut self, id: DocumentId, entries: Vec<EntryHash>) {
+        if let Some(document) = self.documents.get_mut(&id) {
+            document.maybe = document.said.clone();
+            document.stood_by.get_or_insert(entries);
+        }
+    }
+
+    /// Whether what a document says is certain to be there: not if its phone lost it before the relay had it.
+    pub fn is_certain(&self, document: &Document) -> bool {
+        let all_there = |entries: &Vec<EntryHash>| {
+            !entries.is_empty() && entries.iter().all(|entry| self.acknowledged.contains(entry))
+        };
+        document.stood_by.as_ref().is_none_or(all_there)
+    }
+
+    /// Whether a removal may have cut off what this member wrote, or the role of whoever let them in.
+    pub fn may_be_cut_off(&self, member: MemberId) -> bool {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![member]);
+        while let Some(member) = next.pop() {
+            if self.touched.contains(&member) {
+                return true;
+            }
+            if seen.insert(member) {
+                next.extend(self.admitted_by.get(&member).into_iter().flatten());
+            }
+        }
+        false
     }
 
     /// The author of the first marked text in `text`.

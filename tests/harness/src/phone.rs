@@ -1,19 +1,34 @@
 //! A phone: a disk that outlives crashes, a clock that may lie, and the engine that runs on both.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use lamppost_core::base::{DeviceId, MemberId};
 use lamppost_core::replica::{Clock, Engine, Environment, Error, FixedVault};
 use lamppost_core::storage::{FaultAt, FaultyStore, MemoryStore};
 
 use crate::chance::Chance;
+use crate::disk::copy;
 
 /// One member's device.
 pub struct Phone {
     /// Its place among the phones.
     pub at: usize,
-    /// What it was, or is to be, admitted as.
+    /// What its member is, as far as it has heard; before it joins, what it is to be admitted as.
     pub role: u8,
+    /// The roles that it ever had.
+    pub roles_ever: BTreeSet<u8>,
+    /// Whose it is, once it belongs to somebody in the group.
+    pub member: Option<MemberId>,
+    /// The devices that this installation has been.
+    pub devices_ever: BTreeSet<DeviceId>,
+    /// Whether the relay keeps from it who was removed.
+    pub kept_in_the_dark: bool,
+    /// Whether it came for a certain member: it joins then, or never.
+    pub is_late: bool,
+    /// Whether it went back to an older copy and has not met the relay since: what it hands over may fork its log.
+    pub is_unsure: bool,
     /// Whether it has joined.
     pub joined: bool,
     /// Whether it can reach the relay at all.
@@ -21,6 +36,7 @@ pub struct Phone {
     /// The link it has open.
     pub link: Option<u64>,
     disk: MemoryStore,
+    backup: Option<MemoryStore>,
     engine: Option<Engine>,
     clock: Arc<LyingClock>,
     seed: u64,
@@ -46,10 +62,17 @@ impl Phone {
         Self {
             at,
             role,
+            roles_ever: BTreeSet::new(),
+            member: None,
+            devices_ever: BTreeSet::new(),
+            kept_in_the_dark: false,
+            is_late: false,
+            is_unsure: false,
             joined: false,
             online: true,
             link: None,
             disk: MemoryStore::new(),
+            backup: None,
             engine: None,
             clock: Arc::new(LyingClock { world_ms, off_ms: AtomicI64::new(0) }),
             seed,
@@ -77,6 +100,35 @@ impl Phone {
     /// Its engine, if it is on.
     pub fn running(&mut self) -> Option<&mut Engine> {
         self.engine.as_mut()
+    }
+
+    /// Notes who its engine says it is.
+    pub fn note_standing(&mut self) {
+        let Some(engine) = self.engine.as_ref() else { return };
+        self.devices_ever.insert(engine.device_id());
+        if let Some(role) = engine.role() {
+            self.role = role.0;
+            self.roles_ever.insert(role.0);
+            self.member = Some(engine.member_id());
+        }
+    }
+
+    /// Whether it belongs, as far as it has heard.
+    pub fn belongs(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.role().is_some())
+    }
+
+    /// Copies its disk.
+    pub fn back_up(&mut self) {
+        self.backup = Some(copy(&self.disk));
+    }
+
+    /// Goes back to the last copy of its disk, if there is one.
+    pub fn restore(&mut self) -> bool {
+        let Some(backup) = &self.backup else { return false };
+        self.disk = copy(backup);
+        self.crash();
+        true
     }
 
     /// Loses power: what is not on its disk is gone.

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lamppost_core::base::{EntryHash, GroupId};
-use lamppost_core::storage::{Batch, FaultAt, FaultyStore, MemoryStore, Store as _, Table};
+use lamppost_core::storage::{FaultAt, FaultyStore, MemoryStore};
 use lamppost_server::{Pushed, Relay, RelayStore, Rules, Seed};
 
 use crate::chance::Chance;
+use crate::disk::{copy, rows};
 
 /// The relay and what it needs to start again.
 pub struct RelaySide {
@@ -18,9 +19,6 @@ pub struct RelaySide {
     pub pushes: Vec<(u64, Pushed)>,
     backup: Option<MemoryStore>,
 }
-
-/// Tables that a relay's store may have.
-const TABLES: u8 = 16;
 
 impl RelaySide {
     /// A relay with an empty disk, switched off.
@@ -92,17 +90,4 @@ impl RelaySide {
         let has = |row: &[u8]| row.windows(bytes.len()).any(|window| window == bytes);
         rows(&self.disk).iter().any(|(_, key, value)| has(key) || has(value))
     }
-}
-
-fn rows(disk: &MemoryStore) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
-    let of = |table| disk.scan(table, &[], None, usize::MAX).expect("memory works because nothing can break");
-    (0..TABLES).map(Table).flat_map(|t| of(t).into_iter().map(move |(k, v)| (t, k, v))).collect()
-}
-
-fn copy(disk: &MemoryStore) -> MemoryStore {
-    let copy = MemoryStore::new();
-    let mut batch = Batch::default();
-    rows(disk).into_iter().for_each(|(table, key, value)| batch.put(table, key, value));
-    copy.apply(batch).expect("memory works because nothing can break");
-    copy
 }

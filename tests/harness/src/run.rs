@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::world::{Broken, Tally, World};
+use crate::world::{Broken, Story, Tally, World};
 
 /// Which seeds to run, and how long each.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ pub struct Plan {
     pub seeds: u64,
     /// Steps of each, before everything heals.
     pub steps: u64,
+    /// What people do in them.
+    pub story: Story,
 }
 
 /// What a run came to.
@@ -32,8 +34,8 @@ pub struct Outcome {
 ///
 /// # Errors
 /// [`Broken`] names the first promise that did not hold. A panic of the code under test is one.
-pub fn run_seed(seed: u64, steps: u64, aloud: bool) -> (Result<u64, Broken>, Tally) {
-    let mut world = World::new(seed, aloud);
+pub fn run_seed(seed: u64, steps: u64, story: Story, aloud: bool) -> (Result<u64, Broken>, Tally) {
+    let mut world = World::new(seed, story, aloud);
     let outcome = catch_unwind(AssertUnwindSafe(|| world.run(steps))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
@@ -53,7 +55,7 @@ pub fn run_seeds(plan: Plan, progress: &(dyn Fn(u64) + Sync)) -> Outcome {
                 return;
             }
             let seed = plan.first + offset;
-            let (outcome, tally) = run_seed(seed, plan.steps, false);
+            let (outcome, tally) = run_seed(seed, plan.steps, plan.story, false);
             let mut total = total.lock().expect("it is whole because nothing panics while it is held");
             total.seeds += 1;
             total.tally.add(&tally);

@@ -1,12 +1,12 @@
 //! The simulator in the test run: many seeds, and the same seed twice.
 
-use lamppost_sim::{Plan, run_seed, run_seeds};
+use lamppost_sim::{Plan, Story, run_seed, run_seeds};
 
 const STEPS: u64 = 300;
 
 #[test]
 fn two_hundred_seeds_keep_every_promise() {
-    let outcome = run_seeds(Plan { first: 0, seeds: 200, steps: STEPS }, &|_| {});
+    let outcome = run_seeds(Plan { first: 0, seeds: 200, steps: STEPS, story: Story::Unrest }, &|_| {});
     println!("{}", outcome.tally);
     let mut report = String::new();
     for (seed, broken) in &outcome.broken {
@@ -34,11 +34,11 @@ fn two_hundred_seeds_keep_every_promise() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in [1, 2, 3] {
-        let (first, again) = (run_seed(seed, STEPS, false), run_seed(seed, STEPS, false));
+        let (first, again) = (run_seed(seed, STEPS, Story::Unrest, false), run_seed(seed, STEPS, Story::Unrest, false));
         assert!(first.0.is_ok());
         assert_eq!(first, again);
     }
-    assert_ne!(run_seed(1, STEPS, false).0, run_seed(2, STEPS, false).0);
+    assert_ne!(run_seed(1, STEPS, Story::Unrest, false).0, run_seed(2, STEPS, Story::Unrest, false).0);
 }
 
 /// Seeds that once broke a promise, and what was wrong. Each has a test of its own beside the code that was mended; the
@@ -59,7 +59,7 @@ fn seeds_that_once_broke_a_promise_keep_it() {
         (23862, "a change that came before the one it builds on was not counted in its row"),
     ];
     for (seed, story) in stories {
-        let (outcome, _) = run_seed(seed, 400, false);
+        let (outcome, _) = run_seed(seed, 400, Story::Calm, false);
         assert!(outcome.is_ok(), "seed {seed} ({story}): {outcome:?}");
     }
 }

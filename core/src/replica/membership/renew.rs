@@ -80,7 +80,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::renew`]; [`Error::RolledBack`] if it was renewed lately.
-    pub(in crate::replica) fn renew_by_itself(&mut self) -> Result<DeviceId, Error> {
+    pub fn renew_by_itself(&mut self) -> Result<DeviceId, Error> {
         let now_ms = self.clock.now_ms();
         let last = self.store.get(META, RENEWED)?.map(|bytes| disk::parse_number(&bytes));
         if last.is_some_and(|last| now_ms.abs_diff(last) < RENEW_MS_MIN) {

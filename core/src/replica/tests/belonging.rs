@@ -349,6 +349,9 @@ fn who_lost_everything_comes_back_as_the_same_member() {
     gossip(&mut [&mut carla, &mut new, &mut vera, &mut vic]);
     for phone in [&carla, &vera, &new] {
         assert_eq!(observations(phone), ["amended by the same member"]);
+        // A relay refuses what a phone sets aside: nothing of the new device's may be.
+        let theirs = phone.set_aside().unwrap().into_iter().filter(|row| row.device == new.device_id());
+        assert_eq!(theirs.collect::<Vec<_>>(), []);
     }
     // The old key certifies nothing any more.
     let mut thief = engine(8);

@@ -26,6 +26,7 @@ impl World {
         let Some(plan) = self.act(at, "connects", |engine| engine.plan(live, budget))? else {
             return Ok(None);
         };
+        let Some(device) = self.phones[at].running().map(|engine| engine.device_id()) else { return Ok(None) };
         let id = self.links_opened;
         self.links_opened += 1;
         self.tally.links += 1;
@@ -34,6 +35,7 @@ impl World {
             id,
             Link {
                 phone: at,
+                device,
                 phone_session: Some(PhoneSession::new(plan)),
                 relay_session: Some(RelaySession::new(opening)),
                 up: Default::default(),
@@ -78,6 +80,7 @@ impl World {
             self.tally.messages += 1;
             self.relay_input(id, RelayInput::Message(message))?;
         } else {
+            let link_phone = link.phone;
             let Some(message) = link.down.pop_front() else {
                 if link.relay_session.is_none() && link.phone_session.take().is_some() {
                     self.close_if_over(id);
@@ -87,6 +90,7 @@ impl World {
             };
             self.tally.messages += 1;
             let has_socket = link.relay_session.is_some();
+            let message = self.keep_in_the_dark(link_phone, message);
             self.phone_input(id, PhoneInput::Message(message))?;
             if has_socket {
                 self.relay_input(id, RelayInput::Sent)?;
@@ -134,6 +138,9 @@ impl World {
                     PhoneEffect::End(end) => {
                         link.phone_session = None;
                         self.note(|| format!("phone {at} ends link {id}: {end:?}"));
+                        if let Some(why) = link.report.postponed.first() {
+                            self.note(|| format!("phone {at} keeps for later: {why}"));
+                        }
                         return self.judge_end(link, end);
                     }
                     PhoneEffect::Send(message) => {
@@ -150,6 +157,7 @@ impl World {
                                 self.phones[at].link = None;
                                 self.note(|| format!("phone {at} ends link {id}: {why}"));
                                 return match why {
+                                    Error::RolledBack if self.story == Story::Unrest => self.renew(at),
                                     Error::Store(_) => {
                                         self.disk_failed(at);
                                         Ok(())
@@ -164,6 +172,7 @@ impl World {
                     }
                 }
             }
+            self.phones[at].note_standing();
             self.judge_report(link)?;
             let Some(session) = link.phone_session.as_mut() else { return Ok(()) };
             effects = answers.into_iter().flat_map(|input| session.handle(input, now_ms)).collect();
@@ -179,12 +188,18 @@ impl World {
         for wire in pushed(message) {
             let entry = Received::parse(wire).map_err(|e| format!("a phone sent what is no entry: {e}"))?;
             self.model.authored.insert(entry.hash());
+            if entry.header().compartment == CompartmentId::ROLL {
+                self.model.roll.insert(entry.hash(), entry.wire().clone());
+            }
         }
         Ok(())
     }
 
     pub(super) fn judge_end(&mut self, link: &Link, end: End) -> Step {
         let at = link.phone;
+        if end == End::Done {
+            self.phones[at].is_unsure = false;
+        }
         match end {
             End::Misbehaved(Misbehaviour::AnotherRelay { .. }) => {
                 // People have heard that the relay was lost.
@@ -215,10 +230,11 @@ impl World {
             }
         }
         match link.report.refused.first() {
-            Some(why) if !link.tampered => {
+            Some(why) if !link.tampered && !self.may_be_cut_off(at) => {
                 Err(format!("the relay refuses for good what phone {at} wrote: {why}"))
             }
-            _ if link.report.received.set_aside > 0 => {
+            // What may be set aside is looked at in the end.
+            _ if link.report.received.set_aside > 0 && self.story == Story::Calm => {
                 Err(format!("phone {at} set aside what an honest phone wrote"))
             }
             _ => Ok(()),

@@ -1,9 +1,12 @@
 //! Everything together: one step after the other, and what must hold after each.
 
+mod agreement;
 mod breaks;
 mod carry;
 mod checks;
 mod people;
+mod membership;
+mod referee;
 mod relay_side;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,13 +14,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lamppost_core::base::{GroupId, RoleId};
-use lamppost_core::entry::Received;
-use lamppost_core::replica::testing::draft;
+use lamppost_core::base::{CompartmentId, DeviceId, GroupId, MemberId, RoleId};
+use lamppost_core::entry::{Kind as EntryKind, Received, Verified};
+use lamppost_core::replica::testing::{self, draft};
 use lamppost_core::replica::{
-    CaseLink, Delivery, Engine, Error, Filter, HistoryRow, LiaisonAnswer, ReleasePlan, Row, Warning,
+    CaseLink, CodeLanguage, Concern, Decision, Delivery, Engine, Error, Filter, HistoryRow, LiaisonAnswer, ReleasePlan, Row, Warning, settings,
 };
 use lamppost_core::storage::FaultAt;
+use lamppost_core::roll::{Operation, Roll, State, Target};
 use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{Refusal, Refused};
 use lamppost_core::sync::receipt::SignedReceipt;
@@ -32,7 +36,7 @@ use lamppost_server::{
 
 use crate::chance::Chance;
 use crate::link::{Link, Tampering, pushed};
-use crate::model::{MARK, Model};
+use crate::model::{Cut, MARK, Model};
 use crate::phone::Phone;
 use crate::relay::RelaySide;
 
@@ -43,6 +47,15 @@ pub struct Broken {
     pub step: u64,
     /// Which, and how.
     pub what: String,
+}
+
+/// What people do beside writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Story {
+    /// They admit each other and rotate keys.
+    Calm,
+    /// They also remove each other, change roles, recover, and restore old copies of their phones.
+    Unrest,
 }
 
 /// How much happened in a run, and to how many seeds it happened at all.
@@ -68,6 +81,24 @@ pub struct Tally {
     pub tampered: u64,
     /// Relays that lost their disk, or went back to a backup.
     pub relay_losses: u64,
+    /// Members or devices taken out.
+    pub removals: u64,
+    /// Removals that were only proposed.
+    pub proposals: u64,
+    /// Roles changed.
+    pub roles_changed: u64,
+    /// Members and devices that came later: again, recovered, second ones.
+    pub arrivals: u64,
+    /// Phones that went back to an older copy of their disk.
+    pub rollbacks: u64,
+    /// Phones that went on as another device.
+    pub renewals: u64,
+    /// Entries that were cut off and accepted.
+    pub accepted: u64,
+    /// Roll entries that the relay kept from a phone.
+    pub hidden: u64,
+    /// Entries that were set aside, on all phones, in the end.
+    pub set_aside: u64,
 }
 
 impl Tally {
@@ -83,6 +114,15 @@ impl Tally {
         self.cuts += more.cuts;
         self.tampered += more.tampered;
         self.relay_losses += more.relay_losses;
+        self.removals += more.removals;
+        self.proposals += more.proposals;
+        self.roles_changed += more.roles_changed;
+        self.arrivals += more.arrivals;
+        self.rollbacks += more.rollbacks;
+        self.renewals += more.renewals;
+        self.accepted += more.accepted;
+        self.hidden += more.hidden;
+        self.set_aside += more.set_aside;
     }
 }
 
@@ -91,7 +131,9 @@ impl std::fmt::Display for Tally {
         write!(
             f,
             "{} documents, {} entries acknowledged, {} connections, {} messages; {} phone crashes, {} relay crashes, \
-             {} failed writes, {} cuts, {} messages tampered with, {} relay disks lost",
+             {} failed writes, {} cuts, {} messages tampered with, {} relay disks lost; {} removals, {} proposals, \
+             {} roles changed, {} came later, {} phones went back, {} renewed, {} entries accepted, {} roll entries \
+             hidden, {} entries set aside in the end",
             self.documents,
             self.acknowledged,
             self.links,
@@ -102,6 +144,15 @@ impl std::fmt::Display for Tally {
             self.cuts,
             self.tampered,
             self.relay_losses,
+            self.removals,
+            self.proposals,
+            self.roles_changed,
+            self.arrivals,
+            self.rollbacks,
+            self.renewals,
+            self.accepted,
+            self.hidden,
+            self.set_aside,
         )
     }
 }
@@ -137,6 +188,10 @@ impl Weather {
 /// Phones, a relay, and time.
 pub struct World {
     chance: Chance,
+    /// What people do to each other is drawn apart, so that the calm story of a seed stays the same.
+    unrest: Chance,
+    story: Story,
+    seed: u64,
     weather: Weather,
     now_ms: Arc<AtomicU64>,
     step: u64,
@@ -145,6 +200,8 @@ pub struct World {
     links: BTreeMap<u64, Link>,
     links_opened: u64,
     group: Option<GroupId>,
+    /// The roll that the relay has on its disk, worked out apart from it.
+    heard: Option<Roll>,
     model: Model,
     trace: DefaultHasher,
     /// Prints what happens.
@@ -166,7 +223,7 @@ type Step = Result<(), String>;
 
 impl World {
     /// Phones that were never switched on, and a relay that is up.
-    pub fn new(seed: u64, aloud: bool) -> Self {
+    pub fn new(seed: u64, story: Story, aloud: bool) -> Self {
         let mut chance = Chance::new(seed, 0);
         let weather = Weather::draw(&mut chance);
         let now_ms = Arc::new(AtomicU64::new(BEGIN_MS));
@@ -185,6 +242,9 @@ impl World {
         relay.start(&mut chance, None, false);
         Self {
             chance,
+            unrest: Chance::new(seed, 1),
+            story,
+            seed,
             weather,
             now_ms,
             step: 0,
@@ -193,6 +253,7 @@ impl World {
             links: BTreeMap::new(),
             links_opened: 0,
             group: None,
+            heard: None,
             model: Model::default(),
             trace: DefaultHasher::new(),
             aloud,
@@ -240,12 +301,16 @@ impl World {
         let engine = self.phones[0].engine(None).map_err(|e| e.to_string())?;
         self.group = Some(engine.found().map_err(|e| e.to_string())?.group);
         self.phones[0].joined = true;
+        self.phones[0].note_standing();
         Ok(())
     }
 
     fn one_step(&mut self) -> Step {
         let ms = self.chance.below(300);
         self.advance_ms(ms);
+        if self.story == Story::Unrest && self.unrest.one_in(10) {
+            self.somebody_decides()?;
+        }
         match self.chance.below(100) {
             0..45 => self.carry_some(),
             45..65 => self.somebody_writes(),

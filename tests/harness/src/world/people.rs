@@ -6,7 +6,7 @@ impl World {
     pub(super) fn somebody_writes(&mut self) -> Step {
         let at = self.chance.index(self.phones.len());
         if !self.phones[at].joined {
-            return self.join(at);
+            return if self.phones[at].is_late { Ok(()) } else { self.join(at) };
         }
         if self.switch_on(at)?.is_none() {
             return Ok(());
@@ -36,11 +36,18 @@ impl World {
     ) -> Result<Option<T>, String> {
         let Some(engine) = self.switch_on(at)? else { return Ok(None) };
         let done = work(engine);
+        self.phones[at].note_standing();
         self.note(|| format!("phone {at} {what}: {}", if done.is_ok() { "done" } else { "failed" }));
         match done {
             Ok(done) => Ok(Some(done)),
             Err(Error::Store(_)) => {
                 self.disk_failed(at);
+                Ok(None)
+            }
+            // Who does not belong is told so, and who is not theirs to ask.
+            Err(Error::Removed | Error::NoGroup | Error::Role(_))
+                if self.story == Story::Unrest && !self.phones[at].belongs() =>
+            {
                 Ok(None)
             }
             Err(why) => Err(format!("phone {at} {what}: {why}")),
@@ -78,8 +85,9 @@ impl World {
     pub(super) fn join(&mut self, at: usize) -> Step {
         let coordinators: Vec<usize> = (0..self.phones.len())
             .filter(|at| self.phones[*at].joined && self.phones[*at].role == roles::ROLE_COORDINATOR)
+            .filter(|at| !self.phones[*at].is_unsure)
             .collect();
-        let by = *self.chance.pick(&coordinators).expect("there is one because the founder is one");
+        let Some(by) = self.chance.pick(&coordinators).copied() else { return Ok(()) };
         let role = RoleId(self.phones[at].role);
         let Some(request) = self.act(at, "asks to join", |engine| match engine.request() {
             // Its disk had failed after it wrote: it has joined.
@@ -93,6 +101,7 @@ impl World {
             let Some(admission) = self.act(by, "admits", |engine| engine.admit(&request, role))? else {
                 return Ok(());
             };
+            self.let_in(at, by);
             if self.act(at, "joins", |engine| engine.join(&admission))?.is_none() {
                 return Ok(());
             }
@@ -110,7 +119,7 @@ impl World {
     }
 
     pub(super) fn amend(&mut self, at: usize, text: String) -> Step {
-        let own = self.model.documents.iter().filter(|(_, d)| d.author == at && d.kind == Kind::OBSERVATION);
+        let own = self.model.documents.iter().filter(|(_, d)| d.author == at && d.kind == Kind::OBSERVATION && d.stood_by.is_none());
         let own: Vec<_> = own.map(|(id, _)| *id).collect();
         let Some(id) = self.chance.pick(&own).copied() else { return self.record(at, text) };
         match self.act(at, "amends", |engine| engine.amend(id, draft(&text)))? {
@@ -168,7 +177,7 @@ impl World {
         let compartments =
             [roles::COMPARTMENT_COMMON, roles::COMPARTMENT_GROUP, roles::COMPARTMENT_COORDINATORS];
         let compartment = compartments[self.chance.index(compartments.len())];
-        let compartment = lamppost_core::base::CompartmentId(compartment);
+        let compartment = CompartmentId(compartment);
         self.act(at, "rotates", |engine| engine.rotate(compartment))?;
         Ok(())
     }

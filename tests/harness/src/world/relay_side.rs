@@ -22,6 +22,7 @@ impl World {
                     RelayEffect::Send(message) => {
                         message.hash(&mut self.trace);
                         self.see_acknowledgement(&message)?;
+                        self.see_handed_out(link.device, &message)?;
                         link.down.push_back(message);
                     }
                     RelayEffect::Ask(query) => {
@@ -80,6 +81,7 @@ impl World {
         let committed = relay.commit(pushes, now_ms);
         let failed = relay.has_failed();
         self.note(|| format!("the relay commits {taken} pushes, {} entries", committed.entries));
+        self.hear()?;
         for (id, answer) in links.into_iter().zip(committed.answers) {
             self.answer(id, answer)?;
         }
@@ -110,6 +112,7 @@ impl World {
             self.relay.start(&mut self.chance, None, renew);
         }
         self.note(|| "the relay starts again".to_owned());
+        self.hear()?;
         let open: Vec<u64> = self.links.keys().copied().collect();
         for id in open {
             if let Some(link) = self.links.get_mut(&id) {

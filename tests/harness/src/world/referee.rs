@@ -1,0 +1,82 @@
+//! The roll that the relay has on its disk, worked out apart from the relay: who may be handed what.
+
+use lamppost_core::base::cbor;
+use lamppost_core::entry::chain::verify_one;
+
+use super::*;
+
+impl World {
+    /// Takes in what has come to lie on the relay's disk.
+    pub(super) fn hear(&mut self) -> Step {
+        let group = self.group.expect("there is one because it was founded first");
+        let durable = self.relay.durable(group)?;
+        let mut entries: Vec<Verified> = Vec::new();
+        for wire in self.model.roll.iter().filter(|(hash, _)| durable.contains(*hash)).map(|(_, wire)| wire) {
+            let entry = Received::parse(wire.clone()).map_err(|e| e.to_string())?;
+            entries.push(verify_one(entry).map_err(|e| e.to_string())?);
+        }
+        // A relay that lost its disk has heard less than before.
+        if self.heard.as_ref().is_some_and(|roll| roll.len() > entries.len()) {
+            self.heard = None;
+        }
+        if self.heard.is_none() {
+            let founding = entries.iter().find(|entry| entry.is_founding());
+            self.heard = founding.map(Roll::found).transpose().map_err(|e| e.to_string())?;
+        }
+        let Some(roll) = self.heard.as_mut() else { return Ok(()) };
+        let mut before = 0;
+        while roll.len() > before {
+            before = roll.len();
+            for entry in &entries {
+                roll.insert(entry).map_err(|e| e.to_string())?;
+            }
+        }
+        if roll.len() == entries.len() {
+            Ok(())
+        } else {
+            Err("the relay keeps roll entries without what they cite".to_owned())
+        }
+    }
+
+    /// Who belongs, as the relay should know.
+    pub(super) fn truth(&self) -> Result<Arc<State>, String> {
+        let roll = self.heard.as_ref().ok_or("the relay knows of no group")?;
+        Ok(Arc::clone(roll.state()))
+    }
+
+    /// The relay hands entries to those who belong, and of compartments that they may read.
+    pub(super) fn see_handed_out(&self, device: DeviceId, message: &[u8]) -> Step {
+        let Ok(Frame::Entries(entries)) = Frame::from_bytes(message) else { return Ok(()) };
+        let Some(roll) = self.heard.as_ref().filter(|_| !entries.entries.is_empty()) else { return Ok(()) };
+        let state = roll.state();
+        let compartment = entries.compartment;
+        if state.device(device).is_none() {
+            return Err(format!("the relay hands entries to {device:?}, which it knows not to belong"));
+        }
+        if compartment != CompartmentId::ROLL && !state.may_read(device, compartment) {
+            return Err(format!("the relay hands {compartment:?} to {device:?}, which may not read it"));
+        }
+        Ok(())
+    }
+
+    /// What a relay makes of a message that hides from a phone who was removed.
+    pub(super) fn keep_in_the_dark(&mut self, at: usize, message: Vec<u8>) -> Vec<u8> {
+        if !self.phones[at].kept_in_the_dark {
+            return message;
+        }
+        let Ok(Frame::Entries(mut entries)) = Frame::from_bytes(&message) else { return message };
+        if entries.compartment != CompartmentId::ROLL {
+            return message;
+        }
+        let before = entries.entries.len();
+        entries.entries.retain(|wire| {
+            let operation = wire.body.as_ref().and_then(|body| cbor::decode::<Operation>(body).ok());
+            !matches!(operation, Some(Operation::Remove(_) | Operation::Recover(_)))
+        });
+        let hidden = (before - entries.entries.len()) as u64;
+        // It says that they were the phone's own.
+        entries.left_out += hidden;
+        self.tally.hidden += hidden;
+        Frame::Entries(entries).to_bytes()
+    }
+}
