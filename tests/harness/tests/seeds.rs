@@ -34,7 +34,8 @@ fn two_hundred_seeds_keep_every_promise() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in [1, 2, 3] {
-        let (first, again) = (run_seed(seed, STEPS, Story::Unrest, false), run_seed(seed, STEPS, Story::Unrest, false));
+        let (first, again) =
+            (run_seed(seed, STEPS, Story::Unrest, false), run_seed(seed, STEPS, Story::Unrest, false));
         assert!(first.0.is_ok());
         assert_eq!(first, again);
     }

@@ -30,7 +30,10 @@ impl World {
             }
             before = now;
         }
-        Err(format!("after {ROUNDS_MAX} rounds something still moves, or entries wait, by phone: {:?}", before.map(|now| now.0)))
+        Err(format!(
+            "after {ROUNDS_MAX} rounds something still moves, or entries wait, by phone: {:?}",
+            before.map(|now| now.0)
+        ))
     }
 
     fn joined(&self) -> Vec<usize> {
@@ -204,7 +207,9 @@ impl World {
                 state.is_some_and(|state| state.epochs(name.0).any(|(epoch, _)| epoch == name.1))
             };
             if !pasts.iter().filter(knew).any(may_read) {
-                return Err(format!("phone {at} was taken out and holds the key of {name:?}, which began later"));
+                return Err(format!(
+                    "phone {at} was taken out and holds the key of {name:?}, which began later"
+                ));
             }
         }
         Ok(())
@@ -232,10 +237,17 @@ impl World {
         for (at, (rows, reads)) in &shown {
             for (other, (others, others_read)) in &shown {
                 for row in others.values() {
-                    let both = compartment(row.kind).is_some_and(|c| reads.contains(&c) && others_read.contains(&c));
+                    let both =
+                        compartment(row.kind).is_some_and(|c| reads.contains(&c) && others_read.contains(&c));
                     let own = [at, other].iter().any(|at| self.phones[**at].member == Some(row.author));
-                    if both && !(own && self.model.may_be_cut_off(row.author)) && rows.get(&row.id) != Some(row) {
-                        return Err(format!("phone {other} shows {row:?}, phone {at} {:?}", rows.get(&row.id)));
+                    if both
+                        && !(own && self.model.may_be_cut_off(row.author))
+                        && rows.get(&row.id) != Some(row)
+                    {
+                        return Err(format!(
+                            "phone {other} shows {row:?}, phone {at} {:?}",
+                            rows.get(&row.id)
+                        ));
                     }
                 }
             }
