@@ -120,16 +120,13 @@ async fn run(
     report: &mut SyncReport,
     state: &mut (dyn FnMut(LinkState) + Send),
 ) -> Result<End, Error> {
-    let address = url.to_owned();
-    let plan = replica
-        .run(move |engine| {
-            engine.set_relay_url(&address)?;
-            engine.plan(live, budget)
-        })
-        .await?;
+    let plan = replica.run(move |engine| engine.plan(live, budget)).await?;
     let begun = Instant::now();
     let now_ms = move || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut connection = connect(replica, url, budget).await?;
+    // Not before: an address that leads nowhere is not to stand in invitations.
+    let address = url.to_owned();
+    replica.run(move |engine| engine.set_relay_url(&address)).await?;
     state(LinkState::CatchingUp);
     let mut session = Session::new(plan);
     // Time counts from before the connection, as the deadline does.

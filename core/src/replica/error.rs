@@ -51,6 +51,12 @@ pub enum Error {
     /// The recovery code is not one.
     #[error("the recovery code cannot be read: {0}; compare it with the paper")]
     Code(String),
+    /// The member's key is on another device.
+    #[error("the key of this member is on another device of theirs: do it there")]
+    KeyElsewhere,
+    /// Something about who belongs that cannot be.
+    #[error("{0}")]
+    Membership(&'static str),
     /// The role does not allow it.
     #[error("the role of this device's member may not {0}: ask a coordinator")]
     Role(&'static str),
@@ -131,6 +137,8 @@ impl Error {
             | Self::HasGroup
             | Self::NotCertified
             | Self::Removed
+            | Self::KeyElsewhere
+            | Self::Membership(_)
             | Self::Code(_)
             | Self::Role(_)
             | Self::NotHere(_)

@@ -148,10 +148,13 @@ impl Engine {
                 let Some(row) = engine.leave_outbox(batch, *key)? else { continue };
                 let key = disk::entry_key(row.log, row.seq);
                 batch.put(RECEIVED, key.clone(), cbor::encode(&received));
-                if engine.store.get(QUARANTINE, &key)?.is_some_and(|row| is_by_relay(&row)) {
+                let aside = engine.store.get(QUARANTINE, &key)?;
+                let aside = aside.map(|row| disk::decode::<SetAsideRow>(&row)).transpose()?;
+                if aside.as_ref().is_some_and(|aside| aside.by_relay) {
                     batch.delete(QUARANTINE, key);
                 }
-                if let Some(document) = row.document {
+                // What a removal cut off does not count, wherever it lies.
+                if let Some(document) = row.document.filter(|_| !aside.is_some_and(|aside| aside.cut_off)) {
                     engine.fresh()?.refused.remove(&document);
                 }
             }
@@ -208,8 +211,4 @@ impl Engine {
     pub fn outbox_len(&self) -> Result<usize, Error> {
         Ok(self.store.scan(OUTBOX, &[], None, usize::MAX)?.len())
     }
-}
-
-fn is_by_relay(row: &[u8]) -> bool {
-    cbor::decode::<SetAsideRow>(row).is_ok_and(|row| row.by_relay)
 }

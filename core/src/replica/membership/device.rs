@@ -52,20 +52,21 @@ impl Engine {
     /// On the device that holds the member's key: confirms a new device and hands it the keys. It belongs from now on.
     ///
     /// # Errors
-    /// [`Error::NotCertified`] if the member's key is on another device; [`Error::Admission`] if the request is not
+    /// [`Error::KeyElsewhere`] if the member's key is on another device; [`Error::Admission`] if the request is not
     /// genuine, or for another member; errors of the store.
     pub fn add_device(&mut self, request: &DeviceRequest) -> Result<Admission, Error> {
         self.fresh()?;
         let refuse = |why: &dyn std::fmt::Display| Error::Admission(why.to_string());
         let possession = Possession::verify(&request.0).map_err(|e| refuse(&e))?;
-        let member = self.identity.member.clone().ok_or(Error::NotCertified)?;
+        let member = self.identity.member.clone().ok_or(Error::KeyElsewhere)?;
         let certificate =
             possession.certify(&member).ok_or_else(|| refuse(&"the device asks for another member"))?;
         let claims = *certificate.claims();
         let state = Arc::clone(self.state()?);
         state.device(self.device_id()).ok_or(Error::Removed)?;
         if state.devices_ever().any(|(device, _)| device == claims.device) {
-            return Err(refuse(&"this device belonged to the group before: install the app anew"));
+            let why = "this device has belonged before: if it still does, hand it an admission; else install the app anew";
+            return Err(refuse(&why));
         }
         let mut plan = KeyPlan::default();
         self.share_keys(&mut plan, &state, (claims.device, claims.agreement))?;

@@ -116,9 +116,7 @@ pub enum Concern {
         entries: usize,
     },
     /// Entries that a removal cut off wait for a decision.
-    #[error(
-        "{entries} entries of people who were taken out are set aside: look at them, and accept what should count"
-    )]
+    #[error("set aside of people who were taken out: {entries}; look at them, and accept what should count")]
     CutOff {
         /// How many.
         entries: usize,
@@ -284,14 +282,15 @@ impl Engine {
     /// Names a device of this member's on the member's card.
     ///
     /// # Errors
-    /// [`Error::Admission`] if it is not one; [`Error::Invalid`] if there is no card yet, or the name cannot be one.
+    /// [`Error::Membership`] if it is not one, or there is no card yet; [`Error::Invalid`] if the name cannot be one.
     pub fn name_device(&mut self, device: DeviceId, name: &str) -> Result<(), Error> {
         self.fresh()?;
         let owner = self.state()?.device(device).map(|(device, _)| device.member);
         if owner != Some(self.member_id()) {
-            return Err(Error::Admission("this is no device of this member's".to_owned()));
+            return Err(Error::Membership("this is no device of yours: choose one from the roster"));
         }
-        let mut card = self.own_card()?.unwrap_or_default();
+        let none = Error::Membership("there is no card yet: say who you are first (set_card)");
+        let mut card = self.own_card()?.ok_or(none)?;
         card.devices.insert(device.to_string(), name.to_owned());
         self.write_card(&card)
     }

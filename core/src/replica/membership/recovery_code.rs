@@ -19,6 +19,9 @@ impl RecoveryCode {
     }
 }
 
+/// Words of a code: 256 bits and a checksum of 8 (BIP-39).
+const WORDS: usize = 24;
+
 /// The languages that a recovery code can be written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeLanguage {
@@ -41,9 +44,9 @@ impl Engine {
     /// The member's key, to be written down: with it a new device becomes this member's when all others are gone.
     ///
     /// # Errors
-    /// [`Error::NotCertified`] if the member's key is on another device.
+    /// [`Error::KeyElsewhere`] if it is not on this device.
     pub fn recovery_code(&self, language: CodeLanguage) -> Result<RecoveryCode, Error> {
-        let member = self.identity.member.as_ref().ok_or(Error::NotCertified)?;
+        let member = self.identity.member.as_ref().ok_or(Error::KeyElsewhere)?;
         let secret = Zeroizing::new(member.to_bytes());
         let words = Mnemonic::from_entropy_in(language.list(), secret.as_slice());
         let words = words.map_err(|e| Error::Kind(e.to_string()))?;
@@ -58,13 +61,18 @@ impl Engine {
     pub fn use_recovery_code(&mut self, words: &str) -> Result<(), Error> {
         self.must_be_free()?;
         let words = Zeroizing::new(words.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase());
+        // Shorter codes of the same list are none of ours, whatever their checksum says.
+        let count = words.split_whitespace().count();
+        if count != WORDS {
+            return Err(Error::Code(format!("it has {WORDS} words, and these are {count}")));
+        }
         let english = Mnemonic::parse_in(Language::English, words.as_str());
         let parsed =
             english.or_else(|why| Mnemonic::parse_in(Language::Spanish, words.as_str()).map_err(|_| why));
-        let parsed = parsed.map_err(|why| Error::Code(explain(&why, &words)))?;
+        let parsed = parsed.map_err(|why| Error::Code(explain(&why)))?;
         let secret = Zeroizing::new(parsed.to_entropy());
         let secret: Zeroizing<[u8; 32]> = Zeroizing::new(
-            secret.as_slice().try_into().map_err(|_| Error::Code("it has 24 words".to_owned()))?,
+            secret.as_slice().try_into().map_err(|_| Error::Code(format!("it has {WORDS} words")))?,
         );
         let identity = Identity::draw(&mut self.rng, Some(SigningKey::from_bytes(&secret)));
         self.transact(|engine, batch| {
@@ -75,13 +83,12 @@ impl Engine {
 }
 
 /// What a person can do about it. Names a wrong word by its number, never the words themselves.
-fn explain(why: &bip39::Error, words: &str) -> String {
+fn explain(why: &bip39::Error) -> String {
     match why {
-        bip39::Error::BadWordCount(count) => format!("it has 24 words, and these are {count}"),
         bip39::Error::UnknownWord(at) => format!("word {} is not one of the list", at + 1),
         bip39::Error::InvalidChecksum => "a word is wrong, or two have changed places".to_owned(),
-        bip39::Error::BadEntropyBitCount(_) | bip39::Error::AmbiguousLanguages(_) => {
-            format!("it has 24 words, and these are {}", words.split(' ').count())
-        }
+        bip39::Error::BadWordCount(_)
+        | bip39::Error::BadEntropyBitCount(_)
+        | bip39::Error::AmbiguousLanguages(_) => "it cannot be read".to_owned(),
     }
 }

@@ -47,7 +47,7 @@ impl Engine {
     /// out devices of their own, or leaves.
     ///
     /// # Errors
-    /// [`Error::Role`] if it is not theirs to say; [`Error::Admission`] if there is no such member or device, or nobody
+    /// [`Error::Role`] if it is not theirs to say; [`Error::Membership`] if there is no such member or device, or nobody
     /// would be left to govern; errors of the store.
     pub fn remove(&mut self, target: Target) -> Result<Decision, Error> {
         self.fresh()?;
@@ -57,7 +57,9 @@ impl Engine {
             Target::Member(member) => state.member(member).map(|_| member),
             Target::Device(device) => state.device(device).map(|(device, _)| device.member),
         };
-        let member = member.ok_or_else(|| Error::Admission("it does not belong to the group".to_owned()))?;
+        let unheard =
+            "it does not belong to the group, as far as this device has heard: sync, and look again";
+        let member = member.ok_or(Error::Membership(unheard))?;
         self.must_leave_a_coordinator(&state, target, member)?;
         let decision = self.decide(&state, member, Proposed::Removal(target))?;
         self.transact(|engine, batch| {
@@ -73,12 +75,13 @@ impl Engine {
     /// their old role has no effect anywhere.
     ///
     /// # Errors
-    /// As [`Engine::remove`]; [`Error::Admission`] for a role that does not exist, or if it takes more coordinators.
+    /// As [`Engine::remove`]; [`Error::Admission`] for a role that does not exist.
     pub fn change_role(&mut self, member: MemberId, role: RoleId) -> Result<(), Error> {
         self.must_govern("change a role")?;
         let state = Arc::clone(self.state()?);
-        let held =
-            state.member(member).ok_or_else(|| Error::Admission("there is no such member".to_owned()))?;
+        let held = state
+            .member(member)
+            .ok_or(Error::Membership("there is no such member here: sync, and look again"))?;
         if held.role == role {
             return Ok(());
         }
@@ -90,7 +93,8 @@ impl Engine {
         if member == self.member_id()
             || self.decide(&state, member, Proposed::Removal(target))? != Decision::Done
         {
-            return Err(Error::Role("change the role of a coordinator who was one before, or their own"));
+            let why = "only a coordinator who was one before them can give them another role";
+            return Err(Error::Membership(why));
         }
         let gone = devices_of(&state, target);
         let certificates = self.certificates_of(&gone)?;
@@ -156,7 +160,7 @@ impl Engine {
     /// Lets entries count that a removal cut off.
     ///
     /// # Errors
-    /// [`Error::Role`]; [`Error::Admission`] if one of them is not here or was not cut off.
+    /// [`Error::Role`]; [`Error::Membership`] if one of them is not here or was not cut off.
     pub fn accept(&mut self, entries: &[EntryHash]) -> Result<(), Error> {
         self.must_govern("accept what was set aside")?;
         let cut_off: BTreeSet<EntryHash> =
@@ -165,7 +169,8 @@ impl Engine {
         entries.sort_unstable();
         entries.dedup();
         if entries.iter().any(|entry| !cut_off.contains(entry)) {
-            return Err(Error::Admission("nothing that a removal cut off has this hash here".to_owned()));
+            let why = "one of these was accepted before, or no removal cut it off: look at what is set aside";
+            return Err(Error::Membership(why));
         }
         self.transact(|engine, batch| {
             entries.chunks(limits::ACCEPTED_MAX).try_for_each(|entries| {
@@ -201,7 +206,7 @@ impl Engine {
             && others.count() == 0
         {
             let why = "nobody would be left to govern the group: make somebody else a coordinator first";
-            return Err(Error::Admission(why.to_owned()));
+            return Err(Error::Membership(why));
         }
         Ok(())
     }
