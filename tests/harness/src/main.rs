@@ -52,7 +52,10 @@ fn main() -> ExitCode {
     });
     for (seed, broken) in &outcome.broken {
         println!("seed {seed} broke a promise at step {}: {}", broken.step, broken.what);
-        println!("  replay: cargo run --release -p lamppost-sim -- --seed {seed} --steps {steps}{}", if calm { " --calm" } else { "" });
+        println!(
+            "  replay: cargo run --release -p lamppost-sim -- --seed {seed} --steps {steps}{}",
+            if calm { " --calm" } else { "" }
+        );
     }
     println!("{}", outcome.tally);
     println!(

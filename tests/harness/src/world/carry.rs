@@ -26,7 +26,9 @@ impl World {
         let Some(plan) = self.act(at, "connects", |engine| engine.plan(live, budget))? else {
             return Ok(None);
         };
-        let Some(device) = self.phones[at].running().map(|engine| engine.device_id()) else { return Ok(None) };
+        let Some(device) = self.phones[at].running().map(|engine| engine.device_id()) else {
+            return Ok(None);
+        };
         let id = self.links_opened;
         self.links_opened += 1;
         self.tally.links += 1;

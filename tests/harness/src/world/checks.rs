@@ -30,7 +30,8 @@ impl World {
             let template = roles::template_rows().iter().find(|row| row.compartment == compartment);
             // Whoever wrote something keeps it, even where they may not read.
             let own = Some(row.author) == self.phones[at].member;
-            let may_read = template.is_some_and(|row| row.readers.iter().any(|role| roles_ever.contains(role)));
+            let may_read =
+                template.is_some_and(|row| row.readers.iter().any(|role| roles_ever.contains(role)));
             if !own && !may_read {
                 return Err(format!(
                     "phone {at} shows a document of kind {} that its role may not read",
@@ -51,9 +52,11 @@ impl World {
                 }
             }
         }
-        let lost = self.model.documents.iter().find(|(id, d)| {
-            d.author == at && !shown.contains_key(id) && d.stood_by.is_none()
-        });
+        let lost = self
+            .model
+            .documents
+            .iter()
+            .find(|(id, d)| d.author == at && !shown.contains_key(id) && d.stood_by.is_none());
         if let Some((id, _)) = lost {
             return Err(format!("phone {at} lost its own {id:?}"));
         }

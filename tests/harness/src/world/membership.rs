@@ -139,7 +139,8 @@ impl World {
         let Some(roll) = self.governing(at) else { return Ok(()) };
         let members: Vec<_> = roll.state().members().map(|(id, _)| id).collect();
         let member = members[self.unrest.index(members.len())];
-        let to = [roles::ROLE_COORDINATOR, roles::ROLE_COORDINATOR, roles::ROLE_VOLUNTEER, roles::ROLE_LIAISON];
+        let to =
+            [roles::ROLE_COORDINATOR, roles::ROLE_COORDINATOR, roles::ROLE_VOLUNTEER, roles::ROLE_LIAISON];
         let role = RoleId(to[self.unrest.index(to.len())]);
         let whose = self.phones_of(member);
         self.note(|| format!("phone {at} is about to make phones {whose:?} {role:?}"));
@@ -195,7 +196,9 @@ impl World {
     }
 
     fn add_second_device(&mut self, at: usize) -> Step {
-        let Some(member) = self.phones[at].member.filter(|_| self.phones[at].belongs()) else { return Ok(()) };
+        let Some(member) = self.phones[at].member.filter(|_| self.phones[at].belongs()) else {
+            return Ok(());
+        };
         let Some(new) = self.new_phone(self.phones[at].role) else { return Ok(()) };
         let Some(request) =
             self.act(new, "asks for a member", |engine| engine.request_as_device_of(member))?
@@ -227,7 +230,9 @@ impl World {
 
     /// A phone that was admitted gets the roll from another one.
     fn let_join(&mut self, new: usize, from: usize) -> Step {
-        let Some(admission) = self.act(from, "hands the roll over", Engine::admission)? else { return Ok(()) };
+        let Some(admission) = self.act(from, "hands the roll over", Engine::admission)? else {
+            return Ok(());
+        };
         if self.attempt(new, "joins", |engine| engine.join(&admission))?.is_some() {
             self.phones[new].joined = true;
         }
@@ -326,10 +331,11 @@ impl World {
     /// What the driver does when a store turns out to be older than its own words; and its owner, where the driver has
     /// done so lately.
     pub(super) fn renew(&mut self, at: usize) -> Step {
-        let renewed = self.attempt(at, "goes on as another device", |engine| match engine.renew_by_itself() {
-            Err(Error::RolledBack) => engine.renew(),
-            renewed => renewed,
-        })?;
+        let renewed =
+            self.attempt(at, "goes on as another device", |engine| match engine.renew_by_itself() {
+                Err(Error::RolledBack) => engine.renew(),
+                renewed => renewed,
+            })?;
         self.phones[at].is_unsure &= renewed.is_none();
         self.tally.renewals += u64::from(renewed.is_some());
         Ok(())

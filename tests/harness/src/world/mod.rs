@@ -4,8 +4,8 @@ mod agreement;
 mod breaks;
 mod carry;
 mod checks;
-mod people;
 mod membership;
+mod people;
 mod referee;
 mod relay_side;
 
@@ -18,10 +18,11 @@ use lamppost_core::base::{CompartmentId, DeviceId, GroupId, MemberId, RoleId};
 use lamppost_core::entry::{Kind as EntryKind, Received, Verified};
 use lamppost_core::replica::testing::{self, draft};
 use lamppost_core::replica::{
-    CaseLink, CodeLanguage, Concern, Decision, Delivery, Engine, Error, Filter, HistoryRow, LiaisonAnswer, ReleasePlan, Row, Warning, settings,
+    CaseLink, CodeLanguage, Concern, Decision, Delivery, Engine, Error, Filter, HistoryRow, LiaisonAnswer,
+    ReleasePlan, Row, Warning, settings,
 };
-use lamppost_core::storage::FaultAt;
 use lamppost_core::roll::{Operation, Roll, State, Target};
+use lamppost_core::storage::FaultAt;
 use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{Refusal, Refused};
 use lamppost_core::sync::receipt::SignedReceipt;

@@ -119,7 +119,11 @@ impl World {
     }
 
     pub(super) fn amend(&mut self, at: usize, text: String) -> Step {
-        let own = self.model.documents.iter().filter(|(_, d)| d.author == at && d.kind == Kind::OBSERVATION && d.stood_by.is_none());
+        let own = self
+            .model
+            .documents
+            .iter()
+            .filter(|(_, d)| d.author == at && d.kind == Kind::OBSERVATION && d.stood_by.is_none());
         let own: Vec<_> = own.map(|(id, _)| *id).collect();
         let Some(id) = self.chance.pick(&own).copied() else { return self.record(at, text) };
         match self.act(at, "amends", |engine| engine.amend(id, draft(&text)))? {
