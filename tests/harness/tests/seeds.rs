@@ -26,8 +26,16 @@ fn two_hundred_seeds_keep_every_promise() {
         tally.cuts,
         tally.tampered,
         tally.relay_losses,
+        tally.removals,
+        tally.proposals,
+        tally.roles_changed,
+        tally.arrivals,
+        tally.set_aside,
     ] {
         assert!(happened > 50, "{tally}");
+    }
+    for rare in [tally.rollbacks, tally.renewals, tally.accepted, tally.hidden] {
+        assert!(rare > 0, "{tally}");
     }
 }
 
@@ -61,6 +69,28 @@ fn seeds_that_once_broke_a_promise_keep_it() {
     ];
     for (seed, story) in stories {
         let (outcome, _) = run_seed(seed, 400, Story::Calm, false);
+        assert!(outcome.is_ok(), "seed {seed} ({story}): {outcome:?}");
+    }
+}
+
+/// As above, of what people do to each other.
+#[test]
+fn seeds_of_unrest_that_once_broke_a_promise_keep_it() {
+    let stories = [
+        (
+            20,
+            "a recovered device's certificate was taken for another member's, and nothing it wrote was kept",
+        ),
+        (
+            36,
+            "a recovered device's certificate was taken for another member's, and nothing it wrote was kept",
+        ),
+        (44, "a device that left could not bring its leave, nor what it wrote before"),
+        (76, "a coordinator with another role cited what the relay had given up, and waited for ever"),
+        (146, "a coordinator with another role cited what the relay had given up, and waited for ever"),
+    ];
+    for (seed, story) in stories {
+        let (outcome, _) = run_seed(seed, STEPS, Story::Unrest, false);
         assert!(outcome.is_ok(), "seed {seed} ({story}): {outcome:?}");
     }
 }

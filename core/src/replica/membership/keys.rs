@@ -159,10 +159,14 @@ impl Engine {
             for (epoch, epoch_row) in state.epochs(row.id).rev() {
                 let key = self.group()?.epoch_keys.get(&(row.id, epoch));
                 let has_room = plan.keys.len() < limits::GRANTED_EPOCHS_MAX;
-                if let Some(key) = key.filter(|_| has_room && !reached.contains(&epoch)) {
+                let is_reached = reached.contains(&epoch);
+                let handed_out = key.filter(|_| has_room && !is_reached);
+                if let Some(key) = handed_out {
                     plan.hand_out(EpochName { compartment: row.id, epoch }, key, device);
                 }
-                reached.extend(epoch_row.previous.as_ref().map(|previous| previous.epoch));
+                if is_reached || handed_out.is_some() {
+                    reached.extend(epoch_row.previous.as_ref().map(|previous| previous.epoch));
+                }
             }
         }
         Ok(())
@@ -275,12 +279,17 @@ impl Engine {
         let mut reached = BTreeSet::new();
         for (epoch, row) in state.epochs(compartment).rev().take(epochs_max) {
             let name = EpochName { compartment, epoch };
-            if let Some(key) = keys.get(&(compartment, epoch)).filter(|_| !reached.contains(&epoch)) {
-                let granted = state.granted(name);
-                let without = readers.iter().filter(|(device, _)| !granted.contains(device));
-                without.for_each(|(device, row)| plan.hand_out(name, key, (*device, row.agreement)));
+            let is_reached = reached.contains(&epoch);
+            let key = keys.get(&(compartment, epoch));
+            let granted = state.granted(name);
+            let without: Vec<_> = readers.iter().filter(|(device, _)| !granted.contains(device)).collect();
+            if let Some(key) = key.filter(|_| !is_reached) {
+                without.iter().for_each(|(device, row)| plan.hand_out(name, key, (*device, row.agreement)));
             }
-            reached.extend(row.previous.as_ref().map(|previous| previous.epoch));
+            // From an epoch whose key this device lacks too, not everybody reaches the one before.
+            if is_reached || key.is_some() || without.is_empty() {
+                reached.extend(row.previous.as_ref().map(|previous| previous.epoch));
+            }
         }
         Ok(())
     }

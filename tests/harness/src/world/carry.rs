@@ -140,6 +140,9 @@ impl World {
                     PhoneEffect::End(end) => {
                         link.phone_session = None;
                         self.note(|| format!("phone {at} ends link {id}: {end:?}"));
+                        if let Some(why) = link.report.refused.first() {
+                            self.note(|| format!("phone {at} gives up: {why}"));
+                        }
                         if let Some(why) = link.report.postponed.first() {
                             self.note(|| format!("phone {at} keeps for later: {why}"));
                         }

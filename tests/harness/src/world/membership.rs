@@ -62,7 +62,8 @@ impl World {
             let member = members[self.unrest.index(members.len())];
             (Target::Member(member), member)
         };
-        if Some(member) == self.phones[at].member && !self.unrest.one_in(8) {
+        // Who governs does not leave: while they do, somebody else may stop governing, and nobody could tell.
+        if Some(member) == self.phones[at].member {
             return Ok(());
         }
         self.remove(at, target, member)
@@ -74,8 +75,11 @@ impl World {
         let Some(roll) = testing::roll(engine) else { return Ok(()) };
         let devices = roll.state().devices().filter(|(id, row, _)| row.member == member && *id != own);
         let devices: Vec<_> = devices.map(|(id, _, _)| id).collect();
-        let Some(device) = self.unrest.pick(&devices).copied() else { return Ok(()) };
-        self.remove(at, Target::Device(device), member)
+        match self.unrest.pick(&devices).copied() {
+            Some(device) => self.remove(at, Target::Device(device), member),
+            None if roll.state().governs(own) => Ok(()),
+            None => self.remove(at, Target::Member(member), member),
+        }
     }
 
     fn remove(&mut self, at: usize, target: Target, member: MemberId) -> Step {
@@ -96,6 +100,8 @@ impl World {
             .map(|stored| stored.entry.hash())
             .collect();
         self.model.touched.insert(member);
+        let whose = self.phones_of(member);
+        self.note(|| format!("phone {at} is about to remove {target:?}, of phones {whose:?}"));
         let decided = self.attempt(at, "removes somebody", |engine| engine.remove(target))?;
         match decided {
             Some(Decision::Done) => self.tally.removals += 1,
@@ -109,6 +115,10 @@ impl World {
             self.model.cuts.insert(*removal, Cut { devices, readable, seen });
         }
         Ok(())
+    }
+
+    fn phones_of(&self, member: MemberId) -> Vec<usize> {
+        (0..self.phones.len()).filter(|at| self.phones[*at].member == Some(member)).collect()
     }
 
     /// As [`World::act`], where people try what may not be theirs to do, or what the group forbids.
@@ -132,6 +142,8 @@ impl World {
         let to =
             [roles::ROLE_COORDINATOR, roles::ROLE_COORDINATOR, roles::ROLE_VOLUNTEER, roles::ROLE_LIAISON];
         let role = RoleId(to[self.unrest.index(to.len())]);
+        let whose = self.phones_of(member);
+        self.note(|| format!("phone {at} is about to make phones {whose:?} {role:?}"));
         self.model.touched.insert(member);
         self.model.let_in_again.insert(member);
         self.note_admission(member, at);
@@ -155,6 +167,11 @@ impl World {
         let Some(engine) = self.switch_on(other)? else { return Ok(()) };
         let Some(request) = testing::request_again(engine) else { return Ok(()) };
         let Some(member) = self.phones[other].member else { return Ok(()) };
+        // Of a recovered member the certificate names the new key, and not the member.
+        let certificate = Certificate::verify(request.as_bytes()).map_err(|e| e.to_string())?;
+        if certificate.claims().member != member {
+            return Ok(());
+        }
         let role = RoleId(self.phones[other].role);
         self.model.touched.insert(member);
         self.model.let_in_again.insert(member);
