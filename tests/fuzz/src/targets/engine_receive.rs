@@ -1,5 +1,6 @@
 //! A phone that holds a group takes in what hostile members, devices and relays write: nothing it had is lost, it says
-//! the same after it was opened anew, and others disturb nothing but what is theirs.
+//! the same after it was opened anew, and others disturb nothing but what is theirs. What a removal cuts off is said to be
+//! gone, and is never a member's own on their own phone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -405,10 +406,15 @@ impl World {
     fn check(&mut self) {
         let rows = self.engine.list(&Filter::default()).unwrap();
         let (changed, gone) = self.engine.take_changed();
-        // What a removal cut off is not shown, and said to be gone.
+        let shown: BTreeSet<DocumentId> = rows.iter().map(|(row, _)| row.id).collect();
+        // What a removal cut off is not shown, said to be gone, and set aside.
         self.readable.retain(|id| !gone.contains(id));
-        self.readable.extend(rows.iter().map(|(row, _)| row.id));
-        assert_eq!(rows.len(), self.readable.len(), "no row is lost");
+        self.readable.extend(&shown);
+        assert_eq!(shown, self.readable, "no row is lost");
+        if !gone.is_subset(&shown) {
+            assert!(!self.engine.set_aside().unwrap().is_empty(), "it is gone without a reason");
+        }
+        assert!(self.own.keys().all(|id| shown.contains(id)), "nobody loses sight of their own words");
         self.read(changed.into_iter());
         self.engine.withheld().unwrap();
         assert_eq!(self.engine.role(), self.engine.info().ok().map(|info| info.role));
