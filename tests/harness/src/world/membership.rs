@@ -129,7 +129,14 @@ impl World {
         work: impl FnOnce(&mut Engine) -> Result<T, Error>,
     ) -> Result<Option<T>, String> {
         let done = self.act(at, what, |engine| match work(engine) {
-            Err(Error::Role(_) | Error::Admission(_) | Error::NotCertified | Error::HasGroup) => Ok(None),
+            Err(
+                Error::Role(_)
+                | Error::Admission(_)
+                | Error::Membership(_)
+                | Error::NotCertified
+                | Error::KeyElsewhere
+                | Error::HasGroup,
+            ) => Ok(None),
             done => done.map(Some),
         })?;
         Ok(done.flatten())
