@@ -258,6 +258,19 @@ fn who_was_removed_can_be_admitted_again() {
 }
 
 #[test]
+fn who_is_admitted_twice_is_admitted_once() {
+    let Town { mut carla, .. } = town();
+    for role in [ROLE_COORDINATOR, ROLE_VOLUNTEER] {
+        let newcomer = engine(10 + u64::from(role));
+        let request = newcomer.request().unwrap();
+        carla.admit(&request, RoleId(role)).unwrap();
+        let outbox = carla.outbox_len().unwrap();
+        carla.admit(&request, RoleId(role)).unwrap();
+        assert_eq!(carla.outbox_len().unwrap(), outbox);
+    }
+}
+
+#[test]
 fn roles_change_and_change_back() {
     let Town { mut carla, mut vic, mut vera, .. } = town();
     let member = vic.member_id();
