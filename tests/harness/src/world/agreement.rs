@@ -288,7 +288,9 @@ impl World {
                 let own = document.author == *at;
                 let may_be_gone = if own { *lost_some } else { self.may_be_cut_off(document.author) };
                 let row = rows.get(id);
-                if may_be_gone || !(reads || own) || !self.model.is_certain(document) && row.is_none() {
+                // What a phone wrote and may no longer read it still has, unless it went back and became another device.
+                let holds = reads || own && self.phones[*at].devices_ever.len() == 1;
+                if may_be_gone || !holds || !self.model.is_certain(document) && row.is_none() {
                     continue;
                 }
                 let text = row.map(|row| row.text.as_str());
