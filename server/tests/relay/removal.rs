@@ -39,6 +39,7 @@ fn a_removed_device_fetches_nothing() {
     let query = || Query::Fetch {
         group: world.id,
         device: volunteer.device(),
+        key: None,
         cursors: [(ROLL, 0), (GROUP, 0)].into(),
     };
     assert!(matches!(relay.answer(query(), NOW_MS), Reply::Fetched(Some(_))));

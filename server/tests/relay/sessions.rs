@@ -106,7 +106,10 @@ fn hello(relay: RelayId, group: GroupId, key: &SigningKey, change: impl FnOnce(&
     let device = lamppost_core::base::DeviceId(key.verifying_key().to_bytes());
     let mut proof = Proof { version: SESSION_VERSION, nonce: [3; 32], relay, group, device };
     change(&mut proof);
-    Frame::Hello(Hello { proof: ByteVec::from(cose::sign(key, Purpose::Session, cbor::encode(&proof))) })
+    Frame::Hello(Hello {
+        proof: ByteVec::from(cose::sign(key, Purpose::Session, cbor::encode(&proof))),
+        certificate: None,
+    })
 }
 
 fn pull(cursors: &[(lamppost_core::base::CompartmentId, u64)], live: bool) -> Frame {
@@ -157,7 +160,7 @@ fn before_the_proof_nothing_but_a_short_proof_is_read() {
         assert_eq!(rig.goodbye(), Some(Refusal::MALFORMED));
     }
     let mut long = Rig::new(&relay);
-    long.say(&Frame::Hello(Hello { proof: ByteVec::from(vec![0; 1_025]) }));
+    long.say(&Frame::Hello(Hello { proof: ByteVec::from(vec![0; 1_025]), certificate: None }));
     assert!(matches!(long.sent.last(), Some(Frame::Goodbye(why)) if why.reason.contains("is short")));
     let mut twice = Rig::open(&relay, &world, &volunteer);
     twice.say(&hello(relay.id(), world.id, &volunteer.key, |_| {}));

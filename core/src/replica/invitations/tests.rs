@@ -63,7 +63,7 @@ fn newcomer(seed: u8, desk: &Desk) -> Engine {
 fn knock_of(newcomer: &mut Engine, relay: RelayId) -> Vec<u8> {
     let proven = newcomer.prove_and_knock(Vec::new(), relay).unwrap();
     let crate::sync::knock::Input::Proven { knock, .. } = proven else { panic!("{proven:?}") };
-    knock
+    knock.unwrap()
 }
 
 impl Desk {

@@ -126,7 +126,8 @@ impl Engine {
             return Err(refuse("this is the member of this device: add the new one as a device of theirs"));
         }
         let known = state.devices().any(|(id, device, _)| id == claims.device || device.key == claims.member);
-        if known || state.member(claims.member).is_some() {
+        if known || state.owner(claims.member) != Some(claims.member) || state.member(claims.member).is_some()
+        {
             return Err(refuse("this device or its key belongs to somebody already"));
         }
         let decision = self.decide(&state, member, Proposed::Recovery(member))?;

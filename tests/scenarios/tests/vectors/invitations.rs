@@ -1,9 +1,10 @@
 //! Vectors of section 4.7: links, mailboxes, knocks and short codes.
 
 use lamppost_core::base::{GroupId, RelayId, cbor, hash};
-use lamppost_core::entry::invitation::{BadInvitation, Invitation, InvitationSecret};
+use lamppost_core::entry::invitation::{Invitation, InvitationSecret};
 use lamppost_core::entry::keys::SALT_BYTES;
 use lamppost_core::entry::knock::{Knock, open_answer, seal_answer, short_code};
+use lamppost_core::entry::link::BadLink;
 use minicbor::bytes::ByteVec;
 use serde_json::{Value, json};
 
@@ -38,15 +39,15 @@ pub fn invitations(town: &Town) -> Value {
     });
     let good = of(addresses[0]).to_uri();
     let refused = [
-        ("something else", "https://example.org/".to_owned(), BadInvitation::NotALink),
-        ("cut", good[..good.len() - 2].to_owned(), BadInvitation::Damaged),
+        ("something else", "https://example.org/".to_owned(), BadLink::NotALink),
+        ("cut", good[..good.len() - 2].to_owned(), BadLink::Damaged),
         (
             "mistyped",
             good.replacen(&good[20..21], if &good[20..21] == "a" { "b" } else { "a" }, 1),
-            BadInvitation::Damaged,
+            BadLink::Damaged,
         ),
-        ("of a newer version", linked(&[2, 0xf6]), BadInvitation::Newer),
-        ("an address in its long form", linked(&long_form(&of(addresses[0]))), BadInvitation::Damaged),
+        ("of a newer version", linked(&[4, 0xf6]), BadLink::Newer),
+        ("an address in its long form", linked(&long_form(&of(addresses[0]))), BadLink::Damaged),
     ];
     for (what, link, why) in &refused {
         assert_eq!(Invitation::parse(link), Err(*why), "{what}");

@@ -148,7 +148,7 @@ pub fn frames(town: &Town) -> Value {
                 incarnation: Incarnation([0x1c; 16]),
             }),
         ),
-        ("hello", Frame::Hello(Hello { proof: proof.into() })),
+        ("hello", Frame::Hello(Hello { proof: proof.into(), certificate: None })),
         (
             "welcome",
             Frame::Welcome(Welcome {
