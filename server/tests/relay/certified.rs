@@ -148,11 +148,13 @@ fn one_who_waits_is_welcomed_again_when_the_roll_names_it_and_not_before() {
     assert_eq!(waiting.sent.len(), before + 1, "and is told once");
     silent.give(Input::Grown);
     assert!(matches!(silent.sent.last(), Some(Frame::Welcome(w)) if w.standing == Standing::UnknownDevice));
-    // A device that has its standing is told nothing of the kind: it may have begun to pull.
-    let mut certified = coming(&relay, &world, &volunteer.on_another_device(40));
+    // One that may fetch the roll is told nothing of the kind: it may have begun to pull.
+    let new = volunteer.on_another_device(40);
+    let mut certified = coming(&relay, &world, &new);
     let before = certified.sent.len();
-    let more = world.admit(&Person::new(7), VOLUNTEER);
-    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &[more]))));
+    let entered = world.admit(&new, VOLUNTEER);
+    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &[entered]))));
+    assert_eq!(standing(&coming(&relay, &world, &new)), Ok(Standing::Belongs));
     certified.give(Input::Grown);
     assert_eq!(certified.sent.len(), before);
 }
