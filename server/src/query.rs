@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lamppost_core::base::{CompartmentId, DeviceId, GroupId, MailboxId, limits};
+use lamppost_core::base::{CompartmentId, DeviceId, GroupId, MailboxId, MemberId, limits};
 use lamppost_core::entry::LogId;
+use lamppost_core::roll::State;
 use lamppost_core::sync::frame::{
     Consistency, Entries, Heads, LogHeight, OwnHead, Refusal, Refused, Standing, Welcome,
 };
@@ -30,6 +31,8 @@ pub enum Query {
         group: GroupId,
         /// The device.
         device: DeviceId,
+        /// The key that signed its certificate, if it showed one.
+        key: Option<MemberId>,
     },
     /// What comes next behind these positions?
     Fetch {
@@ -37,6 +40,8 @@ pub enum Query {
         group: GroupId,
         /// The device that reads.
         device: DeviceId,
+        /// The key that signed its certificate, if it showed one.
+        key: Option<MemberId>,
         /// The last position had of each compartment.
         cursors: BTreeMap<CompartmentId, u64>,
     },
@@ -133,8 +138,8 @@ impl Relay {
     /// Answers a question. May read from disk.
     pub fn answer(&self, query: Query, now_ms: u64) -> Reply {
         let reply = match query {
-            Query::Open { group, device } => self.welcome(group, device, now_ms),
-            Query::Fetch { group, device, cursors } => self.fetch(group, device, &cursors),
+            Query::Open { group, device, key } => self.welcome(group, device, key, now_ms),
+            Query::Fetch { group, device, key, cursors } => self.fetch(group, device, key, &cursors),
             Query::Heads { group, device } => self.heads(group, device).map(Reply::Heads),
             Query::Consistency { group, from } => self.consistency(group, from, now_ms),
             Query::Mailbox { group, device, errand } => {
@@ -154,20 +159,28 @@ impl Relay {
     /// Whether the answer is known to be that there is nothing behind the positions. Never waits, so that the question
     /// behind each live entry, whether there is another, costs no change of threads.
     pub fn has_nothing_new(&self, query: &Query) -> bool {
-        let Query::Fetch { group, device, cursors } = query else { return false };
-        let next = self.glance(*group, |group| next_range(group, *device, cursors));
+        let Query::Fetch { group, device, key, cursors } = query else { return false };
+        let next = self.glance(*group, |group| next_range(group, *device, *key, cursors));
         matches!(next, Some(Ok(None)))
     }
 
-    fn welcome(&self, id: GroupId, device: DeviceId, now_ms: u64) -> Result<Reply, StoreFault> {
-        let known = self.with_group(id, |group| Reply::Opened {
-            welcome: Welcome {
-                relay_ms: now_ms,
-                standing: if belongs(group, device) { Standing::Belongs } else { Standing::UnknownDevice },
-                checkpoint: self.sign(id, group, Vec::new(), now_ms),
-                own: own_heads(group, device),
-            },
-            governs: group.roll.state().governs(device),
+    fn welcome(
+        &self,
+        id: GroupId,
+        device: DeviceId,
+        key: Option<MemberId>,
+        now_ms: u64,
+    ) -> Result<Reply, StoreFault> {
+        let known = self.with_group(id, |group| {
+            let state = group.roll.state();
+            let standing = match standing(state, device, key) {
+                // Who comes by a group's link has no other business here.
+                Err(why) if key.is_some() => return Reply::Refused(why),
+                standing => standing.unwrap_or(Standing::UnknownDevice),
+            };
+            let checkpoint = self.sign(id, group, Vec::new(), now_ms);
+            let welcome = Welcome { relay_ms: now_ms, standing, checkpoint, own: own_heads(group, device) };
+            Reply::Opened { welcome, governs: state.governs(device) }
         })?;
         Ok(known.unwrap_or_else(|| Reply::Opened {
             welcome: Welcome {
@@ -185,9 +198,10 @@ impl Relay {
         &self,
         id: GroupId,
         device: DeviceId,
+        key: Option<MemberId>,
         cursors: &BTreeMap<CompartmentId, u64>,
     ) -> Result<Reply, StoreFault> {
-        let next = self.with_group(id, |group| next_range(group, device, cursors))?;
+        let next = self.with_group(id, |group| next_range(group, device, key, cursors))?;
         match next.unwrap_or_else(|| Err(unknown_device())) {
             Ok(Some(range)) => Ok(Reply::Fetched(Some(self.fill_frame(id, device, &range)?))),
             Ok(None) => Ok(Reply::Fetched(None)),
@@ -265,20 +279,50 @@ struct Range {
 fn next_range(
     group: &Group,
     device: DeviceId,
+    key: Option<MemberId>,
     cursors: &BTreeMap<CompartmentId, u64>,
 ) -> Result<Option<Range>, Refused> {
     let state = group.roll.state();
-    if !belongs(group, device) {
+    let standing = standing(state, device, key)?;
+    if standing == Standing::UnknownDevice {
         return Err(outsider(state, device));
     }
     // Not refused: the phone may not have heard of its new role, and the roll that tells it comes first.
-    let readable = cursors.iter().filter(|(compartment, _)| state.may_read(device, **compartment));
+    let may_read = |compartment| {
+        let the_roll = standing == Standing::Certified && compartment == CompartmentId::ROLL;
+        the_roll || state.may_read(device, compartment)
+    };
+    let readable = cursors.iter().filter(|(compartment, _)| may_read(**compartment));
     let ranges = readable.map(|(compartment, after)| Range {
         compartment: *compartment,
         after: *after,
         last: group.positions.get(compartment).copied().unwrap_or_default(),
     });
     Ok(ranges.into_iter().find(|range| range.after < range.last))
+}
+
+/// How a device stands with a group that the relay has. `key` signed the certificate that it showed. The reason if it was
+/// somebody's here and is not any more.
+fn standing(state: &State, device: DeviceId, key: Option<MemberId>) -> Result<Standing, Refused> {
+    if state.device(device).is_some() {
+        return Ok(Standing::Belongs);
+    }
+    if state.was_removed(device) {
+        return Err(outsider(state, device));
+    }
+    let Some(key) = key else { return Ok(Standing::UnknownDevice) };
+    match state.owner(key) {
+        Some(member) if state.member(member).is_some() => Ok(Standing::Certified),
+        Some(member) if state.was_taken_out(member) => {
+            let reason = "this member was taken out of the group: ask a coordinator to admit them again";
+            Err(Refused::new(Refusal::REMOVED, reason))
+        }
+        Some(_) => Ok(Standing::UnknownDevice),
+        None => {
+            let reason = "a coordinator has given this member a new key: an older recovery code opens nothing any more";
+            Err(Refused::new(Refusal::UNKNOWN_DEVICE, reason))
+        }
+    }
 }
 
 fn belongs(group: &Group, device: DeviceId) -> bool {

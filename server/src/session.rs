@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use lamppost_core::base::cose::{Purpose, Unverified};
-use lamppost_core::base::{CompartmentId, DeviceId, GroupId, Incarnation, RelayId, cbor, limits};
+use lamppost_core::base::{CompartmentId, DeviceId, GroupId, Incarnation, MemberId, RelayId, cbor, limits};
+use lamppost_core::entry::certificate::{BadCertificate, Certificate};
 use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{
     Challenge, Cursor, Entries, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing,
@@ -92,6 +93,12 @@ pub struct Session {
     begun_ms: Option<u64>,
     heard_ms: u64,
     peer: Option<(GroupId, DeviceId)>,
+    /// The key that signed the phone's certificate, if it showed one.
+    key: Option<MemberId>,
+    /// What the phone was last told of itself.
+    standing: Option<Standing>,
+    /// The phone waits to hear of another standing, and it may have one.
+    standing_due: bool,
     belongs: bool,
     stranger_entries: usize,
     in_flight: usize,
@@ -140,6 +147,9 @@ impl Session {
             begun_ms: None,
             heard_ms: 0,
             peer: None,
+            key: None,
+            standing: None,
+            standing_due: false,
             belongs: false,
             stranger_entries: 0,
             in_flight: 0,
@@ -213,6 +223,8 @@ impl Session {
                 }
                 self.knocks_due = self.governs;
                 self.letter_due = self.letter.is_some();
+                let outside = matches!(self.standing, Some(Standing::UnknownGroup | Standing::UnknownDevice));
+                self.standing_due = outside && self.key.is_some();
             }
             Input::GroupFull => {
                 return Err(Refused::new(
@@ -260,10 +272,12 @@ impl Session {
             (Phase::Hello, _, Frame::Hello(hello)) => {
                 let proof = check_proof(&self.opening, &hello.proof)?;
                 let (group, device) = (proof.group, proof.device);
-                self.peer = Some((group, device));
+                let key =
+                    hello.certificate.as_ref().map(|bytes| check_certificate(bytes, device)).transpose()?;
+                (self.peer, self.key) = (Some((group, device)), key);
                 self.phase = Phase::Opening;
                 effects.push(Effect::Follow(group));
-                effects.push(Effect::Ask(Query::Open { group, device }));
+                effects.push(Effect::Ask(Query::Open { group, device, key }));
                 Ok(())
             }
             (Phase::Open, Some(_), Frame::Pull(pull)) => self.pull(pull),
@@ -335,8 +349,11 @@ impl Session {
                 self.belongs = welcome.standing == Standing::Belongs;
                 self.governs = governs;
                 self.knocks_due = governs;
+                let is_news = self.standing.replace(welcome.standing) != Some(welcome.standing);
                 if self.phase == Phase::Opening {
                     self.phase = Phase::Open;
+                }
+                if self.phase == Phase::Open && is_news {
                     self.queue(&Frame::Welcome(welcome));
                 }
             }
@@ -406,9 +423,12 @@ impl Session {
             && std::mem::take(&mut pull.may_have_more)
         {
             self.fetching = true;
-            effects.push(Effect::Ask(Query::Fetch { group, device, cursors: pull.cursors.clone() }));
+            let (key, cursors) = (self.key, pull.cursors.clone());
+            effects.push(Effect::Ask(Query::Fetch { group, device, key, cursors }));
         } else if let (Phase::Open, Some((group, device))) = (self.phase, self.peer) {
-            if std::mem::take(&mut self.knocks_due) {
+            if std::mem::take(&mut self.standing_due) {
+                effects.push(Effect::Ask(Query::Open { group, device, key: self.key }));
+            } else if std::mem::take(&mut self.knocks_due) {
                 effects.push(Effect::Ask(Query::Knocks { group, device, after: self.knocks_after }));
             } else if let Some(letter) = self.letter.as_ref().filter(|_| self.letter_due) {
                 self.letter_due = false;
@@ -447,4 +467,18 @@ fn check_proof(opening: &Opening, bytes: &[u8]) -> Result<Proof, Refused> {
         .verify(proof.device.as_bytes(), Purpose::Session)
         .map_err(|why| Refused::new(Refusal::SIGNATURE, why))?;
     Ok(proof)
+}
+
+/// The key that signed the certificate of this device.
+fn check_certificate(bytes: &[u8], device: DeviceId) -> Result<MemberId, Refused> {
+    let certificate = Certificate::verify(bytes).map_err(|why| match why {
+        BadCertificate::Signature { .. } => Refused::new(Refusal::SIGNATURE, why),
+        BadCertificate::UnknownVersion(_) => Refused::new(Refusal::VERSION, why),
+        BadCertificate::Form(_) => Refused::new(Refusal::MALFORMED, why),
+    })?;
+    let claims = certificate.claims();
+    if claims.device != device {
+        return Err(Refused::new(Refusal::SIGNATURE, "the certificate is another device's"));
+    }
+    Ok(claims.member)
 }

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from formats import (DICTIONARY_BYTES, FRAMES, PROOF, RECEIPT, Entry, Refused, array, certificate, decode, demand,
                      entry_key, epoch_bytes, evidence, expand, holds, open_body, open_keys, padded, row, run, sha256,
                      sign1, tagged, u8, unpack)
-from invitations import derived, knock, link, open_mail, short_code
+from invitations import derived, group_link, invitation, knock, open_mail, request, short_code
 from roll import Roll, read_operation
 
 # [5.4] The tree (RFC 9162, section 2.1).
@@ -308,8 +308,17 @@ def check_invitation(v):
     for case in v["links"]:
         expected = [case["group"], case["role"], case["secret"], case["expires_s"], case["relay_link"]]
         for written in (case["link"], case["qr_link"]):
-            equal("link", accepts("link", link, written), expected)
-    refuses(v["bad_links"], lambda case: link(case["link"]))
+            equal("link", accepts("link", invitation, written), expected)
+    refuses(v["bad_links"], lambda case: invitation(case["link"]))
+    for case in v["group_links"]:
+        for written in (case["link"], case["qr_link"]):
+            found = accepts("group's link", group_link, written)
+            equal("group's link", found, [case["group"], case["relay_link"]])
+    refuses(v["bad_group_links"], lambda case: group_link(case["link"]))
+    for case in v["requests"]:
+        for written in (case["link"], case["qr_link"]):
+            equal("request", accepts("request", request, written), case["certificate"])
+    refuses(v["bad_requests"], lambda case: request(case["link"]))
     secret, group = v["secret"], v["group"]
     equal("mailbox", derived(secret, group, b"lamppost/1/mailbox", 16), v["mailbox"])
     equal("sealing key", derived(secret, group, b"lamppost/1/mailbox-key"), v["sealing_key"])

@@ -119,8 +119,8 @@ CLOSED = row(lambda n: n == 2, row(REFUSAL))
 WORD = lambda v: (row(lambda n: n in (0, 3), lambda w: w == [])(v)
                   or row(lambda n: n == 1, row(octets_to(1024)))(v) or CLOSED(v))
 FRAMES = [  # [5.1]
-    mapping({0: u8, 1: b32, 2: b32, 3: octets(16)}), mapping({0: any_bytes}),
-    mapping({0: u64, 1: lambda v: v in (0, 1, 2), 2: any_bytes, 3: array(row(u8, HEAD))}, optional=(2,)),
+    mapping({0: u8, 1: b32, 2: b32, 3: octets(16)}), mapping({0: any_bytes, 1: any_bytes}, optional=(1,)),
+    mapping({0: u64, 1: lambda v: v in (0, 1, 2, 3), 2: any_bytes, 3: array(row(u8, HEAD))}, optional=(2,)),
     mapping({0: array(row(u8, u64)), 1: boolean}),
     mapping({0: u8, 1: array(WIRE), 2: u64, 3: u64, 4: u64}), None,
     mapping({0: u32, 1: array(WIRE)}), mapping({0: u32, 1: array(OUTCOME), 2: any_bytes}, optional=(2,)), None,

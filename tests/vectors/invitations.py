@@ -1,7 +1,8 @@
-"""Section 4.7: links, mailboxes, knocks and short codes."""
+"""Sections 4.7 and 4.8: links, mailboxes, knocks and short codes."""
 
 import base64
 
+import cbor2
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -10,9 +11,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from formats import Refused, any_bytes, b16, b32, certificate, decode, demand, mapping, row, tagged, text, u8, u64
 
 INVITATION = row(b32, u8, b16, u64, text)
+GROUP_LINK = row(b32, text)
 
 
-def link(written):
+def link(written, kind):
+    """The content of a link of this kind."""
     uri = written.strip().lower()
     demand(uri.startswith("lamppost:"), "something else")
     encoded = uri[9:].upper()
@@ -22,14 +25,41 @@ def link(written):
         raise Refused("damaged") from None
     demand(base64.b32encode(data).decode().rstrip("=") == encoded and len(data) > 4, "damaged")
     demand(tagged(b"lamppost/1/invitation", data[:-4])[:4] == data[-4:], "damaged")
-    demand(data[0] == 1, "another version")
-    content = decode(data[1:-4])
-    demand(INVITATION(content), "damaged")
-    relay = content[4] if "://" in content[4] else f"wss://{content[4]}/v1/session"
+    demand(data[0] == kind, "another kind, or a later version")
+    return data[1:-4]
+
+
+def address(written):
+    relay = written if "://" in written else f"wss://{written}/v1/session"
     host = relay[6:-11] if relay.startswith("wss://") and relay.endswith("/v1/session") else ""
     short = host if host and "://" not in host else relay
-    demand(short == content[4] and 0 < len(relay.encode()) <= 128, "damaged")
-    return [*content[:4], relay]
+    demand(short == written and 0 < len(relay.encode()) <= 128, "damaged")
+    return relay
+
+
+def invitation(written):
+    content = decode(link(written, 1))
+    demand(INVITATION(content), "damaged")
+    return [*content[:4], address(content[4])]
+
+
+def group_link(written):
+    content = decode(link(written, 2))
+    demand(GROUP_LINK(content), "damaged")
+    return [content[0], address(content[1])]
+
+
+def request(written):
+    """The certificate that a request to join stands for."""
+    packed = link(written, 3)
+    demand(len(packed) == 224, "damaged")
+    cuts = (0, 32, 64, 96, 160, 224)
+    member, device, agreement, by_device, by_member = (packed[a:b] for a, b in zip(cuts, cuts[1:]))
+    claims = cbor2.dumps({0: 1, 1: member, 2: device, 3: agreement}, canonical=True)
+    inner = cbor2.dumps([b"\xa1\x01\x27", {}, claims, by_device], canonical=True)
+    data = cbor2.dumps([b"\xa1\x01\x27", {}, inner, by_member], canonical=True)
+    certificate(data)
+    return data
 
 
 def derived(secret, salt, info, length=32):

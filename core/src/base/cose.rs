@@ -124,6 +124,11 @@ impl<'a> Unverified<'a> {
         self.payload
     }
 
+    /// The signature's 64 bytes.
+    pub fn signature(&self) -> [u8; 64] {
+        self.signature.to_bytes()
+    }
+
     /// Checks the signature strictly: no small-order keys, no malleable forms.
     ///
     /// # Errors
@@ -158,6 +163,13 @@ pub fn sign(key: &SigningKey, purpose: Purpose, payload: Vec<u8>) -> Vec<u8> {
         .build();
     #[expect(clippy::expect_used, reason = "see its text")]
     sign1.to_vec().expect("serialising works because every field is set")
+}
+
+/// Puts a COSE_Sign1 together of a payload and a signature that somebody made before. Proves nothing: see
+/// [`Unverified::verify`].
+pub fn assemble(payload: &[u8], signature: &[u8; 64]) -> Vec<u8> {
+    let (protected, signature) = (PROTECTED[..].into(), signature[..].into());
+    cbor::encode(&Sign1 { protected, unprotected: Nothing {}, payload: payload.into(), signature })
 }
 
 fn protected() -> coset::Header {

@@ -79,8 +79,8 @@ pub const INVITATION_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 /// Bytes of a relay's address in an invitation. With a longer one the code no longer suits an old camera.
 pub const RELAY_ADDRESS_BYTES_MAX: usize = 128;
 
-/// Characters of an invitation behind `lamppost:`, with the longest address: (66 + 128 + 4) × 8 / 5.
-pub const INVITATION_CHARS_MAX: usize = 320;
+/// Characters of a link behind `lamppost:`: a request has 367, an invitation with the longest address 317.
+pub const LINK_CHARS_MAX: usize = 384;
 
 /// Bytes of a sealed knock: a certificate takes about 400.
 pub const KNOCK_BYTES_MAX: usize = 2 * 1_024;

@@ -25,6 +25,9 @@ pub struct Claims {
     pub agreement: [u8; 32],
 }
 
+/// Bytes of a certificate in its packed form: three keys and two signatures.
+pub const PACKED_BYTES: usize = 3 * 32 + 2 * 64;
+
 /// A certificate whose two signatures were checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
@@ -112,6 +115,36 @@ impl Certificate {
         Ok(Self { claims, bytes: bytes.to_vec() })
     }
 
+    /// Everything in it that is not the same in each: member, device and agreement key, the device's signature, the
+    /// member's.
+    pub fn pack(&self) -> [u8; PACKED_BYTES] {
+        let mut packed = [0; PACKED_BYTES];
+        let Claims { member, device, agreement, .. } = &self.claims;
+        let inner = Unverified::parse(&self.bytes).map(|outer| (outer.payload(), outer.signature()));
+        let (payload, by_member) = inner.unwrap_or((&[], [0; 64]));
+        let by_device = Unverified::parse(payload).map_or([0; 64], |inner| inner.signature());
+        let parts = [&member.0[..], &device.0, agreement, &by_device, &by_member].concat();
+        packed.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
+        packed
+    }
+
+    /// Reads and checks the packed form.
+    ///
+    /// # Errors
+    /// [`BadCertificate`] names the signature that is wrong.
+    pub fn unpack(packed: &[u8; PACKED_BYTES]) -> Result<Self, BadCertificate> {
+        let (keys, signatures) = packed.split_at(3 * 32);
+        let mut keys = keys.iter().copied();
+        let mut key = || std::array::from_fn(|_| keys.next().unwrap_or_default());
+        let version = super::header::VERSION;
+        let (member, device, agreement) = (MemberId(key()), DeviceId(key()), key());
+        let claims = Claims { version, member, device, agreement };
+        let mut signatures = signatures.iter().copied();
+        let mut signature = || std::array::from_fn(|_| signatures.next().unwrap_or_default());
+        let inner = cose::assemble(&cbor::encode(&claims), &signature());
+        Self::verify(&cose::assemble(&inner, &signature()))
+    }
+
     /// What it says.
     pub fn claims(&self) -> &Claims {
         &self.claims
@@ -133,6 +166,13 @@ mod tests {
         let id = |key: &SigningKey| MemberId(key.verifying_key().to_bytes());
         let good = Possession::sign(&device, id(&member), [4; 32]).certify(&member).unwrap();
         assert_eq!(Certificate::verify(good.as_bytes()), Ok(good.clone()));
+
+        assert_eq!(Certificate::unpack(&good.pack()), Ok(good.clone()));
+        for at in 0..PACKED_BYTES {
+            let mut bent = good.pack();
+            bent[at] ^= 1;
+            assert!(Certificate::unpack(&bent).is_err(), "byte {at} counts");
+        }
 
         // A member who claims somebody else's device cannot sign for it.
         let claims = Claims { member: id(&thief), ..*good.claims() };

@@ -2,12 +2,12 @@
 //!
 //! Whoever holds it may knock; a coordinator still decides. It names no person.
 
-use data_encoding::BASE32_NOPAD_NOCASE;
 use minicbor::{Decode, Encode};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::keys::{self, Secret};
-use crate::base::{GroupId, MailboxId, RoleId, cbor, hash, limits};
+use super::link::{self, BadLink, LinkKind};
+use crate::base::{GroupId, MailboxId, RoleId, cbor};
 
 /// The one-time secret of an invitation.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Encode, Decode)]
@@ -45,30 +45,6 @@ pub struct Invitation {
     pub expires_s: u64,
 }
 
-/// Why a text is not an invitation that can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadInvitation {
-    /// Something else.
-    #[error("this is not a Lamppost invitation: such a link begins with lamppost:")]
-    NotALink,
-    /// Cut, or mistyped.
-    #[error("a part of this invitation is missing or mistyped: copy or scan it again, whole")]
-    Damaged,
-    /// Of a later version.
-    #[error("this invitation was made by a newer version of the app: update the app")]
-    Newer,
-    /// Too late.
-    #[error("this invitation has expired: ask the coordinator for a new one")]
-    Expired,
-}
-
-const SCHEME: &str = "lamppost:";
-const VERSION: u8 = 1;
-const CHECKSUM_BYTES: usize = 4;
-
-/// What most addresses begin and end with. It is left out of the link.
-const ADDRESS: (&str, &str) = ("wss://", "/v1/session");
-
 #[derive(Encode, Decode)]
 #[cbor(array)]
 struct Content {
@@ -92,15 +68,9 @@ impl Invitation {
             role: self.role,
             secret: self.secret.clone(),
             expires_s: self.expires_s,
-            relay: shorten(&self.relay_url).to_owned(),
+            relay: link::shorten(&self.relay_url).to_owned(),
         };
-        let mut bytes = vec![VERSION];
-        bytes.extend(cbor::encode(&content));
-        let sum = checksum(&bytes);
-        bytes.extend(sum);
-        let mut uri = SCHEME.to_owned();
-        uri.push_str(&BASE32_NOPAD_NOCASE.encode(&bytes).to_ascii_lowercase());
-        uri
+        link::write(LinkKind::Invitation, &cbor::encode(&content))
     }
 
     /// The link in upper case, as a QR code packs it most tightly: alphanumeric mode takes 154 characters in version 6
@@ -112,30 +82,11 @@ impl Invitation {
     /// Reads a link, in upper or lower case. Whether it has expired, [`Invitation::check_expiry`] says.
     ///
     /// # Errors
-    /// [`BadInvitation`]: something else, damaged, or of a newer version.
-    pub fn parse(text: &str) -> Result<Self, BadInvitation> {
-        let text = text.trim();
-        let scheme = text.get(..SCHEME.len()).filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
-        let encoded = scheme.and_then(|scheme| text.get(scheme.len()..)).ok_or(BadInvitation::NotALink)?;
-        if encoded.len() > limits::INVITATION_CHARS_MAX {
-            return Err(BadInvitation::Damaged);
-        }
-        let bytes = BASE32_NOPAD_NOCASE.decode(encoded.as_bytes()).map_err(|_| BadInvitation::Damaged)?;
-        let (summed, sum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(BadInvitation::Damaged)?;
-        // Before the version: a slip of the finger is not to send anybody looking for an update.
-        if checksum(summed) != *sum {
-            return Err(BadInvitation::Damaged);
-        }
-        let content: Content = match summed.split_first() {
-            Some((&VERSION, content)) => cbor::decode(content).map_err(|_| BadInvitation::Damaged)?,
-            Some((0, _)) | None => return Err(BadInvitation::Damaged),
-            Some(_) => return Err(BadInvitation::Newer),
-        };
-        let relay_url = lengthen(&content.relay);
-        let (fits, one_form) = (fits(&relay_url), shorten(&relay_url) == content.relay);
-        if !fits || !one_form {
-            return Err(BadInvitation::Damaged);
-        }
+    /// [`BadLink`]: something else, damaged, or of a newer version.
+    pub fn parse(text: &str) -> Result<Self, BadLink> {
+        let content = link::read(text, LinkKind::Invitation)?;
+        let content: Content = cbor::decode(&content).map_err(|_| BadLink::Damaged)?;
+        let relay_url = link::lengthen(&content.relay)?;
         let Content { group, role, secret, expires_s, .. } = content;
         Ok(Self { relay_url, group, role, secret, expires_s })
     }
@@ -143,9 +94,9 @@ impl Invitation {
     /// Whether it may still be used at `now_ms`, in milliseconds since the Unix epoch.
     ///
     /// # Errors
-    /// [`BadInvitation::Expired`].
-    pub fn check_expiry(&self, now_ms: u64) -> Result<(), BadInvitation> {
-        if now_ms / 1_000 >= self.expires_s { Err(BadInvitation::Expired) } else { Ok(()) }
+    /// [`BadLink::Expired`].
+    pub fn check_expiry(&self, now_ms: u64) -> Result<(), BadLink> {
+        if now_ms / 1_000 >= self.expires_s { Err(BadLink::Expired) } else { Ok(()) }
     }
 
     /// Its public identity.
@@ -160,30 +111,14 @@ impl std::fmt::Debug for Invitation {
     }
 }
 
-/// Whether an address of this length may stand in an invitation.
-pub fn fits(relay_url: &str) -> bool {
-    (1..=limits::RELAY_ADDRESS_BYTES_MAX).contains(&relay_url.len())
-}
-
-fn shorten(url: &str) -> &str {
-    let host = url.strip_prefix(ADDRESS.0).and_then(|rest| rest.strip_suffix(ADDRESS.1));
-    host.filter(|host| !host.is_empty() && !host.contains("://")).unwrap_or(url)
-}
-
-fn lengthen(relay: &str) -> String {
-    if relay.contains("://") { relay.to_owned() } else { [ADDRESS.0, relay, ADDRESS.1].concat() }
-}
-
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let mut sum = [0; CHECKSUM_BYTES];
-    let hash = hash::tagged(b"lamppost/1/invitation", &[bytes]);
-    sum.iter_mut().zip(hash.0).for_each(|(to, from)| *to = from);
-    sum
-}
-
 #[cfg(test)]
 mod tests {
+    use data_encoding::BASE32_NOPAD;
+
     use super::*;
+    use crate::base::hash;
+
+    const SCHEME: &str = "lamppost:";
 
     fn invitation() -> Invitation {
         Invitation {
@@ -214,28 +149,30 @@ mod tests {
     fn whatever_is_altered_or_cut_is_damaged() {
         let uri = invitation().to_uri();
         for at in SCHEME.len()..uri.len() {
-            assert_eq!(Invitation::parse(&uri[..at]), Err(BadInvitation::Damaged), "cut at {at}");
+            assert_eq!(Invitation::parse(&uri[..at]), Err(BadLink::Damaged), "cut at {at}");
             for other in ["a", "7", "1", "é", ":"] {
                 let altered = [&uri[..at], other, &uri[at + 1..]].concat();
                 if altered != uri {
-                    assert_eq!(Invitation::parse(&altered), Err(BadInvitation::Damaged), "{altered}");
+                    assert_eq!(Invitation::parse(&altered), Err(BadLink::Damaged), "{altered}");
                 }
             }
         }
-        assert_eq!(Invitation::parse(&format!("{uri}a")), Err(BadInvitation::Damaged));
+        assert_eq!(Invitation::parse(&format!("{uri}a")), Err(BadLink::Damaged));
     }
 
     #[test]
     fn other_texts_other_versions_and_late_comers_are_told_apart() {
         for other in ["", "lamppost", "https://example.org/", "lämppost:a", "wifi:S:home;;"] {
-            assert_eq!(Invitation::parse(other), Err(BadInvitation::NotALink), "{other}");
+            assert_eq!(Invitation::parse(other), Err(BadLink::NotALink), "{other}");
         }
-        let mut bytes = vec![VERSION + 1, 0xf6];
-        bytes.extend(checksum(&[VERSION + 1, 0xf6]));
-        let newer = format!("lamppost:{}", BASE32_NOPAD_NOCASE.encode(&bytes));
-        assert_eq!(Invitation::parse(&newer), Err(BadInvitation::Newer));
+        let sum = &hash::tagged(b"lamppost/1/invitation", &[&[4, 0xf6]]).0[..4];
+        let newer = format!("lamppost:{}", BASE32_NOPAD.encode(&[&[4, 0xf6], sum].concat()));
+        assert_eq!(Invitation::parse(&newer), Err(BadLink::Newer));
+        let group = link::GroupLink { relay_url: invitation().relay_url, group: GroupId([7; 32]) };
+        let other = BadLink::OtherKind { found: LinkKind::Group, wanted: LinkKind::Invitation };
+        assert_eq!(Invitation::parse(&group.to_uri()), Err(other));
         assert_eq!(invitation().check_expiry(1_779_999_999_999), Ok(()));
-        assert_eq!(invitation().check_expiry(1_780_000_000_000), Err(BadInvitation::Expired));
+        assert_eq!(invitation().check_expiry(1_780_000_000_000), Err(BadLink::Expired));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub mod keys;
 #[cfg(feature = "device")]
 pub mod knock;
 #[cfg(feature = "device")]
+pub mod link;
+#[cfg(feature = "device")]
 pub mod plaintext;
 #[cfg(feature = "device")]
 pub mod seal;

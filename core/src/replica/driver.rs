@@ -225,6 +225,9 @@ pub(super) async fn knock(replica: &Replica, wait: bool, budget: Budget) -> Resu
                     effects.extend(session.handle(proven, now_ms()));
                 }
                 knock::Effect::Keep(word) => replica.run(move |engine| engine.keep_word(&word)).await?,
+                knock::Effect::Outside(standing) => {
+                    replica.run(move |engine| engine.keep_outside(standing)).await?;
+                }
                 knock::Effect::Join(relay, roll) => {
                     replica.run(move |engine| engine.join_invited(relay, roll)).await?;
                 }

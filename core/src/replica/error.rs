@@ -2,7 +2,7 @@
 
 use super::transport::TransportError;
 use crate::base::DocumentId;
-use crate::entry::invitation::BadInvitation;
+use crate::entry::link::BadLink;
 use crate::storage::StoreError;
 use crate::sync::frame::Refusal;
 use crate::sync::knock;
@@ -68,9 +68,9 @@ pub enum Error {
     /// A join request or admission that cannot be used.
     #[error("this cannot be used to join: {0}")]
     Admission(String),
-    /// A text that is no invitation, or one that cannot be used any more.
+    /// A text that is no link, or one that cannot be used any more.
     #[error("{0}")]
-    Invitation(#[from] BadInvitation),
+    Invitation(#[from] BadLink),
     /// No invitation was kept.
     #[error("this device holds no invitation: open the link or scan the code again")]
     NotInvited,

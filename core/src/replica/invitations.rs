@@ -12,9 +12,10 @@ use super::error::Error;
 use super::membership::JoinRequest;
 use crate::base::{DeviceId, DocumentId, MailboxId, RelayId, RoleId, cbor, limits};
 use crate::entry::Certificate;
-use crate::entry::invitation::{self, BadInvitation, Invitation, InvitationSecret};
+use crate::entry::invitation::{Invitation, InvitationSecret};
 use crate::entry::keys::SALT_BYTES;
 use crate::entry::knock::{self, Knock};
+use crate::entry::link::{self, BadLink};
 use crate::storage::{Batch, Table};
 use crate::sync::mailbox::{Answer, Knocked, OpenMailbox};
 use crate::sync::session::Mail;
@@ -95,7 +96,7 @@ impl Engine {
         self.must_govern("invite anybody")?;
         let group = self.group()?;
         let (id, relay_url) = (group.roll.group(), group.relay.url.clone().ok_or(Error::NoRelay)?);
-        if !invitation::fits(&relay_url) {
+        if !link::fits(&relay_url) {
             return Err(Error::Address("it is too long for an invitation".to_owned()));
         }
         if !(1_000..=limits::INVITATION_MS_MAX).contains(&lasts_ms) {
@@ -355,7 +356,7 @@ impl Engine {
             }
         };
         let claims = *certificate.claims();
-        let belongs = state.device(claims.device).map(|(device, _)| device.member);
+        let belongs = state.device(claims.device).map(|(device, _)| device.key);
         if claims.device == device && belongs == Some(claims.member) {
             return Ok(None);
         }
@@ -372,8 +373,7 @@ impl Engine {
         } else {
             None
         };
-        let expired =
-            (self.clock.now_ms() >= invitation.expiry_ms).then(|| BadInvitation::Expired.to_string());
+        let expired = (self.clock.now_ms() >= invitation.expiry_ms).then(|| BadLink::Expired.to_string());
         Ok(Some(Judged {
             code: knock::short_code(&invitation.secret, certificate.as_bytes()),
             certificate: Some(certificate),

@@ -1,4 +1,5 @@
-//! A newcomer's side of an invitation: it is kept, knocked with, and joined by (PROTOCOL.md §4.7, §5.5).
+//! A newcomer's side of an invitation or a group's link: it is kept, shown to the relay, and joined by (PROTOCOL.md §4.7,
+//! §4.8, §5.5, §5.6).
 
 use minicbor::{Decode, Encode};
 
@@ -8,10 +9,12 @@ use super::error::Error;
 use super::membership::{Admission, GroupInfo};
 use crate::base::{RelayId, RoleId};
 use crate::entry::Wire;
-use crate::entry::invitation::{BadInvitation, Invitation};
+use crate::entry::invitation::Invitation;
 use crate::entry::keys::SALT_BYTES;
 use crate::entry::knock::{self, Knock};
+use crate::entry::link::{BadLink, GroupLink, LinkKind};
 use crate::sync::Refusal;
+use crate::sync::frame::Standing;
 use crate::sync::knock::{Input, Plan};
 use crate::sync::mailbox::Word;
 use crate::sync::session::Budget;
@@ -33,6 +36,11 @@ pub enum Joining {
         /// Why it does not, as far as the relay has said.
         problem: Option<String>,
     },
+    /// The link of a group is kept, and the roll is still to come from its relay.
+    Fetching {
+        /// Why it has not, as far as the relay has said.
+        problem: Option<String>,
+    },
     /// It was refused: the reason, for people.
     Refused(String),
     /// Nobody decided in time. Ask for a new invitation.
@@ -41,15 +49,15 @@ pub enum Joining {
     Done(GroupInfo),
 }
 
-/// Where the invitation is kept, sealed, until the device belongs.
+/// Where the invitation or link is kept, sealed, until the device belongs.
 pub(super) const JOINING: &[u8] = b"joining";
 
 #[derive(Clone, Encode, Decode)]
 #[cbor(map)]
 struct JoiningRow {
-    /// The link.
+    /// The invitation or the group's link, as text.
     #[n(0)]
-    invitation: String,
+    link: String,
     /// So that a knock that is repeated is the same.
     #[n(1)]
     #[cbor(with = "minicbor::bytes")]
@@ -73,19 +81,27 @@ impl Engine {
         self.must_be_free()?;
         invitation.check_expiry(self.clock.now_ms())?;
         let link = invitation.to_uri();
-        if self.joining_row()?.is_some_and(|row| row.invitation == link) {
+        self.keep_link(link)
+    }
+
+    /// Keeps a group's link, in the place of an earlier link or invitation: for a device that a coordinator has admitted, or
+    /// another of its member's devices has confirmed, or that holds a member's key from a recovery code. Durable when this
+    /// returns.
+    ///
+    /// # Errors
+    /// [`Error::HasGroup`]; errors of the store.
+    pub fn join_by_link(&mut self, link: &GroupLink) -> Result<(), Error> {
+        self.must_be_free()?;
+        self.keep_link(link.to_uri())
+    }
+
+    fn keep_link(&mut self, link: String) -> Result<(), Error> {
+        if self.joining_row()?.is_some_and(|row| row.link == link) {
             return Ok(());
         }
         let mut salt = [0; SALT_BYTES];
         self.rng.fill_bytes(&mut salt);
-        let row = JoiningRow {
-            invitation: link,
-            salt,
-            at_relay: false,
-            refused: None,
-            expired: false,
-            problem: None,
-        };
+        let row = JoiningRow { link, salt, at_relay: false, refused: None, expired: false, problem: None };
         self.put_joining(&row)
     }
 
@@ -99,7 +115,9 @@ impl Engine {
             other => other?,
         }
         let Some(row) = self.joining_row()? else { return Ok(None) };
-        let invitation = row.invitation()?;
+        let Way::Invitation(invitation) = row.way()? else {
+            return Ok(Some(Joining::Fetching { problem: row.problem }));
+        };
         if let Some(reason) = row.refused {
             return Ok(Some(Joining::Refused(reason)));
         }
@@ -122,27 +140,56 @@ impl Engine {
     pub fn knock_plan(&mut self, wait: bool, budget: Budget) -> Result<(String, Plan), Error> {
         self.must_be_free()?;
         let row = self.joining_row()?.ok_or(Error::NotInvited)?;
-        let invitation = row.invitation()?;
-        if row.expired {
-            return Err(BadInvitation::Expired.into());
-        }
-        invitation.check_expiry(self.clock.now_ms())?;
-        let (group, device) = (invitation.group, self.device_id());
-        let plan = Plan { group, device, mailbox: invitation.mailbox(), wait, budget };
-        Ok((invitation.relay_url, plan))
+        let way = row.way()?;
+        let mailbox = match &way {
+            Way::Invitation(_) if row.expired => return Err(BadLink::Expired.into()),
+            Way::Invitation(invitation) => {
+                invitation.check_expiry(self.clock.now_ms())?;
+                Some(invitation.mailbox())
+            }
+            Way::Link(_) => None,
+        };
+        let GroupLink { relay_url, group } = way.place();
+        Ok((relay_url, Plan { group, device: self.device_id(), mailbox, wait, budget }))
     }
 
-    /// Signs the answer to a relay's challenge, and seals the knock for it.
+    /// Signs the answer to a relay's challenge, with the knock sealed for it, or the certificate that a link's relay is
+    /// shown.
     ///
     /// # Errors
     /// [`Error::NotInvited`]; errors of the store.
     pub fn prove_and_knock(&mut self, payload: Vec<u8>, relay: RelayId) -> Result<Input, Error> {
         let row = self.joining_row()?.ok_or(Error::NotInvited)?;
-        let invitation = row.invitation()?;
+        let proof = self.sign_session(payload);
+        let Way::Invitation(invitation) = row.way()? else {
+            // One that its member's other device has confirmed finds that out from the roll.
+            let certificate = self.identity.certificate.as_ref().map(|held| held.as_bytes().to_vec());
+            return Ok(Input::Proven { proof, knock: None, certificate });
+        };
         let certificate = ByteVec::from(self.certificate()?.as_bytes().to_vec());
         let knock = Knock { certificate, relay };
         let knock = knock.seal(&invitation.secret, invitation.group, row.salt);
-        Ok(Input::Proven { proof: self.sign_session(payload), knock })
+        Ok(Input::Proven { proof, knock: Some(knock), certificate: None })
+    }
+
+    /// Keeps that the relay does not know a link's group, or this device, yet.
+    ///
+    /// # Errors
+    /// [`Error::NotInvited`]; errors of the store.
+    pub fn keep_outside(&mut self, standing: Standing) -> Result<(), Error> {
+        let row = self.joining_row()?.ok_or(Error::NotInvited)?;
+        let problem = match standing {
+            Standing::UnknownGroup => {
+                "the relay does not know this group: the coordinator's phone has to connect to it first, or the link is of \
+                 another relay"
+            }
+            Standing::UnknownDevice => {
+                "the relay has not heard of this device: whoever admitted it has to connect first; after a recovery code, \
+                 compare group and words, as they do not belong together"
+            }
+            Standing::Belongs | Standing::Certified => return Ok(()),
+        };
+        self.put_joining(&JoiningRow { problem: Some(problem.to_owned()), ..row })
     }
 
     /// Keeps what the relay says of the knock.
@@ -151,7 +198,7 @@ impl Engine {
     /// [`Error::NotInvited`]; errors of the store.
     pub fn keep_word(&mut self, word: &Word) -> Result<(), Error> {
         let row = self.joining_row()?.ok_or(Error::NotInvited)?;
-        let invitation = row.invitation()?;
+        let Way::Invitation(invitation) = row.way()? else { return Ok(()) };
         let mut row = JoiningRow { at_relay: false, refused: None, problem: None, ..row };
         match word {
             Word::Waiting | Word::Admitted => row.at_relay = true,
@@ -169,15 +216,14 @@ impl Engine {
         self.put_joining(&row)
     }
 
-    /// Joins the invitation's group with the roll that the relay handed out. Judged like any admission.
+    /// Joins the group of the invitation or link with the roll that the relay handed out. Judged like any admission.
     ///
     /// # Errors
     /// As [`Engine::join`].
     pub fn join_invited(&mut self, relay: RelayId, roll: Vec<Wire>) -> Result<GroupInfo, Error> {
         let row = self.joining_row()?.ok_or(Error::NotInvited)?;
-        let invitation = row.invitation()?;
-        let (group, relay_url) = (invitation.group, Some(invitation.relay_url));
-        self.join(&Admission { group, relay_url, relay: Some(relay), roll })
+        let GroupLink { group, relay_url } = row.way()?.place();
+        self.join(&Admission { group, relay_url: Some(relay_url), relay: Some(relay), roll })
     }
 
     fn joining_row(&self) -> Result<Option<JoiningRow>, Error> {
@@ -192,8 +238,28 @@ impl Engine {
     }
 }
 
+/// What brings a newcomer in.
+enum Way {
+    Invitation(Invitation),
+    Link(GroupLink),
+}
+
 impl JoiningRow {
-    fn invitation(&self) -> Result<Invitation, Error> {
-        Invitation::parse(&self.invitation).map_err(|why| Error::store_damaged(&why))
+    fn way(&self) -> Result<Way, Error> {
+        let link = &self.link;
+        let way = match LinkKind::of(link) {
+            Ok(LinkKind::Group) => GroupLink::parse(link).map(Way::Link),
+            Ok(_) | Err(_) => Invitation::parse(link).map(Way::Invitation),
+        };
+        way.map_err(|why| Error::store_damaged(&why))
+    }
+}
+
+impl Way {
+    fn place(self) -> GroupLink {
+        match self {
+            Self::Invitation(Invitation { relay_url, group, .. }) => GroupLink { relay_url, group },
+            Self::Link(link) => link,
+        }
     }
 }

@@ -53,6 +53,7 @@ pub use release::{EvidenceItem, ReleasePlan, Response as LiaisonAnswer};
 pub use transport::{Connection, Transport, TransportError, WebSocketTransport};
 pub use vault::{FixedVault, Vault, VaultError};
 
-pub use crate::entry::invitation::{BadInvitation, Invitation};
+pub use crate::entry::invitation::Invitation;
+pub use crate::entry::link::{BadLink, GroupLink, LinkKind};
 pub use crate::sync::session::Budget;
 pub use view::{Content, Delivery, Detail, Filter, HistoryRow, Row, SetAside, Step};

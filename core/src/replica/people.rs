@@ -12,6 +12,7 @@ use super::membership::{
 };
 use crate::base::{DeviceId, EntryHash, MemberId, RoleId};
 use crate::entry::invitation::Invitation;
+use crate::entry::link::GroupLink;
 use crate::roll::Target;
 use crate::sync::session::Budget;
 
@@ -91,8 +92,30 @@ impl Replica {
         driver::knock(self, false, Budget::UNLIMITED).await
     }
 
+    /// Where the group is, as a link that is also a QR code: for a newcomer whose request this coordinator has admitted, or
+    /// on paper beside the words of a recovery code.
+    ///
+    /// # Errors
+    /// As [`Engine::group_link`].
+    pub async fn group_link(&self) -> Result<GroupLink, Error> {
+        self.run(Engine::group_link).await
+    }
+
+    /// Comes in by a group's link: fetches the roll from its relay and joins. For a device that was admitted, or that holds a
+    /// member's key from a recovery code. The link is kept on this device first; while this says [`Joining::Fetching`],
+    /// [`Replica::await_admission`] goes on from there.
+    ///
+    /// # Errors
+    /// [`Error::HasGroup`]; [`Error::Removed`] if the device or its member was taken out; [`Error::Admission`]; as
+    /// [`Replica::sync_once`].
+    pub async fn join_by_link(&self, link: GroupLink) -> Result<Joining, Error> {
+        self.run(move |engine| engine.join_by_link(&link)).await?;
+        driver::knock(self, false, Budget::UNLIMITED).await
+    }
+
     /// Waits at the relay until somebody has decided, or the budget is used up. To be called whenever the app comes to the
-    /// front while [`Replica::joining`] says [`Joining::Waiting`]; whatever was decided meanwhile is told at once.
+    /// front while [`Replica::joining`] says [`Joining::Waiting`] or [`Joining::Fetching`]; whatever was decided meanwhile is
+    /// told at once. A device that only its member's other device can confirm does not wait: ask again.
     ///
     /// # Errors
     /// [`Error::NotInvited`]; [`Error::Invitation`] if it has expired; as [`Replica::sync_once`].

@@ -19,6 +19,8 @@ pub struct State {
     members: BTreeMap<MemberId, MemberState>,
     devices: BTreeMap<DeviceId, DeviceState>,
     former: BTreeMap<DeviceId, MemberId>,
+    /// Keys that recoveries gave or replaced, and whose they are: nobody's, if another has come after.
+    recovered: BTreeMap<MemberId, Option<MemberId>>,
     governed: BTreeSet<MemberId>,
     epochs: BTreeMap<CompartmentId, BTreeMap<EpochId, Epoch>>,
     handouts: Vec<KeyUpdate>,
@@ -96,6 +98,7 @@ impl State {
             members,
             devices: BTreeMap::new(),
             former: BTreeMap::new(),
+            recovered: view.recovered_keys().into_iter().map(|key| (key, view.owner(key))).collect(),
             governed: BTreeSet::new(),
             epochs: BTreeMap::new(),
             handouts: Vec::new(),
@@ -245,6 +248,17 @@ impl State {
     /// One member.
     pub fn member(&self, member: MemberId) -> Option<MemberState> {
         self.members.get(&member).copied()
+    }
+
+    /// Whose a certificate's device is: the member whose key signed it, who may have no role. None for a key that a
+    /// recovery replaced.
+    pub fn owner(&self, key: MemberId) -> Option<MemberId> {
+        self.recovered.get(&key).copied().unwrap_or(Some(key))
+    }
+
+    /// Whether a member belonged once and was taken out, with every device.
+    pub fn was_taken_out(&self, member: MemberId) -> bool {
+        self.member(member).is_none() && self.former.values().any(|former| *former == member)
     }
 
     /// One device with its member's role; none if either is unknown or was taken out.

@@ -1,6 +1,6 @@
 //! What a part of the history says: who belongs, as what, and which removals stand (PROTOCOL.md §4.4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
@@ -183,6 +183,16 @@ impl<'a> View<'a> {
         }
         let owner = newest.into_iter().find(|(_, (_, newest))| *newest == key).map(|(member, _)| member);
         owner.or(Some(key).filter(|_| !replaced))
+    }
+
+    /// The keys that recoveries gave or replaced.
+    pub fn recovered_keys(&self) -> BTreeSet<MemberId> {
+        let aims = self.standing.recoveries.iter().filter_map(|at| self.history.node(*at).aim());
+        let keys = aims.filter_map(|aim| match aim {
+            Aim::Recovery(member, key) => Some([member, key]),
+            Aim::Member(_) | Aim::Device(_) => None,
+        });
+        keys.flatten().collect()
     }
 
     /// How many devices of a member are present.

@@ -98,6 +98,9 @@ pub struct Hello {
     /// COSE_Sign1 by the device over [`Proof`].
     #[n(0)]
     pub proof: ByteVec,
+    /// The device's certificate, of one that comes by a group's link: a member's key vouches for it.
+    #[n(1)]
+    pub certificate: Option<ByteVec>,
 }
 
 /// What the device signs to open a session.
@@ -165,6 +168,9 @@ pub enum Standing {
     /// It belongs.
     #[n(2)]
     Belongs,
+    /// The roll does not name the device, but the key of a member who belongs has certified it: it may fetch the roll.
+    #[n(3)]
+    Certified,
 }
 
 /// What the phone wants.

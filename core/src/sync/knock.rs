@@ -1,7 +1,8 @@
-//! A newcomer's session, as a machine without IO: (input, now) → effects (PROTOCOL.md §5.5).
+//! A newcomer's session, as a machine without IO: (input, now) → effects (PROTOCOL.md §5.5, §5.6).
 //!
-//! It proves who it is, knocks and waits for the letter. Once it belongs it fetches the roll, and nothing else: with that
-//! it joins, and from then on [`Session`](super::session::Session) is the machine to use.
+//! With an invitation it proves who it is, knocks and waits for the letter; with a group's link it shows its certificate
+//! and waits until the relay has heard of it. Once it belongs, or a member's key vouches for it, it fetches the roll, and
+//! nothing else: with that it joins, and from then on [`Session`](super::session::Session) is the machine to use.
 
 use minicbor::bytes::ByteVec;
 
@@ -14,13 +15,13 @@ use crate::entry::Wire;
 /// What a newcomer's session needs to know before it begins.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The group of the invitation.
+    /// The group of the invitation or link.
     pub group: GroupId,
     /// This device.
     pub device: DeviceId,
-    /// The invitation.
-    pub mailbox: MailboxId,
-    /// Whether to wait until somebody has decided.
+    /// The invitation; none for who comes by a group's link.
+    pub mailbox: Option<MailboxId>,
+    /// Whether to wait until somebody has decided, or the relay has heard of this device.
     pub wait: bool,
     /// When to stop, and after how many bytes.
     pub budget: Budget,
@@ -37,8 +38,10 @@ pub enum Input {
     Proven {
         /// COSE_Sign1 of the payload.
         proof: Vec<u8>,
-        /// The knock, sealed.
-        knock: Vec<u8>,
+        /// With an invitation: the knock, sealed.
+        knock: Option<Vec<u8>>,
+        /// With a group's link: the device's certificate, if it has one.
+        certificate: Option<Vec<u8>>,
     },
     /// Time has passed.
     Tick,
@@ -50,7 +53,7 @@ pub enum Effect {
     /// Send a message.
     Send(Vec<u8>),
     /// Sign the payload with the device's key, for [`Purpose::Session`](crate::base::cose::Purpose::Session), and seal a
-    /// knock that names this relay. Answer with [`Input::Proven`].
+    /// knock that names this relay if there is an invitation. Answer with [`Input::Proven`].
     Prove {
         /// What is to be signed.
         payload: Vec<u8>,
@@ -59,6 +62,8 @@ pub enum Effect {
     },
     /// Keep how it stands: the knock lies in the mailbox, is refused, or finds none.
     Keep(Word),
+    /// Keep that the relay does not know this group, or this device, yet.
+    Outside(Standing),
     /// Join with this roll, causes first, from this relay. The session is over after it.
     Join(RelayId, Vec<Wire>),
     /// The session is over. Close the connection.
@@ -95,7 +100,9 @@ pub struct Session {
     heard_ms: u64,
     bytes: u64,
     relay: Option<RelayId>,
-    knock: Vec<u8>,
+    knock: Option<Vec<u8>>,
+    /// Whether the relay was shown a certificate, and says so when it hears of the device.
+    is_shown: bool,
     /// How it stood when the relay last said so.
     word: Option<Word>,
     roll: Vec<Wire>,
@@ -109,6 +116,8 @@ enum Phase {
     Proof,
     Welcome,
     Letter,
+    /// The relay is to say when it hears of this device.
+    Outside,
     Roll,
     Over,
 }
@@ -123,7 +132,8 @@ impl Session {
             heard_ms: 0,
             bytes: 0,
             relay: None,
-            knock: Vec::new(),
+            knock: None,
+            is_shown: false,
             word: None,
             roll: Vec::new(),
             roll_bytes: 0,
@@ -163,10 +173,12 @@ impl Session {
                 let frame = Frame::from_bytes(&bytes).map_err(Misbehaviour::from)?;
                 self.frame(frame, effects)
             }
-            Input::Proven { proof, knock } if self.phase == Phase::Proof => {
+            Input::Proven { proof, knock, certificate } if self.phase == Phase::Proof => {
                 self.phase = Phase::Welcome;
                 self.knock = knock;
-                self.send(&Frame::Hello(Hello { proof: ByteVec::from(proof) }), effects);
+                self.is_shown = certificate.is_some();
+                let certificate = certificate.map(ByteVec::from);
+                self.send(&Frame::Hello(Hello { proof: ByteVec::from(proof), certificate }), effects);
                 Ok(())
             }
             Input::Heard => {
@@ -188,17 +200,10 @@ impl Session {
                 effects.push(Effect::Prove { payload, relay: challenge.relay });
                 Ok(())
             }
-            (Phase::Welcome, Frame::Welcome(welcome)) if welcome.standing == Standing::Belongs => {
-                self.fetch_roll(effects);
-                Ok(())
+            (Phase::Welcome | Phase::Outside, Frame::Welcome(welcome)) => {
+                self.welcome(welcome.standing, effects)
             }
-            (Phase::Welcome, Frame::Welcome(_)) => {
-                self.phase = Phase::Letter;
-                let sealed = ByteVec::from(std::mem::take(&mut self.knock));
-                self.send(&Frame::Knock(Knock { mailbox: self.plan.mailbox, sealed }), effects);
-                Ok(())
-            }
-            (Phase::Letter, Frame::Letter(letter)) if letter.mailbox == self.plan.mailbox => {
+            (Phase::Letter, Frame::Letter(letter)) if Some(letter.mailbox) == self.plan.mailbox => {
                 self.letter(letter, effects)
             }
             (Phase::Roll, Frame::Entries(entries)) => self.entries(entries),
@@ -210,6 +215,27 @@ impl Session {
             // A letter that crossed with the pull.
             (Phase::Roll, Frame::Letter(_)) => Ok(()),
             (_, frame) => Err(Misbehaviour::OutOfTurn(name(&frame)).into()),
+        }
+    }
+
+    fn welcome(&mut self, standing: Standing, effects: &mut Vec<Effect>) -> Result<(), End> {
+        match (standing, self.plan.mailbox) {
+            (Standing::Belongs | Standing::Certified, _) => {
+                self.fetch_roll(effects);
+                Ok(())
+            }
+            (_, Some(mailbox)) => {
+                self.phase = Phase::Letter;
+                let sealed = ByteVec::from(self.knock.take().unwrap_or_default());
+                self.send(&Frame::Knock(Knock { mailbox, sealed }), effects);
+                Ok(())
+            }
+            (outside, None) => {
+                self.phase = Phase::Outside;
+                effects.push(Effect::Outside(outside));
+                // Who has shown nothing is not welcomed again.
+                if self.plan.wait && self.is_shown { Ok(()) } else { Err(End::Done) }
+            }
         }
     }
 
@@ -279,7 +305,14 @@ mod tests {
 
     fn session(wait: bool, budget: Budget) -> Session {
         let (group, device) = (GroupId([1; 32]), DeviceId([2; 32]));
-        Session::new(Plan { group, device, mailbox: MAILBOX, wait, budget })
+        Session::new(Plan { group, device, mailbox: Some(MAILBOX), wait, budget })
+    }
+
+    /// A session of one who comes by a group's link, up to the relay's welcome, and what that makes it do.
+    fn by_link(wait: bool, certificate: Option<Vec<u8>>, standing: Standing) -> (Session, Vec<Effect>) {
+        let (group, device) = (GroupId([1; 32]), DeviceId([2; 32]));
+        let plan = Plan { group, device, mailbox: None, wait, budget: Budget::UNLIMITED };
+        welcomed_with(Session::new(plan), standing, None, certificate)
     }
 
     fn say(session: &mut Session, frame: &Frame) -> Vec<Effect> {
@@ -289,7 +322,11 @@ mod tests {
     fn sent(effects: &[Effect]) -> Vec<Frame> {
         let frame = |effect: &Effect| match effect {
             Effect::Send(bytes) => Frame::from_bytes(bytes).ok(),
-            Effect::Prove { .. } | Effect::Keep(_) | Effect::Join(..) | Effect::End(_) => None,
+            Effect::Prove { .. }
+            | Effect::Keep(_)
+            | Effect::Outside(_)
+            | Effect::Join(..)
+            | Effect::End(_) => None,
         };
         effects.iter().filter_map(frame).collect()
     }
@@ -299,16 +336,30 @@ mod tests {
     }
 
     /// A session up to the relay's welcome, and what that makes it do.
-    fn welcomed(mut session: Session, standing: Standing) -> (Session, Vec<Effect>) {
+    fn welcomed(session: Session, standing: Standing) -> (Session, Vec<Effect>) {
+        welcomed_with(session, standing, Some(vec![2; 9]), None)
+    }
+
+    fn welcomed_with(
+        mut session: Session,
+        standing: Standing,
+        knock: Option<Vec<u8>>,
+        certificate: Option<Vec<u8>>,
+    ) -> (Session, Vec<Effect>) {
         let incarnation = Incarnation([4; 16]);
         let challenge = Challenge { version: SESSION_VERSION, nonce: [5; 32], relay: RELAY, incarnation };
         let effects = say(&mut session, &Frame::Challenge(challenge));
         assert!(matches!(effects.as_slice(), [Effect::Prove { relay: RELAY, .. }]), "{effects:?}");
-        let hello = session.handle(Input::Proven { proof: vec![1], knock: vec![2; 9] }, 0);
-        assert!(matches!(sent(&hello).as_slice(), [Frame::Hello(_)]), "{hello:?}");
-        let welcome = Welcome { relay_ms: 0, standing, checkpoint: None, own: Vec::new() };
-        let effects = say(&mut session, &Frame::Welcome(welcome));
+        let shown = certificate.clone().map(ByteVec::from);
+        let hello = session.handle(Input::Proven { proof: vec![1], knock, certificate }, 0);
+        let [Frame::Hello(hello)] = &sent(&hello)[..] else { panic!("{hello:?}") };
+        assert_eq!(hello.certificate, shown);
+        let effects = say(&mut session, &welcome(standing));
         (session, effects)
+    }
+
+    fn welcome(standing: Standing) -> Frame {
+        Frame::Welcome(Welcome { relay_ms: 0, standing, checkpoint: None, own: Vec::new() })
     }
 
     fn knocking(wait: bool) -> Session {
@@ -344,6 +395,29 @@ mod tests {
     fn one_who_was_admitted_meanwhile_does_not_knock() {
         let (_, effects) = welcomed(session(false, Budget::UNLIMITED), Standing::Belongs);
         assert!(matches!(sent(&effects).as_slice(), [Frame::Pull(_)]), "{effects:?}");
+    }
+
+    #[test]
+    fn one_with_a_groups_link_fetches_the_roll_as_soon_as_the_relay_lets_it_and_never_knocks() {
+        for standing in [Standing::Belongs, Standing::Certified] {
+            let (_, effects) = by_link(false, Some(vec![3]), standing);
+            assert!(matches!(sent(&effects).as_slice(), [Frame::Pull(_)]), "{effects:?}");
+        }
+        for outside in [Standing::UnknownGroup, Standing::UnknownDevice] {
+            // Waiting is of use to one whom the relay can tell: by its certificate.
+            for (wait, certificate) in [(false, Some(vec![3])), (true, None)] {
+                let (_, effects) = by_link(wait, certificate, outside);
+                assert_eq!(effects, [Effect::Outside(outside), Effect::End(End::Done)]);
+            }
+            let (mut session, effects) = by_link(true, Some(vec![3]), outside);
+            assert_eq!(effects, [Effect::Outside(outside)]);
+            let effects = say(&mut session, &welcome(Standing::UnknownDevice));
+            assert_eq!(effects, [Effect::Outside(Standing::UnknownDevice)]);
+            let effects = say(&mut session, &welcome(Standing::Certified));
+            assert!(matches!(sent(&effects).as_slice(), [Frame::Pull(_)]), "{effects:?}");
+            let effects = say(&mut session, &welcome(Standing::Belongs));
+            assert!(matches!(effects.as_slice(), [Effect::End(End::Misbehaved(_))]), "one roll is enough");
+        }
     }
 
     #[test]

@@ -388,7 +388,7 @@ impl Session {
             }
             Input::Signed(proof) if self.phase == Phase::Signature => {
                 self.phase = Phase::Welcome;
-                self.send(&Frame::Hello(Hello { proof: ByteVec::from(proof) }), effects);
+                self.send(&Frame::Hello(Hello { proof: ByteVec::from(proof), certificate: None }), effects);
             }
             Input::Outbox(entries) if self.phase == Phase::Open => {
                 self.outbox = Outbox::Drained;

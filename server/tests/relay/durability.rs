@@ -13,7 +13,7 @@ use lamppost_server::{Query, Relay, RelayStore, Reply, Seed};
 use crate::fixture::*;
 
 fn welcome(relay: &Relay, world: &World, person: &Person) -> lamppost_core::sync::frame::Welcome {
-    match relay.answer(Query::Open { group: world.id, device: person.device() }, NOW_MS) {
+    match relay.answer(Query::Open { group: world.id, device: person.device(), key: None }, NOW_MS) {
         Reply::Opened { welcome, .. } => welcome,
         other => panic!("{other:?}"),
     }
@@ -25,7 +25,8 @@ fn read_all(relay: &Relay, world: &World, person: &Person, compartments: &[u8]) 
         compartments.iter().map(|c| (lamppost_core::base::CompartmentId(*c), 0)).collect();
     let mut all = Vec::new();
     loop {
-        let query = Query::Fetch { group: world.id, device: person.device(), cursors: cursors.clone() };
+        let query =
+            Query::Fetch { group: world.id, device: person.device(), key: None, cursors: cursors.clone() };
         match relay.answer(query, NOW_MS) {
             Reply::Fetched(None) => return all,
             Reply::Fetched(Some(entries)) => {
@@ -160,7 +161,8 @@ fn a_question_to_a_failed_store_ends_the_session_with_the_reason() {
     let store = FaultyStore::new(MemoryStore::default(), 1, FaultAt::BeforeWrite);
     let relay = relay_in(Arc::new(store), rules());
     commit(&relay, push(&world, &world.founder, &world.roll));
-    let reply = relay.answer(Query::Open { group: world.id, device: world.founder.device() }, NOW_MS);
+    let reply =
+        relay.answer(Query::Open { group: world.id, device: world.founder.device(), key: None }, NOW_MS);
     assert!(matches!(reply, Reply::Refused(why) if why.refusal == Refusal::STORE));
 }
 
@@ -175,7 +177,7 @@ fn readers_get_what_their_newest_role_may_read_without_their_own() {
     commit(&relay, push(&world, &volunteer, &words));
     let fetch = |person: &Person, compartment| {
         let cursors = BTreeMap::from([(compartment, 0)]);
-        relay.answer(Query::Fetch { group: world.id, device: person.device(), cursors }, NOW_MS)
+        relay.answer(Query::Fetch { group: world.id, device: person.device(), key: None, cursors }, NOW_MS)
     };
     assert!(matches!(fetch(&world.founder, GROUP), Reply::Fetched(Some(e)) if e.entries == wires(&words)));
     assert!(

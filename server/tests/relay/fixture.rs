@@ -13,7 +13,7 @@ use lamppost_core::base::{
 };
 use lamppost_core::entry::header::{SUITE, VERSION};
 use lamppost_core::entry::{Header, Kind, LogHead, Possession, Received, Verified, Wire};
-use lamppost_core::roll::operation::{Admission, Removal};
+use lamppost_core::roll::operation::{Admission, Recovery, Removal};
 use lamppost_core::roll::{Founding, KeyUpdate, Operation, Target};
 use lamppost_core::storage::{MemoryStore, Store};
 use lamppost_core::sync::frame::{Outcome, Refusal};
@@ -84,6 +84,11 @@ impl Person {
 
     pub fn member(&self) -> MemberId {
         MemberId(self.member.verifying_key().to_bytes())
+    }
+
+    /// The same member on another device.
+    pub fn on_another_device(&self, seed: u8) -> Self {
+        Self { member: self.member.clone(), ..Self::new(seed) }
     }
 
     pub fn certificate(&self) -> Vec<u8> {
@@ -173,6 +178,17 @@ impl World {
     pub fn remove(&mut self, person: &Person) -> Verified {
         let heads = self.roll_heads();
         let body = cbor::encode(&removal(person.member()));
+        let entry = self.founder.write(Some(self.id), ROLL, &heads, Kind::OPERATION, body);
+        self.roll.push(entry.clone());
+        entry
+    }
+
+    /// The founder lets somebody go on with another device and a new key.
+    pub fn recover(&mut self, person: &Person, new: &Person) -> Verified {
+        let (member, certificate) = (person.member(), ByteVec::from(new.certificate()));
+        let (marks, keys) = (Vec::new(), KeyUpdate::default());
+        let body = cbor::encode(&Operation::Recover(Recovery { member, certificate, marks, keys }));
+        let heads = self.roll_heads();
         let entry = self.founder.write(Some(self.id), ROLL, &heads, Kind::OPERATION, body);
         self.roll.push(entry.clone());
         entry

@@ -11,6 +11,7 @@
 )]
 
 mod admission;
+mod certified;
 mod durability;
 mod fixture;
 mod mailboxes;

@@ -39,6 +39,7 @@ fn a_removed_device_fetches_nothing() {
     let query = || Query::Fetch {
         group: world.id,
         device: volunteer.device(),
+        key: None,
         cursors: [(ROLL, 0), (GROUP, 0)].into(),
     };
     assert!(matches!(relay.answer(query(), NOW_MS), Reply::Fetched(Some(_))));
@@ -89,4 +90,62 @@ fn a_removed_coordinator_governs_nothing_any_more_but_the_last_of_a_majority_com
     assert_eq!(refusals(&answer)[0], Some(Refusal::REMOVED));
     // And Beth is back.
     assert!(all_kept(&commit(&relay, push(&world, &beth, &[stubborn]))));
+}
+
+#[test]
+fn who_leaves_brings_what_they_wrote_before_together_with_the_leave() {
+    for leave_first in [false, true] {
+        let (world, mut volunteer, relay) = village();
+        let words = world.words(&mut volunteer, GROUP, b"before I go");
+        let (heads, certificate) = (world.roll_heads(), volunteer.certificate());
+        let body = cbor::encode(&removal(volunteer.member()));
+        let leave = [
+            volunteer.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate),
+            volunteer.write(Some(world.id), ROLL, &heads, Kind::OPERATION, body),
+        ];
+        let all = if leave_first { [&leave[..], &words].concat() } else { [&words[..], &leave].concat() };
+        let answer = commit(&relay, push(&world, &volunteer, &all));
+        assert!(all_kept(&answer) && !answer.belongs, "leave first: {leave_first}, {answer:?}");
+        // The leave has its force from then on.
+        let after = world.words(&mut volunteer, GROUP, b"one more thing");
+        assert_eq!(refusals(&commit(&relay, push(&world, &volunteer, &after))), [Some(Refusal::REMOVED)]);
+        assert!(
+            all_kept(&commit(&relay, push(&world, &volunteer, &words))),
+            "what is here is acknowledged again"
+        );
+    }
+}
+
+#[test]
+fn what_a_coordinator_signed_before_hearing_of_another_role_is_taken_and_void_and_may_be_cited() {
+    let mut world = World::new(1);
+    let (mut beth, mut xena) = (Person::new(2), Person::new(9));
+    world.admit(&beth, COORDINATOR);
+    let relay = relay_of(&world);
+    let (heads, certificate) = (world.roll_heads(), beth.certificate());
+    let body = cbor::encode(&admission(&xena, VOLUNTEER));
+    let unaware = [
+        beth.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate),
+        beth.write(Some(world.id), ROLL, &heads, Kind::OPERATION, body),
+    ];
+    let demotion = [world.remove(&beth), world.admit(&beth, VOLUNTEER)];
+    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &demotion))));
+    let answer = commit(&relay, push(&world, &beth, &unaware));
+    assert!(all_kept(&answer) && answer.belongs, "{answer:?}");
+    // Nobody came in by it.
+    let words = world.words(&mut xena, GROUP, b"hello");
+    assert_eq!(refusals(&commit(&relay, push(&world, &xena, &words)))[0], Some(Refusal::UNKNOWN_DEVICE));
+    // Her phone has heard by now, and what it writes cites both.
+    let mut cited = [world.roll_heads(), vec![unaware[1].hash()]].concat();
+    cited.sort_unstable();
+    let certificate = beth.certificate();
+    let after = [
+        beth.write(Some(world.id), GROUP, &cited, Kind::CERTIFICATE, certificate),
+        beth.write(Some(world.id), GROUP, &cited, WORDS, b"as a volunteer".to_vec()),
+    ];
+    assert!(all_kept(&commit(&relay, push(&world, &beth, &after))));
+    // What she signs as a coordinator in knowledge of it is refused.
+    let body = cbor::encode(&admission(&xena, VOLUNTEER));
+    let stubborn = beth.write(Some(world.id), ROLL, &cited, Kind::OPERATION, body);
+    assert_eq!(refusals(&commit(&relay, push(&world, &beth, &[stubborn]))), [Some(Refusal::ROLE)]);
 }

@@ -13,12 +13,12 @@ use minicbor::bytes::ByteVec;
 use crate::fixture::*;
 
 /// A machine beside its relay, with everything done at once but commits and the taking of frames.
-struct Rig<'a> {
+pub struct Rig<'a> {
     relay: &'a Relay,
     session: Session,
     now_ms: u64,
     /// Frames that the socket has taken.
-    sent: Vec<Frame>,
+    pub sent: Vec<Frame>,
     /// Whether the phone takes frames.
     takes: bool,
     pushed: Vec<lamppost_server::Pushed>,
@@ -28,7 +28,7 @@ struct Rig<'a> {
 }
 
 impl<'a> Rig<'a> {
-    fn new(relay: &'a Relay) -> Self {
+    pub fn new(relay: &'a Relay) -> Self {
         let opening = Opening {
             relay: relay.id(),
             incarnation: relay.incarnation(),
@@ -58,7 +58,7 @@ impl<'a> Rig<'a> {
         rig
     }
 
-    fn give(&mut self, input: Input) {
+    pub fn give(&mut self, input: Input) {
         let mut inputs = vec![input];
         while !inputs.is_empty() {
             let input = inputs.remove(0);
@@ -82,19 +82,19 @@ impl<'a> Rig<'a> {
         }
     }
 
-    fn say(&mut self, frame: &Frame) {
+    pub fn say(&mut self, frame: &Frame) {
         assert!(self.session.wants_input());
         self.give(Input::Message(frame.to_bytes()));
     }
 
     /// Commits what was pushed, all at once.
-    fn commit(&mut self) {
+    pub fn commit(&mut self) {
         let committed = self.relay.commit(std::mem::take(&mut self.pushed), NOW_MS);
         committed.answers.into_iter().for_each(|answer| self.give(Input::Committed(answer)));
     }
 
     /// Why the relay said goodbye.
-    fn goodbye(&self) -> Option<Refusal> {
+    pub fn goodbye(&self) -> Option<Refusal> {
         match self.sent.last() {
             Some(Frame::Goodbye(why)) if self.closed => Some(why.refusal),
             _ => None,
@@ -103,13 +103,23 @@ impl<'a> Rig<'a> {
 }
 
 fn hello(relay: RelayId, group: GroupId, key: &SigningKey, change: impl FnOnce(&mut Proof)) -> Frame {
+    Frame::Hello(Hello { proof: proof_by(relay, group, key, change), certificate: None })
+}
+
+/// What a device signs to open a session.
+pub fn proof_by(
+    relay: RelayId,
+    group: GroupId,
+    key: &SigningKey,
+    change: impl FnOnce(&mut Proof),
+) -> ByteVec {
     let device = lamppost_core::base::DeviceId(key.verifying_key().to_bytes());
     let mut proof = Proof { version: SESSION_VERSION, nonce: [3; 32], relay, group, device };
     change(&mut proof);
-    Frame::Hello(Hello { proof: ByteVec::from(cose::sign(key, Purpose::Session, cbor::encode(&proof))) })
+    ByteVec::from(cose::sign(key, Purpose::Session, cbor::encode(&proof)))
 }
 
-fn pull(cursors: &[(lamppost_core::base::CompartmentId, u64)], live: bool) -> Frame {
+pub fn pull(cursors: &[(lamppost_core::base::CompartmentId, u64)], live: bool) -> Frame {
     let cursors =
         cursors.iter().map(|(compartment, after)| Cursor { compartment: *compartment, after: *after });
     Frame::Pull(Pull { cursors: cursors.collect(), live })
@@ -157,7 +167,7 @@ fn before_the_proof_nothing_but_a_short_proof_is_read() {
         assert_eq!(rig.goodbye(), Some(Refusal::MALFORMED));
     }
     let mut long = Rig::new(&relay);
-    long.say(&Frame::Hello(Hello { proof: ByteVec::from(vec![0; 1_025]) }));
+    long.say(&Frame::Hello(Hello { proof: ByteVec::from(vec![0; 1_025]), certificate: None }));
     assert!(matches!(long.sent.last(), Some(Frame::Goodbye(why)) if why.reason.contains("is short")));
     let mut twice = Rig::open(&relay, &world, &volunteer);
     twice.say(&hello(relay.id(), world.id, &volunteer.key, |_| {}));

@@ -42,7 +42,7 @@ impl Phone {
             device: person.device(),
         };
         let proof = ByteVec::from(cose::sign(&person.key, Purpose::Session, cbor::encode(&proof)));
-        phone.say(&Frame::Hello(Hello { proof })).await;
+        phone.say(&Frame::Hello(Hello { proof, certificate: None })).await;
         match phone.hear().await {
             Some(Frame::Welcome(welcome)) => (phone, welcome),
             other => panic!("{other:?}"),
@@ -241,7 +241,7 @@ async fn there_is_room_for_so_many() {
         device: world.founder.device(),
     };
     let proof = ByteVec::from(cose::sign(&world.founder.key, Purpose::Session, cbor::encode(&proof)));
-    second.say(&Frame::Hello(Hello { proof })).await;
+    second.say(&Frame::Hello(Hello { proof, certificate: None })).await;
     assert_eq!(second.goodbye().await, Some(Refusal::RATE));
     drop(first);
     assert!(running.stop().await);

@@ -6,6 +6,7 @@ use lamppost_core::document::{AuthoredChange, Document};
 use lamppost_core::entry::keys::EntryKey;
 use lamppost_core::entry::seal;
 use lamppost_core::entry::{Certificate, Checkpoint, Kind, LogHead, LogId, Received, Wire};
+use lamppost_core::replica::{GroupLink, JoinRequest};
 use lamppost_core::sync::Receipt;
 use lamppost_core::sync::frame::{
     Ack, AskConsistency, Challenge, Consistency, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome,
@@ -151,7 +152,14 @@ fn frames(wires: &[&Wire], seeds: &mut Seeds) {
             relay: RelayId([2; 32]),
             incarnation: Incarnation([3; 16]),
         }),
-        Frame::Hello(Hello { proof: signed.clone() }),
+        Frame::Hello(Hello { proof: signed.clone(), certificate: None }),
+        Frame::Hello(Hello { proof: signed.clone(), certificate: Some(signed.clone()) }),
+        Frame::Welcome(Welcome {
+            relay_ms: NOW_MS,
+            standing: Standing::Certified,
+            checkpoint: None,
+            own: Vec::new(),
+        }),
         Frame::Welcome(Welcome {
             relay_ms: NOW_MS,
             standing: Standing::Belongs,
@@ -232,19 +240,26 @@ fn joinings(seeds: &mut Seeds) {
     let link = "lamppost:aglsaiaia4dqobyhqndqobyhbydqobyhbydqobyhbydqobyhbydqobyhbydqobyhb4";
     seeds.push(("joining", with(0, link.as_bytes())));
     for step in 0..8 {
-        seeds.push(("joining", vec![1, step, 9, step]));
+        for kind in [1, 6, 11] {
+            seeds.push(("joining", vec![kind, step, 9, step]));
+        }
         seeds.push(("joining", vec![2, step, 1, 2, step, 3, 4, 5, 1, 2, 1, 7]));
         seeds.push(("joining", vec![3, 4, b'n', b'o', b't', b'!', step % 2, 5, 6]));
     }
+    let request = JoinRequest::from_bytes(Keys::of(8).certificate().as_bytes().to_vec());
+    seeds.extend(request.to_uri().ok().map(|uri| ("joining", with(0, uri.as_bytes()))));
+    let group = GroupLink { relay_url: "wss://relay.example.org/v1/session".to_owned(), group: town().group };
+    seeds.push(("joining", with(0, group.to_uri().as_bytes())));
     // Challenge, welcome, letter, roll, caught up: in the ways in which it may come.
     let frame = |kind: u8, more: &[u8]| [&[5, kind], more].concat();
     let challenge = frame(0, &[&[1][..], &[7; 32]].concat());
-    for (standing, letters) in [(2, vec![]), (1, vec![4, 5]), (1, vec![5]), (1, vec![4, 4, 6]), (0, vec![6])]
+    for (standing, letters) in
+        [(2, vec![]), (3, vec![]), (1, vec![4, 5]), (1, vec![5]), (1, vec![4, 4, 6]), (0, vec![6])]
     {
         let letters = letters.iter().flat_map(|kind| frame(*kind, &[1, 1, 1])).collect::<Vec<_>>();
-        for wait in [0, 1] {
+        for (wait, way) in [(0, 4), (1, 4), (0, 9), (1, 9), (1, 14)] {
             let bytes = Program::default()
-                .raw(&[4, wait, 1])
+                .raw(&[way, wait, 1])
                 .raw(&challenge)
                 .raw(&frame(2, &[standing]))
                 .raw(&letters)
@@ -287,6 +302,14 @@ fn programs(seeds: &mut Seeds) {
             let moody = [0, 255, 0, 170, 8, 20, 19, 1, 2, 0];
             seeds.push(("phone_session", Program::default().raw(&head).raw(&moody.repeat(6)).done()));
         }
+    }
+    // The volunteer's second device comes, shows its certificate, pulls, and pushes what was written.
+    for steps in
+        [&[0, 1, 9, 0, 0, 8, 0, 2, 3, 0, 0, 0, 1, 0, 2, 0, 3, 0, 0, 8, 0, 8, 0, 8][..], &[0, 1, 9, 0, 0, 8]]
+    {
+        let replace = [0, 18, 3, 6, 5];
+        let bytes = Program::default().raw(&[0, 0, 1]).raw(&replace).raw(&[0, 8]).raw(steps).raw(&[0; 40]);
+        seeds.push(("relay_session", bytes.done()));
     }
     for who in 0..6 {
         let hello = [0, 0, 9, 0, 0, 8, 0, 12, 0, 8];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lamppost_core::base::{GroupId, RoleId};
 use lamppost_core::replica::{
-    BadInvitation, Error, Fault, Invitation, Joining, LinkState, PendingRequest, Replica, WebSocketTransport,
+    BadLink, Error, Fault, Invitation, Joining, LinkState, PendingRequest, Replica, WebSocketTransport,
 };
 use lamppost_core::sync::session::Budget;
 use lamppost_core::watch::roles;
@@ -171,14 +171,14 @@ async fn an_expired_invitation_is_refused_on_both_sides() {
     }
     assert_eq!(newcomer.joining().await.unwrap(), Some(Joining::Expired));
     let error = newcomer.await_admission(Budget::UNLIMITED).await.unwrap_err();
-    assert!(matches!(error, Error::Invitation(BadInvitation::Expired)), "{error}");
+    assert!(matches!(error, Error::Invitation(BadLink::Expired)), "{error}");
     let pending = coordinator.pending().await.unwrap();
     assert!(pending[0].problem.as_deref().unwrap().contains("expired"), "{pending:?}");
     let error = coordinator.approve(request).await.unwrap_err();
     assert!(matches!(&error, Error::Approval(why) if why.contains("expired")), "{error}");
     let late = phone(root.path(), "late").await;
     let error = late.ask_to_join(short.clone()).await.unwrap_err();
-    assert!(matches!(error, Error::Invitation(BadInvitation::Expired)), "{error}");
+    assert!(matches!(error, Error::Invitation(BadLink::Expired)), "{error}");
     // A link whose time somebody has stretched finds the mailbox closed.
     let stretched = Invitation { expires_s: short.expires_s + 3_600, ..short };
     assert_eq!(late.ask_to_join(stretched).await.unwrap(), Joining::Expired);
@@ -209,7 +209,7 @@ async fn an_altered_link_leads_nowhere() {
     let root = tempfile::tempdir().unwrap();
     let (relay, coordinator, invitation) = invited(root.path()).await;
     let uri = invitation.to_uri();
-    assert_eq!(Invitation::parse(&uri[..uri.len() - 3]), Err(BadInvitation::Damaged));
+    assert_eq!(Invitation::parse(&uri[..uri.len() - 3]), Err(BadLink::Damaged));
     // With a checksum that fits: another group, or another secret, is another invitation.
     let newcomer = phone(root.path(), "newcomer").await;
     let other_group = Invitation { group: GroupId([9; 32]), ..invitation.clone() };

@@ -63,7 +63,7 @@ fn newcomer(seed: u8, desk: &Desk) -> Engine {
 fn knock_of(newcomer: &mut Engine, relay: RelayId) -> Vec<u8> {
     let proven = newcomer.prove_and_knock(Vec::new(), relay).unwrap();
     let crate::sync::knock::Input::Proven { knock, .. } = proven else { panic!("{proven:?}") };
-    knock
+    knock.unwrap()
 }
 
 impl Desk {
@@ -143,6 +143,27 @@ fn each_wrong_knock_has_its_reason_on_both_sides() {
         assert_eq!(desk.refusal(), None, "once the relay has it, it is not sent again");
         assert!(!desk.opens(), "the invitation is spent");
     }
+}
+
+/// The key of somebody who was recovered once is not their identity, in an invitation's answer either.
+#[test]
+fn who_was_recovered_and_removed_comes_back_by_an_invitation_as_the_same_member() {
+    let mut desk = desk();
+    let (lost, mut new) = (open(2, &MemoryStore::default(), &desk.hands), newcomer(3, &desk));
+    desk.coordinator.admit(&lost.request().unwrap(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    desk.coordinator.recover(lost.member_id(), &new.request().unwrap()).unwrap();
+    // The knock of a device that belongs by now needs nobody's decision.
+    let sealed = knock_of(&mut new, RELAY);
+    desk.hear(new.device_id(), Some(sealed), 1);
+    assert_eq!(desk.coordinator.pending().unwrap(), []);
+    desk.coordinator.remove(crate::roll::Target::Member(lost.member_id())).unwrap();
+    let request = desk.one_pending();
+    assert_eq!(request.problem, None);
+    desk.coordinator.approve(&request).unwrap();
+    assert_eq!(desk.coordinator.info().unwrap().members, 2);
+    let state = desk.coordinator.state().unwrap();
+    assert_eq!(state.device(new.device_id()).map(|(device, _)| device.member), Some(lost.member_id()));
+    assert_eq!(desk.coordinator.pending().unwrap(), []);
 }
 
 #[test]

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use super::GroupInfo;
 use super::keys::KeyPlan;
+use super::{GroupInfo, JoinRequest};
 use crate::base::{
     CompartmentId, CompartmentRow, DeviceId, GroupId, MailboxId, MemberId, RelayId, RoleId, RoleRow,
     Template, cbor,
 };
 use crate::entry::chain::verify_run;
+use crate::entry::link::{self, GroupLink};
 use crate::entry::seal::{Slot, write_clear};
 use crate::entry::{Certificate, Kind, LogHead, LogId, Received, Verified, Wire};
 use crate::replica::disk::{self, META, OutboxRow};
@@ -24,22 +25,6 @@ use crate::roll::{Founding, Operation, Roll};
 use crate::storage::Batch;
 use crate::sync::inbox::{Logs, Verdict, judge};
 use crate::watch::roles;
-
-/// A newcomer's device and member key, signed by both. Holds no name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JoinRequest(Vec<u8>);
-
-impl JoinRequest {
-    /// The bytes to hand to a coordinator.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Takes bytes that a newcomer handed over. They are checked when somebody is admitted.
-    pub fn from_bytes(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-}
 
 /// What a newcomer needs to begin: the roll so far and where the relay is. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -126,7 +111,7 @@ impl Engine {
         if self.group.is_some() {
             return Err(Error::HasGroup);
         }
-        Ok(JoinRequest(self.certificate()?.as_bytes().to_vec()))
+        Ok(JoinRequest::from_bytes(self.certificate()?.as_bytes().to_vec()))
     }
 
     /// Admits whoever asks, as `role`, and returns what they need to begin.
@@ -149,7 +134,8 @@ impl Engine {
         invitation: Option<MailboxId>,
     ) -> Result<(), Error> {
         self.must_govern("admit anybody")?;
-        let certificate = Certificate::verify(&request.0).map_err(|e| Error::Admission(e.to_string()))?;
+        let certificate =
+            Certificate::verify(request.as_bytes()).map_err(|e| Error::Admission(e.to_string()))?;
         let claims = *certificate.claims();
         let state = Arc::clone(self.state()?);
         if state.device(claims.device).is_some_and(|(device, _)| device.key != claims.member) {
@@ -160,10 +146,13 @@ impl Engine {
         if is_there && (invitation.is_none() || state.template().governs(role)) {
             return Ok(());
         }
-        if state.member(claims.member).is_some_and(|member| state.template().governs(member.role)) {
+        // Of somebody who was recovered once, the key is not the identity.
+        let replaced = || Error::Admission("a recovery has replaced the key of this request".to_owned());
+        let member = state.owner(claims.member).ok_or_else(replaced)?;
+        if state.member(member).is_some_and(|member| state.template().governs(member.role)) {
             return Err(Error::Admission("this member is a coordinator already".to_owned()));
         }
-        self.write_admission(claims.member, role, vec![certificate], invitation)
+        self.write_admission(member, role, vec![certificate], invitation)
     }
 
     /// Gives a member a role, devices, and the keys that go with it; takes the keys of what they read no longer.
@@ -228,6 +217,20 @@ impl Engine {
         Ok(Admission { group: id, relay_url: memory.url, relay: memory.relay, roll })
     }
 
+    /// Where the group is: for a device that was admitted, or that a member's key has certified, to fetch the roll from the
+    /// relay by itself.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`]; [`Error::NoRelay`] before the first sync; [`Error::Address`] if the relay's address is too long.
+    pub fn group_link(&mut self) -> Result<GroupLink, Error> {
+        let group = self.fresh()?;
+        let relay_url = group.relay.url.clone().ok_or(Error::NoRelay)?;
+        if !link::fits(&relay_url) {
+            return Err(Error::Address("it is too long for a link".to_owned()));
+        }
+        Ok(GroupLink { relay_url, group: group.roll.group() })
+    }
+
     /// Joins the group of an admission that names this device, or whose member's key this device holds.
     ///
     /// # Errors
@@ -272,11 +275,26 @@ impl Engine {
                 // With the key of a member, from a recovery code, a device enters itself.
                 engine.begin_log(batch, CompartmentId::ROLL)?;
             }
-            engine.role().map(|_| ()).ok_or_else(|| refuse(&"it does not name this device"))
+            engine.role().map(|_| ()).ok_or_else(|| refuse(&engine.why_outside()))
         })?;
         self.absorb_keys();
         self.bring_along()?;
         self.info()
+    }
+
+    /// Why the roll makes this device nobody's who belongs.
+    fn why_outside(&self) -> &'static str {
+        let (Ok(state), Ok(certificate)) = (self.state(), self.certificate()) else {
+            return "it does not name this device";
+        };
+        match state.owner(certificate.claims().member) {
+            None => "a recovery has replaced the key of this device's member",
+            Some(member) if state.member(member).is_some() => {
+                "its member has as many devices as one may have: take one out first"
+            }
+            Some(member) if state.was_taken_out(member) => "its member was taken out of the group",
+            Some(_) => "it does not name this device",
+        }
     }
 
     fn take_over(

@@ -220,8 +220,8 @@ impl Engine {
     }
 
     /// Mends the keys, as far as this device governs and can: begins new epochs where somebody who was taken out holds
-    /// the key to what is written, or where the group has agreed that the key is old; and hands out the keys that
-    /// readers lack.
+    /// the key to what is written, where the group has agreed that the key is old, or where nobody is left who could
+    /// hand this device the key; and hands out the keys that readers lack.
     ///
     /// Somebody who was admitted while somebody else rotated, neither knowing of the other, is in nobody's grants: who
     /// hears of both mends it (PROTOCOL.md §4.6). To be called with everything fetched, lest it mend what is mended.
@@ -238,7 +238,10 @@ impl Engine {
         let mut plan = KeyPlan::default();
         let rows = state.template().compartments.iter().map(|row| row.id);
         for compartment in rows.filter(|id| *id != CompartmentId::ROLL) {
-            if state.is_exposed(compartment) || self.is_old(&state, compartment)? {
+            if state.is_exposed(compartment)
+                || self.is_old(&state, compartment)?
+                || self.is_locked_out(&state, compartment)?
+            {
                 self.begin_epoch(&mut plan, &state, compartment, &|_| true, &[])?;
             } else {
                 self.grant_missing(&mut plan, &state, compartment)?;
@@ -261,6 +264,20 @@ impl Engine {
         let newest = state.newest_epoch(compartment).filter(|(id, _)| keys.contains_key(&(compartment, *id)));
         let age_ms = newest.map(|(_, row)| self.clock.now_ms().saturating_sub(row.began_ms));
         Ok(age_ms.is_some_and(|age_ms| age_ms > days.saturating_mul(DAY_MS)))
+    }
+
+    /// Whether this device may read a compartment, lacks the key to what is written, and no other member has it who could
+    /// hand it out: after the only coordinator came back with the recovery code.
+    fn is_locked_out(&self, state: &State, compartment: CompartmentId) -> Result<bool, Error> {
+        let (own, me) = (self.device_id(), self.member_id());
+        let Some((epoch, _)) = state.newest_epoch(compartment) else { return Ok(false) };
+        if !state.may_read(own, compartment) || self.group()?.epoch_keys.contains_key(&(compartment, epoch)) {
+            return Ok(false);
+        }
+        let granted = state.granted(EpochName { compartment, epoch });
+        let mut holders = granted.into_iter().filter_map(|device| state.device(device));
+        let can_grant = |role| state.template().governs(role);
+        Ok(!holders.any(|(device, role)| device.member != me && can_grant(role)))
     }
 
     /// Plans grants for readers' devices that were not granted an epoch and do not reach it from a newer one, where

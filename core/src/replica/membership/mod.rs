@@ -7,6 +7,7 @@ mod people;
 mod recovery_code;
 mod removal;
 mod renew;
+mod request;
 
 use super::disk;
 use super::engine::{Engine, ROLL};
@@ -14,10 +15,11 @@ use super::error::Error;
 use crate::entry::Verified;
 
 pub use device::DeviceRequest;
-pub use join::{Admission, JoinRequest};
+pub use join::Admission;
 pub use people::{Concern, DeviceRow, GroupInfo, RoleRow, RosterRow};
 pub use recovery_code::{CodeLanguage, RecoveryCode};
 pub use removal::{Decision, settings};
+pub use request::JoinRequest;
 
 impl Engine {
     /// The roll's entries, causes first.

@@ -54,7 +54,9 @@ impl Engine {
     }
 
     /// On a new device: takes over the member's key from its words, in English or Spanish; case and spaces do not
-    /// matter. The device then joins with an [admission](Engine::admission) that any member's device hands over.
+    /// matter. The device then comes in by the group's [link](Engine::group_link), from the relay and with nobody else
+    /// online, or joins with an [admission](Engine::admission) that any member's device hands over. It writes at once, and
+    /// reads what was written before once a coordinator's device has synced.
     ///
     /// # Errors
     /// [`Error::Code`] says what is wrong with the words; [`Error::HasGroup`]; errors of the store.

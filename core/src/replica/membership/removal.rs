@@ -52,7 +52,6 @@ impl Engine {
     pub fn remove(&mut self, target: Target) -> Result<Decision, Error> {
         self.fresh()?;
         let state = Arc::clone(self.state()?);
-        let gone = devices_of(&state, target);
         let member = match target {
             Target::Member(member) => state.member(member).map(|_| member),
             Target::Device(device) => state.device(device).map(|(device, _)| device.member),
@@ -63,7 +62,7 @@ impl Engine {
         self.must_leave_a_coordinator(&state, target, member)?;
         let decision = self.decide(&state, member, Proposed::Removal(target))?;
         self.transact(|engine, batch| {
-            let (marks, plan) = engine.cut(&state, &gone, decision, None)?;
+            let (marks, plan) = engine.cut(&state, target, decision, None)?;
             engine.append_with_keys(batch, plan, |keys| Operation::Remove(Removal { target, marks, keys }))
         })?;
         self.absorb_keys();
@@ -96,10 +95,9 @@ impl Engine {
             let why = "only a coordinator who was one before them can give them another role";
             return Err(Error::Membership(why));
         }
-        let gone = devices_of(&state, target);
-        let certificates = self.certificates_of(&gone)?;
+        let certificates = self.certificates_of(&devices_of(&state, target))?;
         self.transact(|engine, batch| {
-            let (marks, plan) = engine.cut(&state, &gone, Decision::Done, None)?;
+            let (marks, plan) = engine.cut(&state, target, Decision::Done, None)?;
             engine
                 .append_with_keys(batch, plan, |keys| Operation::Remove(Removal { target, marks, keys }))?;
             engine.append_admission(batch, member, role, &certificates, None)
@@ -126,14 +124,14 @@ impl Engine {
             return Err(refuse("this is the member of this device: add the new one as a device of theirs"));
         }
         let known = state.devices().any(|(id, device, _)| id == claims.device || device.key == claims.member);
-        if known || state.member(claims.member).is_some() {
+        if known || state.owner(claims.member) != Some(claims.member) || state.member(claims.member).is_some()
+        {
             return Err(refuse("this device or its key belongs to somebody already"));
         }
         let decision = self.decide(&state, member, Proposed::Recovery(member))?;
-        let gone = devices_of(&state, Target::Member(member));
         self.transact(|engine, batch| {
             let newcomer = ((claims.device, claims.agreement), held.role);
-            let (marks, plan) = engine.cut(&state, &gone, decision, Some(newcomer))?;
+            let (marks, plan) = engine.cut(&state, Target::Member(member), decision, Some(newcomer))?;
             let certificate = ByteVec::from(certificate.as_bytes().to_vec());
             engine.append_with_keys(batch, plan, |keys| {
                 Operation::Recover(Recovery { member, certificate, marks, keys })
@@ -237,7 +235,7 @@ impl Engine {
     fn cut(
         &mut self,
         state: &State,
-        gone: &BTreeSet<DeviceId>,
+        target: Target,
         decision: Decision,
         newcomer: Option<(ReaderDevice, RoleId)>,
     ) -> Result<(Vec<Watermark>, KeyPlan), Error> {
@@ -247,19 +245,26 @@ impl Engine {
             return Ok((marks, plan));
         }
         let logs = StoreLogs(&*self.store);
-        let own = self.device_id();
-        for row in state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL) {
-            for device in gone.iter().filter(|_| state.may_read(own, row.id)) {
-                let log = LogId { compartment: row.id, device: *device };
+        let (own, gone) = (self.device_id(), devices_of(state, target));
+        // It takes out those that were taken out before, too: what counts of theirs is not to end with it.
+        let former = state
+            .devices_ever()
+            .filter(|(device, member)| target == Target::Member(*member) && !gone.contains(device));
+        for device in gone.iter().copied().chain(former.map(|(device, _)| device)) {
+            let rows = state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL);
+            for row in rows.filter(|row| state.may_read(own, row.id)) {
+                let log = LogId { compartment: row.id, device };
                 marks.extend(logs.head(log)?.map(|head| Watermark { log, head }));
             }
         }
+        marks.truncate(limits::WATERMARKS_MAX);
+        marks.sort_unstable_by_key(|mark| mark.log);
         // Who does not govern cannot begin an epoch: a coordinator's device does when it hears of this.
         if state.governs(own) && !gone.contains(&own) {
             for row in state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL) {
                 let reads = |(_, role): &(ReaderDevice, RoleId)| state.template().may_read(*role, row.id);
                 let newcomer: Vec<_> = newcomer.filter(reads).map(|(device, _)| device).into_iter().collect();
-                if !newcomer.is_empty() || state.is_known_to(row.id, gone) {
+                if !newcomer.is_empty() || state.is_known_to(row.id, &gone) {
                     self.begin_epoch(&mut plan, state, row.id, &|id| !gone.contains(&id), &newcomer)?;
                 }
             }

@@ -257,6 +257,59 @@ fn who_was_removed_can_be_admitted_again() {
     assert!(shown.contains(&("unseen", Delivery::Refused)), "{shown:?}");
 }
 
+/// A removal is about devices that were lost before, too: what they wrote stays all the same.
+#[test]
+fn what_a_lost_phone_wrote_before_stays_when_its_member_goes_later() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let mut tablet = engine(9);
+    let request = tablet.request_as_device_of(vic.member_id()).unwrap();
+    tablet.join(&vic.add_device(&request).unwrap()).unwrap();
+    tablet.record(draft("on the tablet")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut tablet]);
+    vic.remove(Target::Device(tablet.device_id())).unwrap();
+    vic.record(draft("on the phone")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    // What whoever found it writes on is cut off by the first removal, whatever the second has seen.
+    tablet.record(draft("by the finder")).unwrap();
+    hand(&tablet, &mut carla);
+    carla.remove(Target::Member(vic.member_id())).unwrap();
+    gossip(&mut [&mut carla, &mut vera]);
+    for phone in [&carla, &vera] {
+        assert_eq!(observations(phone), ["on the phone", "on the tablet"]);
+    }
+}
+
+/// The key of somebody who was recovered once is not their identity.
+#[test]
+fn who_was_recovered_and_then_removed_is_admitted_again_as_the_same_member() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    vic.record(draft("before the loss")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    let member = vic.member_id();
+    let mut new = engine(7);
+    let request = new.request().unwrap();
+    carla.recover(member, &request).unwrap();
+    new.join(&carla.admission().unwrap()).unwrap();
+    gossip(&mut [&mut carla, &mut new, &mut vera]);
+    carla.remove(Target::Member(member)).unwrap();
+    gossip(&mut [&mut carla, &mut new, &mut vera]);
+    assert!(matches!(new.info(), Err(Error::Removed)));
+    // The key that the recovery replaced is nobody's.
+    let replaced = JoinRequest::from_bytes(vic.certificate().unwrap().as_bytes().to_vec());
+    assert!(matches!(carla.admit(&replaced, RoleId(ROLE_VOLUNTEER)), Err(Error::Admission(_))));
+    assert!(matches!(carla.recover(vera.member_id(), &replaced), Err(Error::Admission(_))));
+
+    carla.admit(&request, RoleId(ROLE_VOLUNTEER)).unwrap();
+    gossip(&mut [&mut carla, &mut new, &mut vera]);
+    assert_eq!((new.member_id(), new.role()), (member, Some(RoleId(ROLE_VOLUNTEER))));
+    new.record(draft("after")).unwrap();
+    gossip(&mut [&mut carla, &mut new, &mut vera]);
+    for phone in [&carla, &vera] {
+        assert_eq!(phone.state().unwrap().members().count(), 4, "nobody new has come");
+        assert_eq!(observations(phone), ["after", "before the loss"]);
+    }
+}
+
 #[test]
 fn who_is_admitted_twice_is_admitted_once() {
     let Town { mut carla, .. } = town();
@@ -671,4 +724,35 @@ fn people_are_pseudonyms_but_for_coordinators() {
     assert!(
         concerns.iter().any(|concern| matches!(concern, Concern::Proposal { supporters: 1, needed: 2, .. }))
     );
+}
+
+/// Nobody hands keys to the only coordinator, who came back with the recovery code; but new ones begin, and another
+/// coordinator's device is waited for.
+#[test]
+fn a_coordinator_who_came_back_begins_new_keys_only_if_nobody_could_hand_them_over() {
+    for with_another in [false, true] {
+        let Town { mut carla, mut vic, .. } = town();
+        let mut cosma = with_another.then(|| admit(&mut carla, 5, ROLE_COORDINATOR));
+        let code = carla.recovery_code(CodeLanguage::English).unwrap();
+        let mut new = engine(7);
+        new.use_recovery_code(code.words()).unwrap();
+        new.join(&carla.admission().unwrap()).unwrap();
+        assert_eq!(new.member_id(), carla.member_id());
+        let before = new.state().unwrap().newest_epoch(GROUP).map(|(id, _)| id);
+        new.mend_keys().unwrap();
+        let after = new.state().unwrap().newest_epoch(GROUP).map(|(id, _)| id);
+        assert_eq!(before != after, !with_another);
+        if let Some(cosma) = &mut cosma {
+            hand(&new, cosma);
+            cosma.mend_keys().unwrap();
+            hand(cosma, &mut new);
+        }
+        let outbox = new.outbox_len().unwrap();
+        new.mend_keys().unwrap();
+        assert_eq!(new.outbox_len().unwrap(), outbox, "it is mended");
+        hand(&new, &mut vic);
+        vic.record(draft("after the loss")).unwrap();
+        hand(&vic, &mut new);
+        assert_eq!(observations(&new), ["after the loss"]);
+    }
 }

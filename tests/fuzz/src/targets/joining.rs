@@ -1,6 +1,6 @@
 //! What a newcomer meets: links, what lies in a mailbox, and a relay's words to `sync::knock::Session`, honest or not.
 //!
-//! A link has one form. A knock opens for the coordinators exactly if it was made with the invitation and holds the
+//! A link has one form and one kind. A knock opens for the coordinators exactly if it was made with the invitation and holds the
 //! certificate of a device. A session ends once, and the phone joins by what the town's roll says or not at all.
 
 use std::collections::VecDeque;
@@ -10,7 +10,9 @@ use lamppost_core::base::{CompartmentId, GroupId, Incarnation, RelayId, RoleId};
 use lamppost_core::entry::invitation::InvitationSecret;
 use lamppost_core::entry::knock::{Knock, open_answer, seal_answer};
 use lamppost_core::entry::{Certificate, Wire};
-use lamppost_core::replica::{Engine, Error, Invitation, Joining};
+use lamppost_core::replica::{
+    CodeLanguage, Engine, Error, GroupLink, Invitation, JoinRequest, Joining, LinkKind,
+};
 use lamppost_core::storage::MemoryStore;
 use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{Challenge, Entries, Refusal, Refused, Standing, Welcome};
@@ -20,17 +22,25 @@ use lamppost_core::sync::session::Budget;
 use minicbor::bytes::ByteVec;
 
 use crate::tape::Tape;
-use crate::town::{self, Keys, NEWCOMER, NOW_MS, town};
+use crate::town::{self, Keys, NEWCOMER, NOW_MS, VOLUNTEER, town};
 
 const SECRET: InvitationSecret = InvitationSecret([9; 16]);
 
-/// First byte: a link, a knock, an answer, or a session.
+/// First byte: a link, a knock, an answer, or a session, and which of the kinds that there are of it.
 pub fn joining(data: &[u8]) {
     let mut tape = Tape::new(data);
-    match tape.below(5) {
+    let first = usize::from(tape.u8());
+    let kind = first / 5 % 3;
+    match first % 5 {
         0 => link(&String::from_utf8_lossy(tape.rest())),
         1 => {
-            let mut uri = invitation().to_uri().into_bytes();
+            let certificate = Keys::of(NEWCOMER).certificate().as_bytes().to_vec();
+            let uri = match kind {
+                0 => invitation().to_uri(),
+                1 => group_link().to_uri(),
+                _ => JoinRequest::from_bytes(certificate).to_uri().expect("it is genuine"),
+            };
+            let mut uri = uri.into_bytes();
             tape.bend(&mut uri);
             link(&String::from_utf8_lossy(&uri));
         }
@@ -47,8 +57,13 @@ pub fn joining(data: &[u8]) {
                 assert!(reason.starts_with(&read));
             }
         }
-        _ => door(&mut tape),
+        _ => door(&mut tape, kind),
     }
+}
+
+fn group_link() -> GroupLink {
+    let Invitation { relay_url, group, .. } = invitation();
+    GroupLink { relay_url, group }
 }
 
 fn invitation() -> Invitation {
@@ -62,10 +77,21 @@ fn invitation() -> Invitation {
 }
 
 fn link(text: &str) {
-    let Ok(read) = Invitation::parse(text) else { return };
-    let (written, given) = (read.to_uri(), text.trim().to_lowercase());
-    assert_eq!(written, given, "one invitation, one link");
-    assert_eq!(Invitation::parse(&read.to_qr()), Ok(read));
+    let written = [
+        Invitation::parse(text).map(|read| (read.to_uri(), read.to_qr())),
+        GroupLink::parse(text).map(|read| (read.to_uri(), read.to_qr())),
+        JoinRequest::parse(text).map(|read| {
+            assert!(Certificate::verify(read.as_bytes()).is_ok(), "what is read is genuine");
+            (read.to_uri().expect("it is genuine"), read.to_qr().expect("it is genuine"))
+        }),
+    ];
+    let kinds = [LinkKind::Invitation, LinkKind::Group, LinkKind::Request];
+    for (written, kind) in written.into_iter().zip(kinds) {
+        let Ok((uri, qr)) = written else { continue };
+        assert_eq!(uri, text.trim().to_lowercase(), "one thing, one link");
+        assert_eq!(qr, uri.to_uppercase());
+        assert_eq!(LinkKind::of(text), Ok(kind));
+    }
 }
 
 fn knock(tape: &mut Tape<'_>) {
@@ -86,11 +112,21 @@ fn knock(tape: &mut Tape<'_>) {
     assert_eq!(opened.map(|(opened, _)| opened).ok(), Some(knock).filter(|_| intact && genuine));
 }
 
-/// A newcomer's phone in front of a relay that says what the program says.
-fn door(tape: &mut Tape<'_>) {
+/// A newcomer's phone in front of a relay that says what the program says: with an invitation, with a group's link, or with
+/// that and the words of a member.
+fn door(tape: &mut Tape<'_>, kind: usize) {
     let store = MemoryStore::new();
     let mut engine = town::engine(NEWCOMER, &store);
-    engine.ask_to_join(&invitation()).expect("it is fresh");
+    if kind == 0 {
+        engine.ask_to_join(&invitation()).expect("it is fresh");
+    } else {
+        engine.join_by_link(&group_link()).expect("it is free");
+    }
+    if kind == 2 {
+        let volunteer = town::engine(VOLUNTEER, &MemoryStore::new());
+        let code = volunteer.recovery_code(CodeLanguage::English).expect("its key is there");
+        engine.use_recovery_code(code.words()).expect("they are its words");
+    }
     let wait = tape.once_in(2);
     let budget = if tape.once_in(4) {
         Budget { span_ms: Some(tape.number(1_000)), bytes: Some(tape.number(90_000)) }
@@ -111,7 +147,11 @@ fn door(tape: &mut Tape<'_>) {
                 Input::Tick
             }
             2 => Input::Message(tape.blob(300).to_vec()),
-            3 => Input::Proven { proof: tape.blob(64).to_vec(), knock: tape.blob(64).to_vec() },
+            3 => {
+                let (proof, more) = (tape.blob(64).to_vec(), Some(tape.blob(64).to_vec()));
+                let (knock, certificate) = if kind == 0 { (more, None) } else { (None, more) };
+                Input::Proven { proof, knock, certificate }
+            }
             4 => {
                 let mut bytes = word(tape).to_bytes();
                 tape.bend(&mut bytes);
@@ -124,6 +164,8 @@ fn door(tape: &mut Tape<'_>) {
     let how = engine.joining().expect("the store works").expect("it was kept");
     if matches!(how, Joining::Done(_)) {
         assert_eq!(engine.group_id(), Some(town().group));
+        let member = if kind == 2 { VOLUNTEER } else { NEWCOMER };
+        assert_eq!(engine.member_id(), Keys::of(member).member_id());
     }
     assert_eq!(town::engine(NEWCOMER, &store).joining().unwrap(), Some(how), "it is on the disk");
 }
@@ -147,14 +189,25 @@ fn give(engine: &mut Engine, session: &mut Session, input: Input, now_ms: u64, e
             }
             Effect::Prove { payload, relay } => {
                 let proven = engine.prove_and_knock(payload, relay).expect("it was kept");
-                let Input::Proven { proof, knock } = &proven else { panic!("{proven:?}") };
-                let device = Keys::of(NEWCOMER).device_id();
+                let Input::Proven { proof, knock, certificate } = &proven else { panic!("{proven:?}") };
+                let device = engine.device_id();
                 let proof = Unverified::parse(proof).expect("it is signed");
                 assert_eq!(proof.verify(device.as_bytes(), Purpose::Session), Ok(()));
-                assert_eq!(Knock::open(&SECRET, town().group, knock).expect("it opens").0.relay, relay);
+                match (knock, certificate) {
+                    (Some(knock), None) => {
+                        let opened = Knock::open(&SECRET, town().group, knock).expect("it opens");
+                        assert_eq!(opened.0.relay, relay);
+                    }
+                    (None, Some(certificate)) => {
+                        let certificate = Certificate::verify(certificate).expect("it is genuine");
+                        assert_eq!(certificate.claims().device, device);
+                    }
+                    other => panic!("a newcomer shows one of the two: {other:?}"),
+                }
                 effects.extend(session.handle(proven, now_ms));
             }
             Effect::Keep(word) => engine.keep_word(&word).expect("it was kept"),
+            Effect::Outside(standing) => engine.keep_outside(standing).expect("it was kept"),
             Effect::Join(relay, roll) => match engine.join_invited(relay, roll) {
                 Ok(info) => assert_eq!(info.group, town().group),
                 Err(Error::Admission(_)) => assert_eq!(engine.group_id(), None),
@@ -180,8 +233,9 @@ fn word(tape: &mut Tape<'_>) -> Frame {
             incarnation: Incarnation([5; 16]),
         }),
         2 | 3 => {
-            let standing = [Standing::UnknownGroup, Standing::UnknownDevice, Standing::Belongs];
-            let standing = standing[tape.below(3)];
+            let standing =
+                [Standing::UnknownGroup, Standing::UnknownDevice, Standing::Belongs, Standing::Certified];
+            let standing = standing[tape.below(4)];
             Frame::Welcome(Welcome { relay_ms: NOW_MS, standing, checkpoint: None, own: Vec::new() })
         }
         4 => Frame::Letter(Letter { mailbox, word: Word::Waiting }),

@@ -25,6 +25,10 @@ use crate::town::{Keys, NOW_MS, VOLUNTEER, town, verified};
 /// Steps of one program at most.
 const STEPS_MAX: usize = 120;
 
+/// As what a relay may welcome a phone, rightly or not.
+const STANDINGS: [Standing; 4] =
+    [Standing::UnknownGroup, Standing::UnknownDevice, Standing::Belongs, Standing::Certified];
+
 /// First what the phone remembers, then steps: an honest word of the relay, or another.
 pub fn phone_session(data: &[u8]) {
     let mut tape = Tape::new(data);
@@ -118,7 +122,7 @@ impl Street {
             kept: BTreeMap::new(),
             hashes: BTreeSet::new(),
             upto: BTreeMap::new(),
-            standing: [Standing::UnknownGroup, Standing::UnknownDevice, Standing::Belongs][tape.below(3)],
+            standing: STANDINGS[tape.below(4)],
             greeted: false,
             welcomed: false,
             pulled: false,
@@ -353,8 +357,7 @@ impl Street {
                     .map(|_| some_head(tape))
                     .map(|(log, head)| OwnHead { compartment: log.compartment, head });
                 let own = own.collect();
-                let standing =
-                    [Standing::UnknownGroup, Standing::UnknownDevice, Standing::Belongs][tape.below(3)];
+                let standing = STANDINGS[tape.below(4)];
                 let checkpoint = (!tape.once_in(3)).then(|| signed(tape, Vec::new()));
                 Frame::Welcome(Welcome { relay_ms: tape.number(NOW_MS), standing, checkpoint, own })
             }

@@ -136,9 +136,10 @@ impl House {
     fn step(&mut self, tape: &mut Tape<'_>) {
         let at = tape.below(SESSIONS);
         match tape.below(20) {
-            0 | 1 => {
+            way @ (0 | 1) => {
                 let proof = self.proof(tape, at);
-                self.say(at, &Frame::Hello(Hello { proof }));
+                let certificate = (way == 1).then(|| self.certificate(at));
+                self.say(at, &Frame::Hello(Hello { proof, certificate }));
             }
             2 => {
                 let mut cursors: Vec<Cursor> = (0..u8::try_from(1 + tape.below(7)).unwrap())
@@ -174,7 +175,9 @@ impl House {
             }
             15 => {
                 let proof = self.proof(tape, at);
-                let mut bytes = Frame::Hello(Hello { proof }).to_bytes();
+                let certificate =
+                    proof.last().is_some_and(|byte| byte % 2 == 0).then(|| self.certificate(at));
+                let mut bytes = Frame::Hello(Hello { proof, certificate }).to_bytes();
                 tape.bend(&mut bytes);
                 self.message(at, bytes);
             }
@@ -221,6 +224,10 @@ impl House {
         }
         let purpose = if tape.once_in(16) { Purpose::Entry } else { Purpose::Session };
         ByteVec::from(cose::sign(&keys.device, purpose, cbor::encode(&proof)))
+    }
+
+    fn certificate(&self, at: usize) -> ByteVec {
+        ByteVec::from(Keys::of(self.doors[at].who).certificate().as_bytes().to_vec())
     }
 
     /// Entries to push: the town's, what was written here, and what was altered.
@@ -307,6 +314,7 @@ impl House {
                     Effect::Ask(query) => {
                         let reply = self.relay.answer(query.clone(), NOW_MS + self.now_ms);
                         check_reply(&query, &reply);
+                        check_served(&self.relay, &query, &reply);
                         inputs.push_back(Input::Reply(reply));
                     }
                     Effect::Commit(pushed) => {
@@ -417,10 +425,12 @@ impl House {
             assert!(door.is_idle(), "it comes to rest");
             assert!(door.closed || door.acks == door.pushes_taken, "every push is answered once");
         }
-        let query = |who: u64| Query::Open { group: town().group, device: Keys::of(who).device_id() };
         let again = open(&self.store);
-        for who in 1..9 {
-            assert_eq!(self.relay.answer(query(who), NOW_MS), again.answer(query(who), NOW_MS));
+        for keys in (1..9).map(Keys::of) {
+            for key in [None, Some(keys.member_id())] {
+                let query = Query::Open { group: town().group, device: keys.device_id(), key };
+                assert_eq!(self.relay.answer(query.clone(), NOW_MS), again.answer(query, NOW_MS));
+            }
         }
     }
 }
@@ -480,6 +490,17 @@ fn mailbox_frame(tape: &mut Tape<'_>) -> Frame {
     }
 }
 
+/// Who does not belong is served the roll, if anything.
+fn check_served(relay: &Relay, query: &Query, reply: &Reply) {
+    if let (Query::Fetch { group, device, .. }, Reply::Fetched(Some(entries))) = (query, reply)
+        && entries.compartment != CompartmentId::ROLL
+    {
+        let opened = relay.answer(Query::Open { group: *group, device: *device, key: None }, NOW_MS);
+        let Reply::Opened { welcome, .. } = opened else { panic!("{opened:?}") };
+        assert_eq!(welcome.standing, Standing::Belongs);
+    }
+}
+
 fn check_reply(query: &Query, reply: &Reply) {
     match (query, reply) {
         (Query::Open { .. }, Reply::Opened { welcome, .. }) => {
@@ -514,7 +535,10 @@ fn check_reply(query: &Query, reply: &Reply) {
         }
         (Query::Letter { mailbox, .. }, Reply::Letter(letter)) => assert_eq!(letter.mailbox, *mailbox),
         (_, Reply::Refused(why)) => {
-            assert!([Refusal::MALFORMED, Refusal::UNKNOWN_DEVICE].contains(&why.refusal), "{why:?}");
+            assert!(
+                [Refusal::MALFORMED, Refusal::UNKNOWN_DEVICE, Refusal::REMOVED].contains(&why.refusal),
+                "{why:?}"
+            );
         }
         (query, reply) => panic!("{reply:?} to {query:?}"),
     }
@@ -528,7 +552,7 @@ mod tests {
     fn the_relay_holds_the_town() {
         let relay = open(&stocked().store());
         let device = Keys::of(VOLUNTEER).device_id();
-        let reply = relay.answer(Query::Open { group: town().group, device }, NOW_MS);
+        let reply = relay.answer(Query::Open { group: town().group, device, key: None }, NOW_MS);
         let Reply::Opened { welcome, .. } = reply else { panic!("{reply:?}") };
         assert_eq!(welcome.standing, Standing::Belongs);
         assert!(welcome.own.len() >= 2);

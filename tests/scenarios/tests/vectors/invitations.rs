@@ -1,9 +1,12 @@
-//! Vectors of section 4.7: links, mailboxes, knocks and short codes.
+//! Vectors of sections 4.7 and 4.8: links of every kind, mailboxes, knocks and short codes.
 
 use lamppost_core::base::{GroupId, RelayId, cbor, hash};
-use lamppost_core::entry::invitation::{BadInvitation, Invitation, InvitationSecret};
+use lamppost_core::entry::Certificate;
+use lamppost_core::entry::invitation::{Invitation, InvitationSecret};
 use lamppost_core::entry::keys::SALT_BYTES;
 use lamppost_core::entry::knock::{Knock, open_answer, seal_answer, short_code};
+use lamppost_core::entry::link::{BadLink, GroupLink, LinkKind};
+use lamppost_core::replica::JoinRequest;
 use minicbor::bytes::ByteVec;
 use serde_json::{Value, json};
 
@@ -38,20 +41,25 @@ pub fn invitations(town: &Town) -> Value {
     });
     let good = of(addresses[0]).to_uri();
     let refused = [
-        ("something else", "https://example.org/".to_owned(), BadInvitation::NotALink),
-        ("cut", good[..good.len() - 2].to_owned(), BadInvitation::Damaged),
+        ("something else", "https://example.org/".to_owned(), BadLink::NotALink),
+        ("cut", good[..good.len() - 2].to_owned(), BadLink::Damaged),
         (
             "mistyped",
             good.replacen(&good[20..21], if &good[20..21] == "a" { "b" } else { "a" }, 1),
-            BadInvitation::Damaged,
+            BadLink::Damaged,
         ),
-        ("of a newer version", linked(&[2, 0xf6]), BadInvitation::Newer),
-        ("an address in its long form", linked(&long_form(&of(addresses[0]))), BadInvitation::Damaged),
+        ("of a newer version", linked(&[4, 0xf6]), BadLink::Newer),
+        ("an address in its long form", linked(&long_form(&of(addresses[0]))), BadLink::Damaged),
+        ("the link of a group", group_link(addresses[0], town).to_uri(), {
+            BadLink::OtherKind { found: LinkKind::Group, wanted: LinkKind::Invitation }
+        }),
     ];
     for (what, link, why) in &refused {
         assert_eq!(Invitation::parse(link), Err(*why), "{what}");
     }
     let certificate = town.vic.certificate().as_bytes().to_vec();
+    let (group_links, bad_group_links) = group_links(town, &addresses, good);
+    let (request, bad_requests) = requests(&certificate);
     let relay = RelayId(town.relay.verifying_key().to_bytes());
     let knock = Knock { certificate: ByteVec::from(certificate.clone()), relay };
     let sealed = knock.seal(&secret, town.group, [0x5a; SALT_BYTES]);
@@ -72,6 +80,10 @@ pub fn invitations(town: &Town) -> Value {
     json!({
         "links": links,
         "bad_links": refused.map(|(why, link, _)| json!({ "why": why, "link": link })),
+        "group_links": group_links,
+        "bad_group_links": bad_group_links,
+        "requests": [request],
+        "bad_requests": bad_requests,
         "group": town.group.to_string(),
         "secret": hex(&secret.0),
         "mailbox": secret.mailbox(town.group).to_string(),
@@ -81,6 +93,65 @@ pub fn invitations(town: &Town) -> Value {
         "answer": { "bytes": hex(&answer), "for": reason },
         "code": { "for": short_code(&secret, &certificate), "certificate": hex(&certificate) },
     })
+}
+
+fn group_link(relay_url: &str, town: &Town) -> GroupLink {
+    GroupLink { relay_url: relay_url.to_owned(), group: town.group }
+}
+
+/// Good links of a group, and bad ones. `invitation` is a link of another kind.
+fn group_links(town: &Town, addresses: &[&str; 3], invitation: String) -> (Value, Value) {
+    let links = addresses.map(|relay_url| {
+        let link = group_link(relay_url, town);
+        assert_eq!(GroupLink::parse(&link.to_qr()), Ok(link.clone()));
+        json!({
+            "link": link.to_uri(),
+            "qr_link": link.to_qr(),
+            "relay_link": relay_url,
+            "group": link.group.to_string(),
+        })
+    });
+    let good = links[0]["link"].as_str().unwrap_or_default();
+    let long_form = cbor::encode(&(town.group, addresses[0].to_owned()));
+    let refused = [
+        ("cut", good[..good.len() - 1].to_owned()),
+        ("an invitation", invitation),
+        ("an address in its long form", linked(&[&[2][..], &long_form].concat())),
+        ("no address", linked(&[&[2][..], &cbor::encode(&(town.group, String::new()))].concat())),
+        (
+            "a field too many",
+            linked(&[&[2][..], &cbor::encode(&(town.group, "a.b".to_owned(), 1_u8))].concat()),
+        ),
+    ];
+    for (what, link) in &refused {
+        assert!(GroupLink::parse(link).is_err(), "{what}");
+    }
+    (json!(links), json!(refused.map(|(why, link)| json!({ "why": why, "link": link }))))
+}
+
+/// A good request to join, and bad ones.
+fn requests(certificate: &[u8]) -> (Value, Value) {
+    let request = JoinRequest::from_bytes(certificate.to_vec());
+    let link = request.to_uri().unwrap();
+    assert_eq!(JoinRequest::parse(&link), Ok(request.clone()));
+    let packed = Certificate::verify(certificate).unwrap().pack();
+    let of = |change: fn(&mut Vec<u8>)| {
+        let mut content = [&[3][..], &packed].concat();
+        change(&mut content);
+        linked(&content)
+    };
+    let refused = [
+        ("a bit of the device's key is flipped", of(|content| content[40] ^= 1)),
+        ("a bit of the member's signature is flipped", of(|content| content[224] ^= 1)),
+        ("a byte is missing", of(|content| content.truncate(224))),
+        ("a byte too many", of(|content| content.push(0))),
+        ("of another kind", of(|content| content[0] = 2)),
+    ];
+    for (what, link) in &refused {
+        assert!(JoinRequest::parse(link).is_err(), "{what}");
+    }
+    let good = json!({ "link": link, "qr_link": request.to_qr().unwrap(), "certificate": hex(certificate) });
+    (good, json!(refused.map(|(why, link)| json!({ "why": why, "link": link }))))
 }
 
 /// A link of any content, with its checksum.

@@ -148,7 +148,14 @@ pub fn frames(town: &Town) -> Value {
                 incarnation: Incarnation([0x1c; 16]),
             }),
         ),
-        ("hello", Frame::Hello(Hello { proof: proof.into() })),
+        ("hello", Frame::Hello(Hello { proof: proof.clone().into(), certificate: None })),
+        (
+            "hello with a certificate",
+            Frame::Hello(Hello {
+                proof: proof.into(),
+                certificate: Some(ByteVec::from(town.vic.certificate().as_bytes().to_vec())),
+            }),
+        ),
         (
             "welcome",
             Frame::Welcome(Welcome {
@@ -164,6 +171,15 @@ pub fn frames(town: &Town) -> Value {
                 relay_ms: CLAIMED_MS,
                 standing: Standing::UnknownGroup,
                 checkpoint: None,
+                own: Vec::new(),
+            }),
+        ),
+        (
+            "welcome to a device that a member's key has certified",
+            Frame::Welcome(Welcome {
+                relay_ms: CLAIMED_MS,
+                standing: Standing::Certified,
+                checkpoint: Some(bare.clone()),
                 own: Vec::new(),
             }),
         ),
@@ -239,6 +255,7 @@ pub fn frames(town: &Town) -> Value {
         ("a unit frame without its empty array", vec![0x81, 0x05]),
         ("a key that is not known", vec![0x82, 0x0a, 0x81, 0xa2, 0x00, 0x05, 0x01, 0x00]),
         ("a bare index", vec![0x05]),
+        ("a standing that is not known", vec![0x82, 0x02, 0x81, 0xa3, 0x00, 0x00, 0x01, 0x04, 0x03, 0x80]),
     ];
     for (what, bytes) in &refused {
         assert!(Frame::from_bytes(bytes).is_err(), "{what}");
