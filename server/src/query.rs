@@ -269,7 +269,10 @@ fn next_range(
 ) -> Result<Option<Range>, Refused> {
     let state = group.roll.state();
     if !belongs(group, device) {
-        return Err(outsider(state, device));
+        return match until_removed(group, device, cursors) {
+            Some(range) => Ok(Some(range)),
+            None => Err(outsider(state, device)),
+        };
     }
     // Not refused: the phone may not have heard of its new role, and the roll that tells it comes first.
     let readable = cursors.iter().filter(|(compartment, _)| state.may_read(device, **compartment));
@@ -279,6 +282,16 @@ fn next_range(
         last: group.positions.get(compartment).copied().unwrap_or_default(),
     });
     Ok(ranges.into_iter().find(|range| range.after < range.last))
+}
+
+/// The roll up to the entry that took this device out, as far as it lacks it: so that nobody has to take the relay's word
+/// for it.
+fn until_removed(group: &Group, device: DeviceId, cursors: &BTreeMap<CompartmentId, u64>) -> Option<Range> {
+    let taken_out = group.roll.taken_out(device).filter(|_| group.roll.state().was_removed(device))?;
+    // The roll was taken in by position, from 1.
+    let last = u64::try_from(taken_out.entries).ok()?;
+    let after = *cursors.get(&CompartmentId::ROLL).filter(|after| **after < last)?;
+    Some(Range { compartment: CompartmentId::ROLL, after, last })
 }
 
 fn belongs(group: &Group, device: DeviceId) -> bool {

@@ -12,7 +12,6 @@ use crate::document::Document;
 use crate::entry::{Kind as EntryKind, LogId, Verified, seal};
 use crate::roll::CutOff;
 use crate::storage::Batch;
-use crate::watch::Kind;
 
 /// The standing that the stored entries were last weighed by.
 const WEIGHED: &[u8] = b"weighed";
@@ -149,7 +148,7 @@ impl Engine {
             changes.extend(self.change_of(&entry)?);
             parts.extend(self.part_of(&entry)?);
         }
-        let kind = Kind(row.kind);
+        let kind = row.kind;
         let mut document =
             Document::load(self.device_id(), changes).map_err(|e| Error::Kind(e.to_string()))?;
         // What was built on what is gone cannot be read by itself: it is there again when that is accepted.

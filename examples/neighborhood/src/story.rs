@@ -448,7 +448,7 @@ impl Story {
         self.liaison.sync(&self.url).await?;
         let rows = self.liaison.replica.list(Filter::default()).await?;
         sees("the liaison", rows.iter().map(list_row));
-        let only_releases = rows.iter().all(|(row, _)| row.kind == Kind::RELEASE.0) && rows.len() == 1;
+        let only_releases = rows.iter().all(|(row, _)| row.kind == Kind::RELEASE) && rows.len() == 1;
         self.promises.check(
             "the liaison reads the release and nothing else",
             only_releases,

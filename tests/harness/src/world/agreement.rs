@@ -236,7 +236,7 @@ impl World {
                 rows_of.filter(|id| truth.may_read(device, *id) && !blind.contains(id)).collect();
             shown.insert(at, (rows, reads));
         }
-        let compartment = |kind: u16| rule(Kind(kind)).map(|rule| CompartmentId(rule.compartment));
+        let compartment = |kind: Kind| rule(kind).map(|rule| CompartmentId(rule.compartment));
         for (at, (rows, reads)) in &shown {
             for (other, (others, others_read)) in &shown {
                 for row in others.values() {
@@ -244,7 +244,7 @@ impl World {
                         compartment(row.kind).is_some_and(|c| reads.contains(&c) && others_read.contains(&c));
                     let own = [at, other].iter().any(|at| self.phones[**at].member == Some(row.author));
                     // A case is written by several.
-                    let own = own || row.kind == Kind::CASE.0;
+                    let own = own || row.kind == Kind::CASE;
                     // A phone that went on as another device counts among a document's entries those it gave up.
                     let went_on = |at: usize| self.phones[at].devices_ever.len() > 1;
                     let is_apart = |at: usize| self.may_be_cut_off(at) || went_on(at);
@@ -258,7 +258,7 @@ impl World {
                 }
             }
             for (id, document) in &self.model.documents {
-                let reads = compartment(document.kind.0).is_some_and(|c| reads.contains(&c));
+                let reads = compartment(document.kind).is_some_and(|c| reads.contains(&c));
                 let own = document.author == *at;
                 let may_be_gone = !own && self.may_be_cut_off(document.author);
                 let row = rows.get(id);
