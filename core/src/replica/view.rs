@@ -623,3 +623,47 @@ fn answer(row: &Row) -> Option<Step> {
         at_ms: row.updated_ms,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn step(station: u8, at_ms: u64) -> Step {
+        let (by, release) = (MemberId([1; 32]), DocumentId([2; 24]));
+        let (reason, text, purpose) = (String::new(), String::new(), String::new());
+        let (recipient, status, outcome) = (String::new(), String::new(), String::new());
+        match station {
+            0 => Step::Recorded { at_ms },
+            1 => Step::AtRelay { at_ms },
+            2 => Step::SetAside { reason, at_ms },
+            3 => Step::Seen { by, at_ms, text },
+            4 => Step::Released { release, recipient, purpose, at_ms },
+            _ => Step::Answered { status, outcome, at_ms },
+        }
+    }
+
+    proptest! {
+        /// Whatever order they are found in, and whatever the clocks say.
+        #[test]
+        fn steps_have_one_order(times in prop::collection::vec(0..4_u64, 6), seed in any::<u64>()) {
+            let steps: Vec<Step> = (0..).zip(&times).map(|(station, at)| step(station, *at)).collect();
+            let mut shuffled = steps.clone();
+            shuffled.rotate_left((seed % 6) as usize);
+            if seed % 2 == 0 {
+                shuffled.reverse();
+            }
+            let sorted = in_order(steps);
+            prop_assert_eq!(&in_order(shuffled), &sorted);
+            let at = |station: u8| sorted.iter().position(|step| step.station() == station).unwrap();
+            prop_assert_eq!(at(0), 0);
+            prop_assert!(at(4) < at(5));
+            for (one, other) in [(1, 2), (1, 3), (2, 3), (3, 4), (1, 4)] {
+                let (earlier, later) = (&sorted[at(one)], &sorted[at(other)]);
+                if earlier.at_ms() == later.at_ms() {
+                    prop_assert!(at(one) < at(other));
+                }
+            }
+        }
+    }
+}

@@ -702,6 +702,7 @@ fn step(step: &Step) -> String {
     match step {
         Step::Recorded { .. } => "recorded on the phone".to_owned(),
         Step::AtRelay { .. } => "kept by the relay (signed receipt)".to_owned(),
+        Step::SetAside { reason, .. } => format!("set aside: {reason}"),
         Step::Seen { by, text, .. } => format!("coordinator {}: {}", by.short(), shortened(text, 60)),
         Step::Released { purpose, .. } => format!("a redacted copy was handed to the liaison: {purpose}"),
         Step::Answered { status, outcome, .. } => format!("the liaison answered: {status}, {outcome}"),
