@@ -2,7 +2,9 @@
 
 use super::transport::TransportError;
 use crate::base::DocumentId;
+use crate::entry::certificate::BadCertificate;
 use crate::entry::invitation::BadInvitation;
+use crate::entry::Malformed;
 use crate::storage::StoreError;
 use crate::sync::frame::Refusal;
 use crate::sync::knock;
@@ -196,6 +198,28 @@ impl Error {
         why: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
         Self::Unreadable { what, why: Box::new(why) }
+    }
+
+    /// What a newcomer or a new device handed over is no certificate, or of a newer version.
+    pub(super) fn of_certificate(what: &'static str, why: BadCertificate) -> Self {
+        match why {
+            BadCertificate::UnknownVersion(_) => Self::Admission(why.to_string()),
+            BadCertificate::Form(_) | BadCertificate::Signature { .. } => Self::unreadable(what, why),
+        }
+    }
+
+    /// What should be entries are none, or of a newer version.
+    pub(super) fn of_entry(what: &'static str, why: Malformed) -> Self {
+        match why {
+            Malformed::UnknownVersion { .. } => {
+                Self::Admission("it was made by a newer version of the app: update the app".to_owned())
+            }
+            Malformed::TooLarge { .. }
+            | Malformed::Cbor(_)
+            | Malformed::Cose(_)
+            | Malformed::Rule(_)
+            | Malformed::BodyMismatch => Self::unreadable(what, why),
+        }
     }
 
     pub(super) fn store_damaged(why: &dyn std::fmt::Display) -> Self {

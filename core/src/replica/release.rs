@@ -223,7 +223,7 @@ impl Engine {
         let Content::Release(release) = content else {
             return Err(Error::NotHere(release));
         };
-        let evidence: Evidence = cbor::decode(bytes).map_err(|e| Error::Evidence(e.to_string()))?;
+        let evidence: Evidence = cbor::decode(bytes).map_err(|e| Error::unreadable("a proof", e))?;
         let committed: Result<Vec<_>, _> = release.commitments.iter().map(|hex| Hash::parse(hex)).collect();
         let committed = committed.map_err(|e| Error::Evidence(e.to_string()))?;
         evidence::verify(&evidence, &committed).map_err(|e| Error::Evidence(e.to_string()))

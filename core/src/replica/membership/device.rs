@@ -60,7 +60,7 @@ impl Engine {
         self.fresh()?;
         let refuse = |why: &dyn std::fmt::Display| Error::Admission(why.to_string());
         let possession =
-            Possession::verify(&request.0).map_err(|e| Error::unreadable("a device's request", e))?;
+            Possession::verify(&request.0).map_err(|e| Error::of_certificate("a device's request", e))?;
         let member = self.identity.member.clone().ok_or(Error::KeyElsewhere)?;
         let certificate =
             possession.certify(&member).ok_or_else(|| refuse(&"the device asks for another member"))?;

@@ -155,7 +155,7 @@ impl Engine {
     ) -> Result<(), Error> {
         self.must_govern("admit anybody")?;
         let certificate =
-            Certificate::verify(&request.0).map_err(|e| Error::unreadable(A_JOIN_REQUEST, e))?;
+            Certificate::verify(&request.0).map_err(|e| Error::of_certificate(A_JOIN_REQUEST, e))?;
         let claims = *certificate.claims();
         let state = Arc::clone(self.state()?);
         if state.device(claims.device).is_some_and(|(device, _)| device.key != claims.member) {
@@ -243,7 +243,7 @@ impl Engine {
         self.must_be_free()?;
         let refuse = |why: &dyn std::fmt::Display| Error::Admission(why.to_string());
         let entries: Result<Vec<_>, _> = admission.roll.iter().cloned().map(Received::parse).collect();
-        let mut entries = entries.map_err(|e| Error::unreadable(AN_ADMISSION, e))?.into_iter();
+        let mut entries = entries.map_err(|e| Error::of_entry(AN_ADMISSION, e))?.into_iter();
         let founding = entries.next().ok_or_else(|| refuse(&"it holds no roll"))?;
         let founding = verify_run(admission.group, None, vec![founding]);
         let founding = founding

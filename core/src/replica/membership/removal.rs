@@ -119,7 +119,7 @@ impl Engine {
         let state = Arc::clone(self.state()?);
         let refuse = |why: &str| Error::Admission(why.to_owned());
         let certificate =
-            Certificate::verify(request.as_bytes()).map_err(|e| Error::unreadable(A_JOIN_REQUEST, e))?;
+            Certificate::verify(request.as_bytes()).map_err(|e| Error::of_certificate(A_JOIN_REQUEST, e))?;
         let claims = *certificate.claims();
         let held =
             state.member(member).ok_or_else(|| refuse("there is no such member: admit them instead"))?;
