@@ -69,7 +69,7 @@ impl Engine {
         let projection = project(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
         let before = self.row(id)?;
         match projection {
-            Some(projection) => self.put_row(batch, id, kind, &[part], projection, before),
+            Some(projection) => self.put_row(batch, id, kind, &[part], projection, before).map(drop),
             None => Ok(()),
         }
     }

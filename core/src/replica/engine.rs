@@ -66,6 +66,8 @@ pub(super) struct Identity {
     pub agreement: Agreement,
     /// What the member's key says of this device; none until it has.
     pub certificate: Option<Certificate>,
+    /// The devices that this installation was before it was renewed, newest last: keys were sealed to them.
+    pub former: Vec<(DeviceId, Agreement)>,
 }
 
 #[derive(Encode, Decode)]
@@ -79,7 +81,30 @@ struct StoredIdentity {
     agreement: Secret,
     #[n(3)]
     certificate: Option<ByteVec>,
+    #[n(4)]
+    former: Option<Vec<StoredFormer>>,
 }
+
+#[derive(Encode, Decode)]
+struct StoredFormer {
+    #[n(0)]
+    device: DeviceId,
+    #[n(1)]
+    agreement: Secret,
+}
+
+impl StoredFormer {
+    fn of((device, agreement): &(DeviceId, Agreement)) -> Self {
+        Self { device: *device, agreement: agreement.secret().clone() }
+    }
+
+    fn restored(&self) -> (DeviceId, Agreement) {
+        (self.device, Agreement::from_secret(self.agreement.clone()))
+    }
+}
+
+/// Former devices that are remembered: at one renewal a week, more than two months of bad luck.
+const FORMER_MAX: usize = 10;
 
 impl Identity {
     /// Draws a new device; of `member`, whose key lives here, if it does.
@@ -90,7 +115,24 @@ impl Identity {
             let id = MemberId(member.verifying_key().to_bytes());
             Possession::sign(&device, id, *agreement.public()).certify(member)
         });
-        Self { member, device, agreement, certificate }
+        Self { member, device, agreement, certificate, former: Vec::new() }
+    }
+
+    /// Another device of the same member, for the same installation.
+    pub fn renewed(&self, rng: &mut dyn CryptoRng, member: SigningKey) -> Self {
+        let mut former = self.former.clone();
+        former.push((self.device_id(), self.agreement.clone()));
+        former.drain(..former.len().saturating_sub(FORMER_MAX));
+        Self { former, ..Self::draw(rng, Some(member)) }
+    }
+
+    pub fn device_id(&self) -> DeviceId {
+        DeviceId(self.device.verifying_key().to_bytes())
+    }
+
+    /// Whether this installation is the device, or was it before it was renewed.
+    pub fn has_been(&self, device: DeviceId) -> bool {
+        device == self.device_id() || self.former.iter().any(|(former, _)| *former == device)
     }
 
     /// The same device, confirmed.
@@ -100,6 +142,7 @@ impl Identity {
             device: self.device.clone(),
             agreement: self.agreement.clone(),
             certificate: Some(certificate),
+            former: self.former.clone(),
         }
     }
 
@@ -109,6 +152,7 @@ impl Identity {
             device: Secret(self.device.to_bytes()),
             agreement: self.agreement.secret().clone(),
             certificate: self.certificate.as_ref().map(|c| ByteVec::from(c.as_bytes().to_vec())),
+            former: Some(self.former.iter().map(StoredFormer::of).collect()),
         }
     }
 
@@ -119,6 +163,7 @@ impl Identity {
             device: SigningKey::from_bytes(&stored.device.0),
             agreement: Agreement::from_secret(stored.agreement.clone()),
             certificate: certificate.transpose().map_err(|e| Error::store_damaged(&e))?,
+            former: stored.former.iter().flatten().map(StoredFormer::restored).collect(),
         })
     }
 }
@@ -273,7 +318,7 @@ impl Engine {
 
     /// This device.
     pub fn device_id(&self) -> DeviceId {
-        DeviceId(self.identity.device.verifying_key().to_bytes())
+        self.identity.device_id()
     }
 
     /// Whose device it is. Before a device that holds no member's key is certified, itself.
@@ -503,12 +548,16 @@ impl Engine {
 
     /// Opens every epoch key that the roll hands to this device, and through the chains the ones before.
     pub(super) fn absorb_keys(&mut self) {
-        let device = self.device_id();
-        let agreement = self.identity.agreement.clone();
         let Some(group) = self.group.as_mut() else { return };
+        let identity = &self.identity;
         let state = Arc::clone(group.roll.state());
         let keys = &mut group.epoch_keys;
-        for (epochs, sealed) in state.grants_to(device) {
+        let devices = identity.former.iter().map(|(device, agreement)| (*device, agreement));
+        let devices = devices.chain([(identity.device_id(), &identity.agreement)]);
+        let grants = devices.flat_map(|(device, agreement)| {
+            state.grants_to(device).map(move |(epochs, sealed)| (agreement, epochs, sealed))
+        });
+        for (agreement, epochs, sealed) in grants {
             let names: Vec<_> = epochs.iter().map(|name| (name.compartment, name.epoch)).collect();
             if names.iter().all(|name| keys.contains_key(name)) {
                 continue;

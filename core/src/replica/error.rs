@@ -2,9 +2,9 @@
 
 use super::transport::TransportError;
 use crate::base::DocumentId;
+use crate::entry::Malformed;
 use crate::entry::certificate::BadCertificate;
 use crate::entry::invitation::BadInvitation;
-use crate::entry::Malformed;
 use crate::storage::StoreError;
 use crate::sync::frame::Refusal;
 use crate::sync::knock;

@@ -14,7 +14,7 @@ use crate::watch::{Annotation, Case, Observation, Sealed};
 use super::disk::{self, DOCUMENTS};
 use super::engine::Engine;
 use super::error::Error;
-use super::view::{Part, project};
+use super::view::{Part, Row, project};
 
 /// What a volunteer is about to file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -178,17 +178,18 @@ impl Engine {
         if self.group.is_none() {
             return self.write_alone(batch, kind, id, value);
         }
-        let document = self.load(id)?;
-        self.write_on(batch, kind, id, document, value)
+        let (document, before) = (self.load(id)?, self.row(id)?);
+        self.write_on(batch, kind, id, document, before, value)
     }
 
-    /// As [`Engine::write`], on what the document is without this.
+    /// As [`Engine::write`], on what the document is without this, shown by the row `before`.
     pub(super) fn write_on<T>(
         &mut self,
         batch: &mut Batch,
         kind: Kind,
         id: DocumentId,
         mut document: Document,
+        before: Option<Row>,
         value: &T,
     ) -> Result<(), Error>
     where
@@ -205,7 +206,6 @@ impl Engine {
         let part = Part { author: self.member_id(), claimed_ms: entry.header().claimed_ms };
         let projection = project(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
         if let Some(projection) = projection {
-            let before = self.row(id)?;
             self.put_row(batch, id, kind, &[part], projection, before)?;
         }
         self.recent.keep(id, document);

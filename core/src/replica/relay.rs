@@ -226,7 +226,8 @@ impl Engine {
 
     /// What waits for entries that were not handed out, now that all should have been. The next session fetches the
     /// compartments concerned anew, as whatever swallowed the entries may be gone; if that does not help, ever more
-    /// sessions pass before it is tried again, so that a relay that withholds them for good costs little.
+    /// sessions pass before it is tried again, so that a relay that withholds them for good costs little. What waits in
+    /// a compartment that this member may not read any more is let go: nobody hands out the rest.
     ///
     /// # Errors
     /// Errors of the store.
@@ -237,19 +238,33 @@ impl Engine {
         if waiting.is_empty() && stored.is_none() {
             return Ok(None);
         }
+        let state = Arc::clone(self.state()?);
+        let own = self.device_id();
         let mut compartments = BTreeSet::from([CompartmentId::ROLL]);
-        for (_, entry) in &waiting {
-            compartments.insert(disk::decode_entry(entry)?.header().compartment);
+        let (mut out_of_sight, mut waiting_still) = (Vec::new(), 0);
+        for (key, entry) in waiting {
+            let compartment = disk::decode_entry(&entry)?.header().compartment;
+            if compartment == CompartmentId::ROLL || state.may_read(own, compartment) {
+                waiting_still += 1;
+                compartments.insert(compartment);
+            } else {
+                out_of_sight.push((key, compartment));
+            }
         }
         let (mut tries, mut sessions): (u32, u32) =
             stored.map(|bytes| disk::decode(&bytes)).transpose()?.unwrap_or_default();
         sessions += 1;
-        let try_now = !waiting.is_empty() && sessions >= 1 << tries.min(WITHHELD_TRIES_MAX);
+        let try_now = waiting_still > 0 && sessions >= 1 << tries.min(WITHHELD_TRIES_MAX);
         if try_now {
             (tries, sessions) = (tries.saturating_add(1), 0);
         }
         self.transact(|_, batch| {
-            if waiting.is_empty() {
+            for (key, compartment) in out_of_sight {
+                batch.delete(WAITING, key);
+                // Should it come back into sight, it is fetched anew.
+                Self::put_cursor(batch, compartment, 0);
+            }
+            if waiting_still == 0 {
                 batch.delete(META, WITHHELD);
                 return Ok(None);
             }
@@ -257,7 +272,7 @@ impl Engine {
                 compartments.iter().for_each(|compartment| Self::put_cursor(batch, *compartment, 0));
             }
             batch.put(META, WITHHELD, cbor::encode(&(tries, sessions)));
-            Ok(Some(Warning::Withheld { entries: waiting.len() }))
+            Ok(Some(Warning::Withheld { entries: waiting_still }))
         })
     }
 

@@ -6,12 +6,13 @@ use super::disk::{self, DOCUMENTS, ENTRIES, META, QUARANTINE, ROWS, SetAsideRow}
 use super::engine::Engine;
 use super::error::Error;
 use super::receive::{Arrivals, Received};
-use super::view::project;
+use super::view::{Part, Row, project};
 use crate::base::{CompartmentId, DocumentId, Hash, cbor};
 use crate::document::Document;
 use crate::entry::{Kind as EntryKind, LogId, Verified, seal};
 use crate::roll::CutOff;
 use crate::storage::Batch;
+use crate::watch::Kind;
 
 /// The standing that the stored entries were last weighed by.
 const WEIGHED: &[u8] = b"weighed";
@@ -65,7 +66,7 @@ impl Engine {
                             continue;
                         }
                         let document = self.document_of(&entry)?;
-                        if device == self.device_id() {
+                        if self.identity.has_been(device) {
                             // Nobody loses sight of their own words.
                             aside.document = document;
                             self.changed.extend(document);
@@ -151,15 +152,25 @@ impl Engine {
         let kind = row.kind;
         let mut document =
             Document::load(self.device_id(), changes).map_err(|e| Error::Kind(e.to_string()))?;
-        // What was built on what is gone cannot be read by itself: it is there again when that is accepted.
+        self.show_anew(batch, id, kind, &parts, &mut document).map(drop)
+    }
+
+    /// Writes a document's row from nothing but these parts; takes it off the list if they cannot be read by themselves.
+    pub(super) fn show_anew(
+        &mut self,
+        batch: &mut Batch,
+        id: DocumentId,
+        kind: Kind,
+        parts: &[Part],
+        document: &mut Document,
+    ) -> Result<Option<Row>, Error> {
+        // What was built on what is gone is there again when that is accepted.
         let is_empty = document.is_empty();
-        match project(kind, &document).ok().flatten().filter(|_| !is_empty) {
-            Some(projection) => self.put_row(batch, id, kind, &parts, projection, None),
-            None => {
-                batch.delete(ROWS, id.as_bytes());
-                self.gone.insert(id);
-                Ok(())
-            }
+        if let Some(projection) = project(kind, document).ok().flatten().filter(|_| !is_empty) {
+            return self.put_row(batch, id, kind, parts, projection, None);
         }
+        batch.delete(ROWS, id.as_bytes());
+        self.gone.insert(id);
+        Ok(None)
     }
 }

@@ -362,7 +362,7 @@ pub(super) struct Part {
 }
 
 impl Engine {
-    /// Writes the row of a document that has new parts, in the place of the one `before`.
+    /// Writes the row of a document that has new parts, in the place of the one `before`; none if there are none.
     pub(super) fn put_row(
         &mut self,
         batch: &mut Batch,
@@ -371,8 +371,8 @@ impl Engine {
         parts: &[Part],
         projection: Projection,
         before: Option<Row>,
-    ) -> Result<(), Error> {
-        let Some(first) = parts.iter().min_by_key(|part| part.claimed_ms) else { return Ok(()) };
+    ) -> Result<Option<Row>, Error> {
+        let Some(first) = parts.iter().min_by_key(|part| part.claimed_ms) else { return Ok(None) };
         let latest = parts.iter().map(|part| part.claimed_ms).max().unwrap_or_default();
         let before = before.as_ref();
         // Not whose part came first: that differs from phone to phone.
@@ -405,7 +405,7 @@ impl Engine {
         let sealed = self.cipher.seal(&mut self.rng, ROWS, id.as_bytes(), &plain);
         batch.put(ROWS, id.as_bytes(), sealed);
         self.changed.insert(id);
-        Ok(())
+        Ok(Some(row))
     }
 
     /// The row of a document; none if it is not here or not readable.

@@ -88,9 +88,12 @@ fn seeds_of_unrest_that_once_broke_a_promise_keep_it() {
         (44, "a device that left could not bring its leave, nor what it wrote before"),
         (76, "a coordinator with another role cited what the relay had given up, and waited for ever"),
         (146, "a coordinator with another role cited what the relay had given up, and waited for ever"),
+        (388, "a renewed phone counted among a document's entries those it had given up"),
+        (20046, "a renewed phone threw away the key that others' keys had been sealed to"),
+        (20112, "what waited in a compartment that a phone may not read any more waited for ever"),
     ];
     for (seed, story) in stories {
-        let (outcome, _) = run_seed(seed, STEPS, Story::Unrest, false);
+        let (outcome, _) = run_seed(seed, 400, Story::Unrest, false);
         assert!(outcome.is_ok(), "seed {seed} ({story}): {outcome:?}");
     }
 }

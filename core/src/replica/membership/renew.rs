@@ -10,9 +10,9 @@ use crate::base::{CompartmentId, DeviceId, DocumentId};
 use crate::document::Document;
 use crate::entry::{Kind as EntryKind, LogId};
 use crate::replica::disk::{self, DOCUMENTS, ENTRIES, META, OUTBOX, OutboxRow, RECEIVED};
-use crate::replica::engine::{Engine, Identity, ROLL};
+use crate::replica::engine::{Engine, ROLL};
 use crate::replica::error::Error;
-use crate::replica::view::{Content, read};
+use crate::replica::view::{Content, Part, read};
 use crate::roll::operation::Certification;
 use crate::roll::{Operation, Roll};
 use crate::storage::Batch;
@@ -30,7 +30,16 @@ struct Carried {
     /// Entries that are given up.
     places: BTreeSet<(LogId, u64)>,
     operations: Vec<Operation>,
-    documents: Vec<(DocumentId, Kind, Document, Content)>,
+    documents: Vec<CarriedDocument>,
+}
+
+/// A document with unsent words: what it says, and what it is without them.
+struct CarriedDocument {
+    id: DocumentId,
+    kind: Kind,
+    content: Content,
+    rest: Document,
+    parts: Vec<Part>,
 }
 
 impl Engine {
@@ -47,8 +56,8 @@ impl Engine {
         self.fresh()?;
         let member = self.identity.member.clone().ok_or(Error::KeyElsewhere)?;
         self.must_belong()?;
-        let identity = Identity::draw(&mut self.rng, Some(member));
-        let new = DeviceId(identity.device.verifying_key().to_bytes());
+        let identity = self.identity.renewed(&mut self.rng, member);
+        let new = identity.device_id();
         let carried = self.carried(new)?;
         self.transact(|engine, batch| {
             engine.give_up(batch, &carried.places)?;
@@ -66,8 +75,8 @@ impl Engine {
             for operation in &carried.operations {
                 engine.append_operation(batch, operation)?;
             }
-            for (id, kind, document, content) in carried.documents {
-                engine.write_content(batch, kind, id, document, &content)?;
+            for document in carried.documents {
+                engine.write_anew(batch, document)?;
             }
             // The relay leaves out a device's own entries: of the old one's, it has more than are here.
             engine.forget_cursors(batch)
@@ -119,14 +128,15 @@ impl Engine {
             let Some(row) = self.row(id)? else { continue };
             let kind = row.kind;
             let content = read(kind, &self.load(id)?).map_err(|e| Error::Kind(e.to_string()))?;
-            let mut changes = Vec::new();
+            let (mut changes, mut parts) = (Vec::new(), Vec::new());
             for (log, seq) in self.parts(id)?.into_iter().filter(|place| !places.contains(place)) {
                 if let Some(entry) = disk::read_entry(&*self.store, log, seq)? {
                     changes.extend(self.change_of(&entry)?);
+                    parts.extend(self.part_of(&entry)?);
                 }
             }
             let rest = Document::load(new, changes).map_err(|e| Error::Kind(e.to_string()))?;
-            carried.extend(content.map(|content| (id, kind, rest, content)));
+            carried.extend(content.map(|content| CarriedDocument { id, kind, content, rest, parts }));
         }
         Ok(Carried { places, operations, documents: carried })
     }
@@ -170,26 +180,21 @@ impl Engine {
         Ok(())
     }
 
-    fn write_content(
-        &mut self,
-        batch: &mut Batch,
-        kind: Kind,
-        id: DocumentId,
-        document: Document,
-        content: &Content,
-    ) -> Result<(), Error> {
-        match content {
-            Content::Observation(value, _) => self.write_on(batch, kind, id, document, value),
-            Content::Sealed(value) => self.write_on(batch, kind, id, document, value),
-            Content::Annotation(value) => self.write_on(batch, kind, id, document, value),
-            Content::Case(value) => self.write_on(batch, kind, id, document, value),
-            Content::Release(value) => self.write_on(batch, kind, id, document, value),
-            Content::Response(value) => self.write_on(batch, kind, id, document, value),
-            Content::Outcome(value) => self.write_on(batch, kind, id, document, value),
-            Content::Disclosure(value) => self.write_on(batch, kind, id, document, value),
-            Content::Provenance(value) => self.write_on(batch, kind, id, document, value),
-            Content::Invitation(value) => self.write_on(batch, kind, id, document, value),
-            Content::IdentityCard(value) => self.write_on(batch, kind, id, document, value),
+    fn write_anew(&mut self, batch: &mut Batch, document: CarriedDocument) -> Result<(), Error> {
+        let CarriedDocument { id, kind, content, mut rest, parts } = document;
+        let before = self.show_anew(batch, id, kind, &parts, &mut rest)?;
+        match &content {
+            Content::Observation(value, _) => self.write_on(batch, kind, id, rest, before, value),
+            Content::Sealed(value) => self.write_on(batch, kind, id, rest, before, value),
+            Content::Annotation(value) => self.write_on(batch, kind, id, rest, before, value),
+            Content::Case(value) => self.write_on(batch, kind, id, rest, before, value),
+            Content::Release(value) => self.write_on(batch, kind, id, rest, before, value),
+            Content::Response(value) => self.write_on(batch, kind, id, rest, before, value),
+            Content::Outcome(value) => self.write_on(batch, kind, id, rest, before, value),
+            Content::Disclosure(value) => self.write_on(batch, kind, id, rest, before, value),
+            Content::Provenance(value) => self.write_on(batch, kind, id, rest, before, value),
+            Content::Invitation(value) => self.write_on(batch, kind, id, rest, before, value),
+            Content::IdentityCard(value) => self.write_on(batch, kind, id, rest, before, value),
         }
     }
 }

@@ -480,7 +480,8 @@ fn a_restored_backup_goes_on_as_another_device_and_carries_its_unsent_words_over
         let forks = phone.store.scan(disk::FORKS, &[], None, 1).unwrap();
         assert_eq!(forks, vec![]);
     }
-    assert!(restored.get(id).is_ok());
+    // What was given up and signed anew is counted once.
+    assert_eq!(restored.row(id).unwrap(), carla.row(id).unwrap());
     // And after a restart, and without the old device.
     restored.remove(Target::Device(old)).unwrap();
     let mut restored = Engine::open(environment(2, Arc::clone(&restored.store))).unwrap();
@@ -491,6 +492,43 @@ fn a_restored_backup_goes_on_as_another_device_and_carries_its_unsent_words_over
     gossip(&mut [&mut carla, &mut restored, &mut vera]);
     assert_eq!(observations(&restored).len(), 4);
     assert_eq!(observations(&carla), observations(&restored));
+}
+
+/// Keys that were sealed to the device that a restored phone was before are not lost to it.
+#[test]
+fn a_restored_phone_opens_what_was_sealed_to_the_device_it_was() {
+    let Town { mut carla, mut vic, .. } = town();
+    carla.acknowledge_all();
+    let backup = copy_of(&carla);
+    carla.rotate(GROUP).unwrap();
+    hand(&carla, &mut vic);
+    vic.record(draft("under the new key")).unwrap();
+    let mut restored = restore(1, backup);
+    restored.renew().unwrap();
+    hand(&carla, &mut restored);
+    hand(&vic, &mut restored);
+    assert_eq!(observations(&restored), ["under the new key"]);
+    let restored = Engine::open(environment(1, Arc::clone(&restored.store))).unwrap();
+    assert_eq!(observations(&restored), ["under the new key"]);
+}
+
+/// What waited for the rest of a log that one may not read any more does not wait for ever.
+#[test]
+fn what_waits_out_of_sight_is_let_go() {
+    let Town { mut carla, mut vic, .. } = town();
+    let mut cora = admit(&mut carla, 9, ROLE_COORDINATOR);
+    vic.record(draft("with a sealed part")).unwrap();
+    let first = |wire: &Wire| {
+        let header = crate::entry::Received::parse(wire.clone()).unwrap().header().clone();
+        header.compartment.0 == roles::COMPARTMENT_COORDINATORS && header.seq == 0
+    };
+    let without_first: Vec<_> = entries(&vic, &cora).into_iter().filter(|wire| !first(wire)).collect();
+    cora.receive(without_first, None).unwrap();
+    assert!(cora.withheld().unwrap().is_some() && cora.retry_withheld().unwrap().is_some());
+    carla.change_role(cora.member_id(), RoleId(ROLE_VOLUNTEER)).unwrap();
+    hand(&carla, &mut cora);
+    assert_eq!(cora.retry_withheld().unwrap(), None);
+    assert_eq!(cora.withheld().unwrap(), None);
 }
 
 /// A coordinator's unsent admissions are signed anew too.

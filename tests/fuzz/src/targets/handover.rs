@@ -57,7 +57,9 @@ fn request(bytes: Vec<u8>) {
             assert!(engine.roster().unwrap().iter().any(|row| row.member == member));
             assert_eq!(Admission::from_bytes(&admission.to_bytes()).ok(), Some(admission));
         }
-        (Err(Error::Admission(_) | Error::Unreadable { .. }), _) => assert_eq!(engine.info().unwrap(), before),
+        (Err(Error::Admission(_) | Error::Unreadable { .. }), _) => {
+            assert_eq!(engine.info().unwrap(), before)
+        }
         (outcome, genuine) => panic!("{outcome:?} of {genuine:?}"),
     }
     let now = engine.info().unwrap();

@@ -1,6 +1,6 @@
 //! What must hold when everything has healed, after people were removed, recovered, and restored.
 
-use lamppost_core::base::EntryHash;
+use lamppost_core::base::{EntryHash, EpochId};
 
 use super::*;
 
@@ -71,7 +71,7 @@ impl World {
         let mut judged: BTreeMap<EntryHash, (bool, usize)> = BTreeMap::new();
         for at in inside.iter().copied() {
             self.check_roll(at, &truth)?;
-            self.check_kept(at, &truth, &mut judged)?;
+            self.check_kept(at, &inside, &truth, &mut judged)?;
         }
         // Where somebody who governs has a phone at hand, it has mended the keys.
         let governs = |at: &&usize| self.phones[**at].role == roles::ROLE_COORDINATOR;
@@ -123,6 +123,7 @@ impl World {
     fn check_kept(
         &mut self,
         at: usize,
+        inside: &[usize],
         truth: &State,
         judged: &mut BTreeMap<EntryHash, (bool, usize)>,
     ) -> Step {
@@ -156,8 +157,16 @@ impl World {
                     entry.hash()
                 ));
             }
+            // A key that went with those who were taken out is nobody's to hand on.
             if stored.is_unopened && truth.may_read(own, compartment) && !self.model.history_ends {
-                return Err(format!("phone {at} may read {:?} and cannot", entry.hash()));
+                let holders = self.holders_of(compartment, header.epoch, inside);
+                if !holders.is_empty() {
+                    return Err(format!(
+                        "phone {at} may read {:?} and cannot, and phones {holders:?} hold the key",
+                        entry.hash()
+                    ));
+                }
+                self.tally.beyond_reach += 1;
             }
             let again = author.is_none_or(|author| self.model.let_in_again.contains(&author));
             for cut in truth.removals().iter().filter_map(|removal| self.model.cuts.get(removal)) {
@@ -174,6 +183,20 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// The phones among these that hold the key of an epoch.
+    fn holders_of(
+        &mut self,
+        compartment: CompartmentId,
+        epoch: Option<EpochId>,
+        phones: &[usize],
+    ) -> Vec<usize> {
+        let holds = |at: &usize| {
+            let held = self.phones[*at].running().map(|engine| testing::held_epochs(engine));
+            held.is_some_and(|held| epoch.is_some_and(|epoch| held.contains(&(compartment, epoch))))
+        };
+        phones.iter().copied().filter(holds).collect()
     }
 
     /// A phone that does not belong holds no key of an epoch that began knowing that it does not.
@@ -228,27 +251,30 @@ impl World {
                 engine.get(*id).map_err(|e| format!("phone {at} lists {id:?} and cannot show it: {e}"))?;
             }
             let device = engine.device_id();
-            let unopened = testing::stored(engine).map_err(|e| e.to_string())?;
-            let unopened = unopened.iter().filter(|stored| stored.is_unopened);
+            let stored = testing::stored(engine).map_err(|e| e.to_string())?;
+            let unopened = stored.iter().filter(|stored| stored.is_unopened);
             let blind: BTreeSet<_> = unopened.map(|stored| stored.entry.header().compartment).collect();
             let rows_of = truth.template().compartments.iter().map(|row| row.id);
             let reads: BTreeSet<_> =
                 rows_of.filter(|id| truth.may_read(device, *id) && !blind.contains(id)).collect();
-            shown.insert(at, (rows, reads));
+            // Of the words of a device that it was before, it may have heard after these were cut off.
+            let former = |stored: &&testing::Stored| {
+                let author = stored.entry.header().device;
+                stored.is_cut_off && author != device && self.phones[at].devices_ever.contains(&author)
+            };
+            let lost_some = stored.iter().any(|stored| former(&stored));
+            shown.insert(at, (rows, reads, lost_some));
         }
         let compartment = |kind: Kind| rule(kind).map(|rule| CompartmentId(rule.compartment));
-        for (at, (rows, reads)) in &shown {
-            for (other, (others, others_read)) in &shown {
+        for (at, (rows, reads, lost_some)) in &shown {
+            for (other, (others, others_read, _)) in &shown {
                 for row in others.values() {
                     let both =
                         compartment(row.kind).is_some_and(|c| reads.contains(&c) && others_read.contains(&c));
                     let own = [at, other].iter().any(|at| self.phones[**at].member == Some(row.author));
                     // A case is written by several.
                     let own = own || row.kind == Kind::CASE;
-                    // A phone that went on as another device counts among a document's entries those it gave up.
-                    let went_on = |at: usize| self.phones[at].devices_ever.len() > 1;
-                    let is_apart = |at: usize| self.may_be_cut_off(at) || went_on(at);
-                    let refused = own && (is_apart(*at) || is_apart(*other));
+                    let refused = own && (self.may_be_cut_off(*at) || self.may_be_cut_off(*other));
                     if both && !refused && rows.get(&row.id) != Some(row) {
                         return Err(format!(
                             "phone {other} shows {row:?}, phone {at} {:?}",
@@ -260,9 +286,11 @@ impl World {
             for (id, document) in &self.model.documents {
                 let reads = compartment(document.kind).is_some_and(|c| reads.contains(&c));
                 let own = document.author == *at;
-                let may_be_gone = !own && self.may_be_cut_off(document.author);
+                let may_be_gone = if own { *lost_some } else { self.may_be_cut_off(document.author) };
                 let row = rows.get(id);
-                if may_be_gone || !(reads || own) || !self.model.is_certain(document) && row.is_none() {
+                // What a phone wrote and may no longer read it still has, unless it went back and became another device.
+                let holds = reads || own && self.phones[*at].devices_ever.len() == 1;
+                if may_be_gone || !holds || !self.model.is_certain(document) && row.is_none() {
                     continue;
                 }
                 let text = row.map(|row| row.text.as_str());
@@ -275,7 +303,7 @@ impl World {
     }
 }
 
-fn rotations(operation: &Operation) -> Vec<(CompartmentId, lamppost_core::base::EpochId)> {
+fn rotations(operation: &Operation) -> Vec<(CompartmentId, EpochId)> {
     let keys = match operation {
         Operation::Found(founding) => &founding.keys,
         Operation::Admit(admission) => &admission.keys,

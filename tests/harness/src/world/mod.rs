@@ -100,6 +100,8 @@ pub struct Tally {
     pub hidden: u64,
     /// Entries that were set aside, on all phones, in the end.
     pub set_aside: u64,
+    /// Entries that a phone may read in the end, and whose key went with those who were taken out.
+    pub beyond_reach: u64,
 }
 
 impl Tally {
@@ -124,6 +126,7 @@ impl Tally {
         self.accepted += more.accepted;
         self.hidden += more.hidden;
         self.set_aside += more.set_aside;
+        self.beyond_reach += more.beyond_reach;
     }
 }
 
@@ -134,7 +137,7 @@ impl std::fmt::Display for Tally {
             "{} documents, {} entries acknowledged, {} connections, {} messages; {} phone crashes, {} relay crashes, \
              {} failed writes, {} cuts, {} messages tampered with, {} relay disks lost; {} removals, {} proposals, \
              {} roles changed, {} came later, {} phones went back, {} renewed, {} entries accepted, {} roll entries \
-             hidden, {} entries set aside in the end",
+             hidden, {} entries set aside in the end, {} beyond reach",
             self.documents,
             self.acknowledged,
             self.links,
@@ -154,6 +157,7 @@ impl std::fmt::Display for Tally {
             self.accepted,
             self.hidden,
             self.set_aside,
+            self.beyond_reach,
         )
     }
 }
