@@ -85,6 +85,12 @@ fn announce(settings: &Settings, running: &Running) {
     tracing::info!("this is a Lamppost relay: it keeps and forwards what it cannot read");
     tracing::info!("listening on {address}, data in {} ({groups} groups)", data.display());
     tracing::info!("relay id {}", running.relay());
+    if settings.after_restore {
+        tracing::info!(
+            "it begins a new life, as after a restored copy: phones offer again what it lacks; leave out --after-restore \
+             at the next start"
+        );
+    }
     match (settings.rules.open_to_new_groups, settings.rules.allowed_groups.len()) {
         (true, _) => {
             tracing::info!("anybody who reaches it may found a group; --new-groups closed ends that")
@@ -97,7 +103,7 @@ fn announce(settings: &Settings, running: &Running) {
     if address.ip().is_loopback() {
         tracing::info!("for a trial, apps on this machine reach it at {}", running.url());
         tracing::info!(
-            "next: put TLS in front as server/OPERATING.md shows (its Caddyfile keeps /metrics inside), and give \
+            "next: put TLS in front as server/OPERATING.md shows for Caddy and nginx (/metrics stays inside), and give \
              coordinators wss://relay.example.org/v1/session with your name in it, and the relay id"
         );
     } else {

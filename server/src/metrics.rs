@@ -111,6 +111,7 @@ fn name(refusal: Refusal) -> &'static str {
         Refusal::MAILBOX_UNKNOWN => "mailbox_unknown",
         Refusal::MAILBOX_EXPIRED => "mailbox_expired",
         Refusal::MAILBOX_USED => "mailbox_used",
+        Refusal::REMOVED => "removed",
         Refusal(_) => "other",
     }
 }

@@ -283,10 +283,14 @@ fn next_range(
     cursors: &BTreeMap<CompartmentId, u64>,
 ) -> Result<Option<Range>, Refused> {
     let state = group.roll.state();
-    let standing = standing(state, device, key)?;
-    if standing == Standing::UnknownDevice {
-        return Err(outsider(state, device));
-    }
+    let standing = standing(state, device, key).and_then(|standing| match standing {
+        Standing::UnknownDevice => Err(outsider(state, device)),
+        standing => Ok(standing),
+    });
+    let standing = match standing {
+        Ok(standing) => standing,
+        Err(why) => return until_removed(group, device, cursors).map_or(Err(why), |range| Ok(Some(range))),
+    };
     // Not refused: the phone may not have heard of its new role, and the roll that tells it comes first.
     let may_read = |compartment| {
         let the_roll = standing == Standing::Certified && compartment == CompartmentId::ROLL;
@@ -323,6 +327,16 @@ fn standing(state: &State, device: DeviceId, key: Option<MemberId>) -> Result<St
             Err(Refused::new(Refusal::UNKNOWN_DEVICE, reason))
         }
     }
+}
+
+/// The roll up to the entry that took this device out, as far as it lacks it: so that nobody has to take the relay's word
+/// for it.
+fn until_removed(group: &Group, device: DeviceId, cursors: &BTreeMap<CompartmentId, u64>) -> Option<Range> {
+    let taken_out = group.roll.taken_out(device).filter(|_| group.roll.state().was_removed(device))?;
+    // The roll was taken in by position, from 1.
+    let last = u64::try_from(taken_out.entries).ok()?;
+    let after = *cursors.get(&CompartmentId::ROLL).filter(|after| **after < last)?;
+    Some(Range { compartment: CompartmentId::ROLL, after, last })
 }
 
 fn belongs(group: &Group, device: DeviceId) -> bool {

@@ -69,7 +69,7 @@ impl LogId {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadLink {
     /// Signed by somebody else, or altered.
-    #[error("entry {seq} of device {device:?}: {why}")]
+    #[error("entry {seq} of device {}: {why}", .device.short())]
     Signature {
         /// The device that it names.
         device: DeviceId,
@@ -79,7 +79,7 @@ pub enum BadLink {
         why: BadSign1,
     },
     /// It names another predecessor than the one that is there.
-    #[error("entry {seq} of device {device:?} does not follow the entry before it")]
+    #[error("entry {seq} of device {} does not follow the entry before it", .device.short())]
     Chain {
         /// The device that it names.
         device: DeviceId,
@@ -87,7 +87,7 @@ pub enum BadLink {
         seq: u64,
     },
     /// Seq 0 holds no valid certificate of this device.
-    #[error("the log of device {device:?} does not begin with its certificate: {why}")]
+    #[error("the log of device {} does not begin with its certificate: {why}", .device.short())]
     Certificate {
         /// The device that it names.
         device: DeviceId,
@@ -95,7 +95,7 @@ pub enum BadLink {
         why: String,
     },
     /// It belongs to another group.
-    #[error("the entry belongs to group {found:?}, not to {expected:?}")]
+    #[error("the entry belongs to group {}, not to {}", .found.short(), .expected.short())]
     OtherGroup {
         /// Group of the session.
         expected: GroupId,

@@ -51,7 +51,7 @@ impl Engine {
         T: autosurgeon::Reconcile,
     {
         if ![Kind::OBSERVATION, Kind::SEALED].contains(&kind) {
-            return Err(Error::NoGroup);
+            return Err(self.no_group());
         }
         let changes = self.alone_changes(id)?;
         let number = changes.len() as u64;
@@ -134,7 +134,7 @@ impl Engine {
         let mut gone = vec![id];
         let mut sealed = None;
         for about in self.rows_about(id)? {
-            if about.kind == Kind::SEALED.0
+            if about.kind == Kind::SEALED
                 && row.as_ref().is_some_and(|row| row.author == about.author)
                 && let Some(Shown::Sealed(part)) = content(self, about.id, Kind::SEALED)?
             {

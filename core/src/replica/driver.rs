@@ -44,6 +44,7 @@ const CONNECT_MS_MAX: u64 = 20_000;
 const RECONNECT_MS: (u64, u64) = (500, 60_000);
 
 pub(super) async fn sync_once(replica: &Replica, url: &str, budget: Budget) -> Result<SyncReport, Error> {
+    let url = url.trim();
     let _one_at_a_time = replica.inner().link.lock().await;
     let mut report = SyncReport::default();
     let end = run_renewing(replica, url, false, budget, &mut report, &mut |_| {}).await?;
@@ -89,7 +90,7 @@ pub(super) async fn stay_live(replica: Replica, url: String, state: watch::Sende
 
 /// What somebody on the line has spoilt is still to be had.
 fn may_try_again(why: &Error) -> bool {
-    matches!(why, Error::Network(_) | Error::RelayRefused(_))
+    matches!(why, Error::Network(_) | Error::NoSuchName { .. } | Error::RelayRefused(_))
         || matches!(why, Error::RelayMisbehaved(what) if what.may_be_the_line())
 }
 
@@ -124,9 +125,6 @@ async fn run(
     let begun = Instant::now();
     let now_ms = move || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut connection = connect(replica, url, budget).await?;
-    // Not before: an address that leads nowhere is not to stand in invitations.
-    let address = url.to_owned();
-    replica.run(move |engine| engine.set_relay_url(&address)).await?;
     state(LinkState::CatchingUp);
     let mut session = Session::new(plan);
     // Time counts from before the connection, as the deadline does.
@@ -148,11 +146,12 @@ async fn run(
         while !effects.is_empty() {
             let mut answers = Vec::new();
             for effect in effects {
-                if let Effect::End(end) = effect {
+                let end = if let Effect::End(end) = &effect { Some(end.clone()) } else { None };
+                answers.extend(carry_out(replica, &mut *connection, url, effect, report, state).await?);
+                if let Some(end) = end {
                     report.bytes = session.bytes();
                     return Ok(end);
                 }
-                answers.extend(carry_out(replica, &mut *connection, effect, report, state).await?);
             }
             effects = answers.into_iter().flat_map(|input| session.handle(input, now_ms())).collect();
         }
@@ -170,6 +169,7 @@ async fn sleep_until(deadline: Option<Instant>) {
 async fn carry_out(
     replica: &Replica,
     connection: &mut dyn Connection,
+    url: &str,
     effect: Effect,
     report: &mut SyncReport,
     state: &mut (dyn FnMut(LinkState) + Send),
@@ -178,10 +178,15 @@ async fn carry_out(
         return send(connection, bytes).await.map(|()| None);
     }
     let up_to_date = effect == Effect::CaughtUp;
+    // Not before: the address of what is no relay of this group is not to stand in invitations.
+    let served_at = (up_to_date || matches!(effect, Effect::Kept { .. })).then(|| url.to_owned());
     let mut carried = std::mem::take(report);
     let (carried, answer) = replica
         .run(move |engine| {
             let answer = engine.carry_out(effect, &mut carried);
+            if let (Some(url), Ok(_)) = (served_at, &answer) {
+                engine.set_relay_url(&url)?;
+            }
             Ok((carried, answer))
         })
         .await?;
@@ -243,6 +248,7 @@ pub(super) async fn knock(replica: &Replica, wait: bool, budget: Budget) -> Resu
 }
 
 async fn connect(replica: &Replica, url: &str, budget: Budget) -> Result<Box<dyn Connection>, Error> {
+    let url = url.trim();
     let patience = Duration::from_millis(budget.span_ms.unwrap_or(CONNECT_MS_MAX).min(CONNECT_MS_MAX));
     let transport = replica.transport();
     let connecting = tokio::time::timeout(patience, transport.connect(url));

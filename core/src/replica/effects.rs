@@ -5,7 +5,7 @@ use super::error::Error;
 use super::receive::Received;
 use crate::base::DeviceId;
 use crate::sync::frame::Refusal;
-use crate::sync::session::{Effect, Input, Misbehaviour};
+use crate::sync::session::{Effect, End, Input, Misbehaviour};
 
 /// Reasons of postponed entries that a report holds.
 const POSTPONED_MAX: usize = 512;
@@ -32,13 +32,15 @@ pub struct SyncReport {
 impl Engine {
     /// Carries out one effect of a session and notes in `report` what came of it. Some are answered by an input.
     ///
-    /// [`Effect::Send`] and [`Effect::End`] are the shell's: here they do nothing.
+    /// [`Effect::Send`] is the shell's, and does nothing here. So is [`Effect::End`], but that the relay's word that this
+    /// device was removed is kept.
     ///
     /// # Errors
     /// The session has to end with any: [`Error::RolledBack`]; [`Error::RelayMisbehaved`] if the relay passed on what
     /// is not genuine; errors of the store.
     pub fn carry_out(&mut self, effect: Effect, report: &mut SyncReport) -> Result<Option<Input>, Error> {
         match effect {
+            Effect::End(End::Relay(why)) if why.refusal == Refusal::REMOVED => self.told_removed()?,
             Effect::Send(_) | Effect::End(_) => {}
             Effect::Sign(payload) => return Ok(Some(Input::Signed(self.sign_session(payload)))),
             Effect::NewLife(relay, incarnation) => self.new_relay_life(relay, incarnation)?,
@@ -79,6 +81,7 @@ impl Engine {
             Effect::Answered(mailbox) => self.answered(mailbox)?,
             Effect::CaughtUp => {
                 report.caught_up = true;
+                self.relay_has_served()?;
                 report.received.warnings.extend(self.retry_withheld()?);
                 self.mend_keys()?;
                 self.bring_along()?;

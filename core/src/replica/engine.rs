@@ -176,6 +176,8 @@ pub(super) struct Group {
     /// Sender keys: those of this installation's own logs, and those that were opened.
     pub senders: HashMap<(LogId, EpochId), Secret>,
     pub relay: RelayMemory,
+    /// When the relay said, and did not prove, that this device was removed, in milliseconds since the Unix epoch.
+    pub said_removed_ms: Option<u64>,
     /// Cursors that are further than on disk: what lies between holds nothing that is not here.
     pub cursors_ahead: BTreeMap<CompartmentId, u64>,
     /// Entries in the outbox by document.
@@ -196,6 +198,8 @@ pub(super) const SENDERS: Table = Table(14);
 
 const IDENTITY: &[u8] = b"identity";
 const GROUP: &[u8] = b"group";
+/// The member's key came from a recovery code, and the device has not joined yet.
+pub(super) const RECOVERED: &[u8] = b"recovered";
 const SENDER_PREFIX: &[u8] = b"sender/";
 
 impl Engine {
@@ -301,6 +305,7 @@ impl Engine {
             epoch_keys: BTreeMap::new(),
             senders: HashMap::new(),
             relay: RelayMemory::default(),
+            said_removed_ms: self.stored_word()?,
             cursors_ahead: BTreeMap::new(),
             unsent: HashMap::new(),
             refused: BTreeSet::new(),
@@ -339,9 +344,8 @@ impl Engine {
 
     /// As [`Engine::role`], with the reason if there is none.
     pub(super) fn must_belong(&self) -> Result<RoleId, Error> {
-        let state = self.state()?;
-        let gone = if state.was_removed(self.device_id()) { Error::Removed } else { Error::NoGroup };
-        self.role().ok_or(gone)
+        self.state()?;
+        self.role().ok_or(Error::Removed)
     }
 
     /// What the member says of this device.
@@ -359,23 +363,34 @@ impl Engine {
 
     /// Makes sure that memory agrees with the disk, whether or not there is a group.
     pub(super) fn refresh(&mut self) -> Result<(), Error> {
-        match self.fresh() {
-            Ok(_) | Err(Error::NoGroup) => Ok(()),
-            Err(why) => Err(why),
-        }
-    }
-
-    /// The group, after making sure that memory agrees with the disk.
-    pub(super) fn fresh(&mut self) -> Result<&mut Group, Error> {
         if self.stale {
             self.load_group()?;
             self.stale = false;
         }
+        Ok(())
+    }
+
+    /// The group, after making sure that memory agrees with the disk.
+    pub(super) fn fresh(&mut self) -> Result<&mut Group, Error> {
+        self.refresh()?;
+        if self.group.is_none() {
+            return Err(self.no_group());
+        }
         self.group.as_mut().ok_or(Error::NoGroup)
     }
 
+    /// Why there is no group, and what to do.
+    pub(super) fn no_group(&self) -> Error {
+        match self.store.get(META, RECOVERED) {
+            Ok(Some(_)) => Error::NotLetIn,
+            Ok(None) if self.identity.certificate.is_none() => Error::NotCertified,
+            Ok(None) => Error::NoGroup,
+            Err(why) => why.into(),
+        }
+    }
+
     pub(super) fn group(&self) -> Result<&Group, Error> {
-        self.group.as_ref().ok_or(Error::NoGroup)
+        self.group.as_ref().ok_or_else(|| self.no_group())
     }
 
     pub(super) fn state(&self) -> Result<&Arc<State>, Error> {
@@ -403,6 +418,7 @@ impl Engine {
 
     pub(super) fn put_group(batch: &mut Batch, group: GroupId) {
         batch.put(META, GROUP, group.as_bytes());
+        batch.delete(META, RECOVERED);
     }
 
     fn slot(&self, compartment: CompartmentId) -> Result<Slot, Error> {

@@ -2,6 +2,8 @@
 
 use super::transport::TransportError;
 use crate::base::DocumentId;
+use crate::entry::Malformed;
+use crate::entry::certificate::BadCertificate;
 use crate::entry::link::BadLink;
 use crate::storage::StoreError;
 use crate::sync::frame::Refusal;
@@ -35,6 +37,12 @@ pub enum Error {
         "this device does not belong to a group yet: found one, or join with an admission from a coordinator"
     )]
     NoGroup,
+    /// The member's key is here, from a recovery code, and the device is in no group yet.
+    #[error(
+        "this device has its member's key and waits to be let in: join with the admission that any other member's device \
+         can show"
+    )]
+    NotLetIn,
     /// It belongs to one already.
     #[error("this store belongs to a group already: use another directory for another group")]
     HasGroup,
@@ -62,12 +70,22 @@ pub enum Error {
     Role(&'static str),
     /// There is no such document here.
     #[error(
-        "there is no document {0:?} on this device: it may not have arrived, or not be meant for this role"
+        "there is no document {} on this device: it may not have arrived, or not be meant for this role",
+        .0.short()
     )]
     NotHere(DocumentId),
     /// A join request or admission that cannot be used.
     #[error("this cannot be used to join: {0}")]
     Admission(String),
+    /// Bytes that are not what they should be. The source says in what way, for developers.
+    #[error("this is not {what} of Lamppost, or a part of it is missing: scan or copy it again, whole")]
+    Unreadable {
+        /// What it should be, for people.
+        what: &'static str,
+        /// The detail.
+        #[source]
+        why: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A text that is no link, or one that cannot be used any more.
     #[error("{0}")]
     Invitation(#[from] BadLink),
@@ -80,6 +98,9 @@ pub enum Error {
     /// A request to join that cannot be approved.
     #[error("this request cannot be approved ({0}): if the person is to join, send a new invitation")]
     Approval(String),
+    /// An invitation or request that there is nothing left to decide about.
+    #[error("{0}")]
+    Settled(&'static str),
     /// The document is not of the kind it should be.
     #[error("{0}")]
     Kind(String),
@@ -105,6 +126,15 @@ pub enum Error {
          on one machine; ask a coordinator for it"
     )]
     Address(String),
+    /// Nobody knows the name in the relay's address.
+    #[error(
+        "there is no such name as {host}: compare the relay's address, letter by letter, with what the coordinator gave \
+         you; everything stays on this device and is sent later"
+    )]
+    NoSuchName {
+        /// The name.
+        host: String,
+    },
     /// The relay cannot be reached.
     #[error("the relay cannot be reached ({0}): everything stays on this device and is sent later")]
     Network(String),
@@ -134,12 +164,16 @@ impl Error {
         match self {
             Self::Invalid(_)
             | Self::NoGroup
+            | Self::NotLetIn
+            | Self::Unreadable { .. }
+            | Self::NoSuchName { .. }
             | Self::HasGroup
             | Self::NotCertified
             | Self::Removed
             | Self::KeyElsewhere
             | Self::Membership(_)
             | Self::Code(_)
+            | Self::Settled(_)
             | Self::Role(_)
             | Self::NotHere(_)
             | Self::Kind(_)
@@ -159,6 +193,35 @@ impl Error {
         }
     }
 
+    pub(super) fn unreadable(
+        what: &'static str,
+        why: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self::Unreadable { what, why: Box::new(why) }
+    }
+
+    /// What a newcomer or a new device handed over is no certificate, or of a newer version.
+    pub(super) fn of_certificate(what: &'static str, why: BadCertificate) -> Self {
+        match why {
+            BadCertificate::UnknownVersion(_) => Self::Admission(why.to_string()),
+            BadCertificate::Form(_) | BadCertificate::Signature { .. } => Self::unreadable(what, why),
+        }
+    }
+
+    /// What should be entries are none, or of a newer version.
+    pub(super) fn of_entry(what: &'static str, why: Malformed) -> Self {
+        match why {
+            Malformed::UnknownVersion { .. } => {
+                Self::Admission("it was made by a newer version of the app: update the app".to_owned())
+            }
+            Malformed::TooLarge { .. }
+            | Malformed::Cbor(_)
+            | Malformed::Cose(_)
+            | Malformed::Rule(_)
+            | Malformed::BodyMismatch => Self::unreadable(what, why),
+        }
+    }
+
     pub(super) fn store_damaged(why: &dyn std::fmt::Display) -> Self {
         Self::StoreDamaged(why.to_string())
     }
@@ -167,6 +230,7 @@ impl Error {
         match why {
             TransportError::Network(why) => Self::Network(why),
             TransportError::Address(why) => Self::Address(why),
+            TransportError::NoSuchName(host) => Self::NoSuchName { host },
         }
     }
 

@@ -56,7 +56,7 @@ impl Feed {
         loop {
             let mut taken = Taken { pending: std::mem::take(&mut *self.state.lock()), state: &self.state };
             if taken.pending.reset {
-                let rows = self.replica.list(Filter::default()).await?;
+                let rows = self.replica.list(Filter { all_kinds: true, ..Filter::default() }).await?;
                 taken.pending = Pending::default();
                 return Ok(FeedEvent::Reset(rows));
             }

@@ -10,7 +10,7 @@ use super::disk;
 use super::engine::Engine;
 use super::error::Error;
 use super::membership::JoinRequest;
-use crate::base::{DeviceId, DocumentId, MailboxId, RelayId, RoleId, cbor, limits};
+use crate::base::{DeviceId, DocumentId, MailboxId, MemberId, RelayId, RoleId, cbor, limits};
 use crate::entry::Certificate;
 use crate::entry::invitation::{Invitation, InvitationSecret};
 use crate::entry::keys::SALT_BYTES;
@@ -39,6 +39,21 @@ pub struct PendingRequest {
     pub problem: Option<String>,
 }
 
+/// An invitation that somebody may still come with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenInvitation {
+    /// The invitation.
+    pub invitation: MailboxId,
+    /// The coordinator who made it.
+    pub by: MemberId,
+    /// Whether that is this device's member.
+    pub is_own: bool,
+    /// The role that it leads to.
+    pub role: RoleId,
+    /// Until when, in milliseconds since the Unix epoch.
+    pub expires_ms: u64,
+}
+
 /// mailbox → sealed [`InvitationRow`]: what the group's invitation documents say.
 const INVITATIONS: Table = Table(15);
 /// mailbox ‖ device → sealed [`KnockRow`].
@@ -55,6 +70,8 @@ struct InvitationRow {
     role: RoleId,
     #[n(3)]
     expiry_ms: u64,
+    #[n(4)]
+    withdrawn: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -114,10 +131,62 @@ impl Engine {
             secret: secret.0.iter().map(|byte| format!("{byte:02x}")).collect(),
             role: role.0,
             expiry_ms: i64::try_from(expires_s.saturating_mul(1_000)).unwrap_or(i64::MAX),
+            withdrawn: false,
         };
         record.validate()?;
         self.write_new(Kind::INVITATION, &record)?;
         Ok(Invitation { relay_url, group: id, role, secret, expires_s })
+    }
+
+    /// The invitations that are open as far as this device has heard, the first to expire first. Empty for a member who does
+    /// not govern.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`]; errors of the store.
+    pub fn invitations(&mut self) -> Result<Vec<OpenInvitation>, Error> {
+        self.fresh()?;
+        let me = self.member_id();
+        let spent = spent(&self.knocks()?);
+        let mut invitations = Vec::new();
+        for (invitation, row) in self.open_invitations()? {
+            let Some(document) = self.row(row.document)?.filter(|_| !spent.contains(&invitation)) else {
+                continue;
+            };
+            invitations.push(OpenInvitation {
+                invitation,
+                by: document.author,
+                is_own: document.author == me,
+                role: row.role,
+                expires_ms: row.expiry_ms,
+            });
+        }
+        invitations.sort_by_key(|open| (open.expires_ms, open.invitation));
+        Ok(invitations)
+    }
+
+    /// Withdraws an invitation. Every coordinator's device hears of it, and whoever comes with it is refused with that
+    /// reason, as is who has come and waits. If nobody has come, nothing else is told.
+    ///
+    /// # Errors
+    /// [`Error::Role`] unless this member governs; [`Error::Settled`] if there is no such invitation here, or somebody has
+    /// been admitted by it; errors of the store.
+    pub fn withdraw_invitation(&mut self, invitation: MailboxId) -> Result<(), Error> {
+        self.must_govern("withdraw an invitation")?;
+        let gone = || Error::Settled("there is no such invitation here");
+        let row = self.invitation(invitation)?.ok_or_else(gone)?;
+        if self.state()?.invited(invitation).is_some() {
+            return Err(Error::Settled("somebody has been admitted by it already"));
+        }
+        if row.withdrawn {
+            return Ok(());
+        }
+        let mut record: InvitationRecord =
+            self.load(row.document)?.read().map_err(|e| Error::Kind(e.to_string()))?;
+        record.withdrawn = true;
+        self.transact(|engine, batch| {
+            engine.mail_mark += 1;
+            engine.write(batch, Kind::INVITATION, row.document, &record)
+        })
     }
 
     /// Who has come and waits, earliest first, and who cannot be approved. Empty for a member who does not govern.
@@ -174,13 +243,16 @@ impl Engine {
     /// spent.
     ///
     /// # Errors
-    /// [`Error::Role`] unless this member governs; [`Error::Approval`] if there is no such request any more, or somebody
-    /// has been admitted by it.
+    /// [`Error::Role`] unless this member governs; [`Error::Approval`] if there is no such request any more;
+    /// [`Error::Settled`] if whoever sent it was admitted.
     pub fn refuse(&mut self, request: &PendingRequest, reason: &str) -> Result<(), Error> {
         self.must_govern("refuse anybody")?;
         let (row, invitation) = self.request_row(request)?;
         if self.judge_knock(request.invitation, request.device, &row, &invitation)?.is_none() {
-            return Err(Error::Approval("another coordinator has admitted this device".to_owned()));
+            return Err(Error::Settled(
+                "whoever sent this request has been admitted already, by you or another coordinator: to undo that, remove \
+                 the member",
+            ));
         }
         if row.settled || row.refused.is_some() {
             return Ok(());
@@ -199,7 +271,7 @@ impl Engine {
         if !self.state()?.governs(self.device_id()) {
             return Ok(());
         }
-        let relay = self.group()?.relay.relay;
+        let relay = self.group()?.relay.met();
         let mut rows = self.knocks()?.len();
         self.transact(|engine, batch| {
             for knock in knocks {
@@ -244,11 +316,7 @@ impl Engine {
         }
         self.refuse_hopeless()?;
         let knocks = self.knocks()?;
-        let spent: BTreeSet<MailboxId> = knocks
-            .iter()
-            .filter(|(_, _, row)| row.settled || row.refused.is_some())
-            .map(|(mailbox, ..)| *mailbox)
-            .collect();
+        let spent = spent(&knocks);
         let open = self.open_invitations()?;
         let open = open.into_iter().filter(|(mailbox, _)| !spent.contains(mailbox));
         let mut mail: Vec<Mail> = open
@@ -298,12 +366,13 @@ impl Engine {
         };
         let mailbox = secret.mailbox(self.group()?.roll.group());
         let expiry_ms = u64::try_from(record.expiry_ms).unwrap_or_default();
-        let row = InvitationRow { document, secret, role: RoleId(record.role), expiry_ms };
+        let (role, withdrawn) = (RoleId(record.role), record.withdrawn);
+        let row = InvitationRow { document, secret, role, expiry_ms, withdrawn };
         self.put_sealed(batch, INVITATIONS, mailbox.0.to_vec(), &row);
         Ok(())
     }
 
-    /// Invitations that are neither used up nor expired.
+    /// Invitations that are neither used up nor withdrawn nor expired.
     fn open_invitations(&self) -> Result<Vec<(MailboxId, InvitationRow)>, Error> {
         let (state, now_ms) = (Arc::clone(self.state()?), self.clock.now_ms());
         let mut open = Vec::new();
@@ -312,7 +381,7 @@ impl Engine {
             let mailbox = key.try_into().map(MailboxId);
             open.extend(mailbox.ok().filter(|_| now_ms < row.expiry_ms).map(|mailbox| (mailbox, row)));
         }
-        open.retain(|(mailbox, _)| state.invited(*mailbox).is_none());
+        open.retain(|(mailbox, row)| !row.withdrawn && state.invited(*mailbox).is_none());
         Ok(open)
     }
 
@@ -368,6 +437,8 @@ impl Engine {
             Some("this device belongs to another member already")
         } else if state.invited(mailbox).is_some() {
             Some("this invitation has been used by somebody else")
+        } else if invitation.withdrawn {
+            Some("this invitation has been withdrawn: ask the coordinator")
         } else if self.another_was_first(mailbox, device, row)? {
             Some("another device came first with this invitation")
         } else {
@@ -470,6 +541,12 @@ impl Engine {
         let plain = zeroize::Zeroizing::new(self.cipher.open(table, key, sealed).ok_or(Error::WrongVault)?);
         disk::decode(&plain)
     }
+}
+
+/// Invitations that somebody was refused with.
+fn spent(knocks: &[(MailboxId, DeviceId, KnockRow)]) -> BTreeSet<MailboxId> {
+    let answered = knocks.iter().filter(|(_, _, row)| row.settled || row.refused.is_some());
+    answered.map(|(mailbox, ..)| *mailbox).collect()
 }
 
 fn knock_key(mailbox: MailboxId, device: DeviceId) -> Vec<u8> {

@@ -40,11 +40,11 @@ pub use effects::SyncReport;
 pub use engine::{Engine, Environment};
 pub use error::{Error, Fault};
 pub use feed::{Feed, FeedEvent};
-pub use invitations::PendingRequest;
+pub use invitations::{OpenInvitation, PendingRequest};
 pub use joining::Joining;
 pub use membership::{
     Admission, CodeLanguage, Concern, Decision, DeviceRequest, DeviceRow, GroupInfo, JoinRequest,
-    RecoveryCode, RoleRow, RosterRow, settings,
+    RecoveryCode, RemovalNotice, RoleRow, RosterRow, settings,
 };
 pub use receive::{Received as ReceiveReport, Warning};
 pub use record::{CaseLink, ObservationDraft};

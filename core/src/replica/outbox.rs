@@ -160,7 +160,9 @@ impl Engine {
             }
             // The first receipt since the last proof stays until the next proof covers it.
             let checkpoint = receipt.receipt().checkpoint;
-            engine.fresh()?.relay.receipted.get_or_insert(checkpoint);
+            let relay = &mut engine.fresh()?.relay;
+            relay.receipted.get_or_insert(checkpoint);
+            relay.pin();
             engine.put_relay(batch)
         })
     }

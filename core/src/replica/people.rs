@@ -4,13 +4,13 @@ use super::app::Replica;
 use super::driver;
 use super::engine::Engine;
 use super::error::Error;
-use super::invitations::PendingRequest;
+use super::invitations::{OpenInvitation, PendingRequest};
 use super::joining::Joining;
 use super::membership::{
-    Admission, CodeLanguage, Concern, Decision, DeviceRequest, GroupInfo, JoinRequest, RecoveryCode, RoleRow,
-    RosterRow,
+    Admission, CodeLanguage, Concern, Decision, DeviceRequest, GroupInfo, JoinRequest, RecoveryCode,
+    RemovalNotice, RoleRow, RosterRow,
 };
-use crate::base::{DeviceId, EntryHash, MemberId, RoleId};
+use crate::base::{DeviceId, EntryHash, MailboxId, MemberId, RelayId, RoleId};
 use crate::entry::invitation::Invitation;
 use crate::entry::link::GroupLink;
 use crate::roll::Target;
@@ -55,6 +55,22 @@ impl Replica {
     /// As [`Engine::invite`].
     pub async fn invite(&self, role: RoleId, lasts_ms: u64) -> Result<Invitation, Error> {
         self.run(move |engine| engine.invite(role, lasts_ms)).await
+    }
+
+    /// The invitations that are open, the first to expire first.
+    ///
+    /// # Errors
+    /// As [`Engine::invitations`].
+    pub async fn invitations(&self) -> Result<Vec<OpenInvitation>, Error> {
+        self.run(Engine::invitations).await
+    }
+
+    /// Withdraws an invitation. Whoever comes with it is told so.
+    ///
+    /// # Errors
+    /// As [`Engine::withdraw_invitation`].
+    pub async fn withdraw_invitation(&self, invitation: MailboxId) -> Result<(), Error> {
+        self.run(move |engine| engine.withdraw_invitation(invitation)).await
     }
 
     /// Who has come with an invitation, as far as this device has heard.
@@ -139,6 +155,22 @@ impl Replica {
         self.run(|engine| Ok(engine.relay_memory().url)).await
     }
 
+    /// The relay's key, once it has served this group or was named: for people to compare with what its operator says.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn relay_id(&self) -> Result<Option<RelayId>, Error> {
+        self.run(|engine| Ok(engine.relay_memory().relay)).await
+    }
+
+    /// Takes the relay with this key, which its operator has named, and no other, for this group's.
+    ///
+    /// # Errors
+    /// As [`Engine::expect_relay`].
+    pub async fn expect_relay(&self, relay: RelayId) -> Result<(), Error> {
+        self.run(move |engine| engine.expect_relay(relay)).await
+    }
+
     /// Joins a group.
     ///
     /// # Errors
@@ -153,6 +185,14 @@ impl Replica {
     /// [`Error::NoGroup`]; [`Error::Removed`].
     pub async fn info(&self) -> Result<GroupInfo, Error> {
         self.run(|engine| engine.info()).await
+    }
+
+    /// Whether this device was taken out of its group, and by whose word; none if it belongs.
+    ///
+    /// # Errors
+    /// As [`Engine::removal`].
+    pub async fn removal(&self) -> Result<Option<RemovalNotice>, Error> {
+        self.run(|engine| engine.removal()).await
     }
 
     /// Everybody who belongs.

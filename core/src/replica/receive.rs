@@ -42,7 +42,7 @@ pub enum Warning {
     #[error("the relay passed on something that is not genuine: {0}")]
     NotGenuine(String),
     /// A device signed two entries for one place. Both are kept as proof.
-    #[error("device {device:?} wrote two different entries {seq}: its store was restored or copied")]
+    #[error("device {} wrote two different entries {seq}: its store was restored or copied", .device.short())]
     Fork {
         /// The device.
         device: DeviceId,

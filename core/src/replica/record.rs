@@ -53,8 +53,8 @@ impl Engine {
     pub fn amend(&mut self, id: DocumentId, draft: ObservationDraft) -> Result<(), Error> {
         self.refresh()?;
         let row = self.row(id)?.ok_or(Error::NotHere(id))?;
-        if row.kind != Kind::OBSERVATION.0 {
-            return Err(Error::Kind(format!("{id:?} is not an observation")));
+        if row.kind != Kind::OBSERVATION {
+            return Err(Error::Kind(format!("{} is not an observation", id.short())));
         }
         if row.author != self.member_id() {
             return Err(Error::Role("change somebody else's observation; annotate it instead"));
@@ -115,14 +115,14 @@ impl Engine {
         self.fresh()?;
         for link in links {
             let row = self.row(link.observation)?.ok_or(Error::NotHere(link.observation))?;
-            if row.kind != Kind::OBSERVATION.0 {
-                return Err(Error::Kind(format!("{:?} is not an observation", link.observation)));
+            if row.kind != Kind::OBSERVATION {
+                return Err(Error::Kind(format!("{} is not an observation", link.observation.short())));
             }
         }
         let id = case.unwrap_or_else(|| self.new_id(Kind::CASE));
         let mut content: Case = match case {
             Some(id) => {
-                let row = self.row(id)?.filter(|row| row.kind == Kind::CASE.0).ok_or(Error::NotHere(id))?;
+                let row = self.row(id)?.filter(|row| row.kind == Kind::CASE).ok_or(Error::NotHere(id))?;
                 self.load(row.id)?.read().map_err(|e| Error::Kind(e.to_string()))?
             }
             None => Case::default(),

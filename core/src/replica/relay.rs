@@ -20,7 +20,7 @@ use crate::sync::session::{Budget, Plan};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct RelayMemory {
-    /// Its key, once seen.
+    /// Its key, once it has served this group, or a person or an admission has named it: no other relay is taken for it.
     #[n(0)]
     pub relay: Option<RelayId>,
     /// The life of its store that cursors belong to.
@@ -32,9 +32,25 @@ pub struct RelayMemory {
     /// The checkpoint of its last receipt.
     #[n(3)]
     pub receipted: Option<Checkpoint>,
-    /// The address that an admission named.
+    /// The address that it served this group at, or that an admission named.
     #[n(4)]
     pub url: Option<String>,
+    /// The key of a relay that was met and has not served this group yet. It may be the wrong one.
+    #[n(5)]
+    pub found: Option<RelayId>,
+}
+
+impl RelayMemory {
+    /// The relay that was met last: the group's, if it has served it.
+    pub(super) fn met(&self) -> Option<RelayId> {
+        self.found.or(self.relay)
+    }
+
+    /// Takes the relay that was met for the group's.
+    pub(super) fn pin(&mut self) {
+        self.relay = self.met();
+        self.found = None;
+    }
 }
 
 const RELAY: &[u8] = b"relay";
@@ -57,7 +73,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoGroup`]; errors of the store.
     pub fn set_relay_url(&mut self, url: &str) -> Result<(), Error> {
-        let group = self.fresh()?;
+        let (group, url) = (self.fresh()?, url.trim());
         if group.relay.url.as_deref() == Some(url) {
             return Ok(());
         }
@@ -71,8 +87,47 @@ impl Engine {
     /// # Errors
     /// [`Error::NoGroup`]; errors of the store.
     pub fn trust_new_relay(&mut self) -> Result<(), Error> {
+        self.expect(None)
+    }
+
+    /// Takes the relay with this key, and no other, for this group's: for when the operator has said what it is, and before
+    /// the first session. Sessions with another one end with [`Error::RelayMisbehaved`]. In the place of an earlier relay, as
+    /// with [`Engine::trust_new_relay`].
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`]; errors of the store.
+    pub fn expect_relay(&mut self, relay: RelayId) -> Result<(), Error> {
+        if self.fresh()?.relay.relay == Some(relay) {
+            return Ok(());
+        }
+        self.expect(Some(relay))
+    }
+
+    fn expect(&mut self, relay: Option<RelayId>) -> Result<(), Error> {
         self.fresh()?;
-        self.remember_relay(|relay| *relay = RelayMemory { url: relay.url.take(), ..RelayMemory::default() })
+        self.transact(|engine, batch| {
+            let memory = &mut engine.fresh()?.relay;
+            *memory = RelayMemory { url: memory.url.take(), relay, ..RelayMemory::default() };
+            // Nor does its word count any more that this device was removed.
+            engine.forget_word(batch)?;
+            engine.put_relay(batch)
+        })
+    }
+
+    /// The relay of this session has served the group: it is the group's from now on.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub(super) fn relay_has_served(&mut self) -> Result<(), Error> {
+        let group = self.fresh()?;
+        if group.relay.found.is_none() && group.said_removed_ms.is_none() {
+            return Ok(());
+        }
+        self.transact(|engine, batch| {
+            engine.fresh()?.relay.pin();
+            engine.forget_word(batch)?;
+            engine.put_relay(batch)
+        })
     }
 
     /// What a session with the relay begins from.
@@ -128,7 +183,7 @@ impl Engine {
         self.fresh()?;
         self.transact(|engine, batch| {
             let memory = &mut engine.fresh()?.relay;
-            memory.relay = Some(relay);
+            memory.found = Some(relay).filter(|found| memory.relay != Some(*found));
             memory.incarnation = Some(incarnation);
             memory.checkpoint = None;
             memory.receipted = None;

@@ -143,7 +143,7 @@ impl Engine {
     /// [`Error::Role`] unless this member is a liaison; [`Error::NotHere`]; [`Error::Invalid`].
     pub fn respond(&mut self, release: DocumentId, answer: &Response) -> Result<DocumentId, Error> {
         self.fresh()?;
-        let row = self.row(release)?.filter(|row| row.kind == Kind::RELEASE.0);
+        let row = self.row(release)?.filter(|row| row.kind == Kind::RELEASE);
         row.ok_or(Error::NotHere(release))?;
         let response = crate::watch::Response {
             release: release.to_string(),
@@ -223,7 +223,7 @@ impl Engine {
         let Content::Release(release) = content else {
             return Err(Error::NotHere(release));
         };
-        let evidence: Evidence = cbor::decode(bytes).map_err(|e| Error::Evidence(e.to_string()))?;
+        let evidence: Evidence = cbor::decode(bytes).map_err(|e| Error::unreadable("a proof", e))?;
         let committed: Result<Vec<_>, _> = release.commitments.iter().map(|hex| Hash::parse(hex)).collect();
         let committed = committed.map_err(|e| Error::Evidence(e.to_string()))?;
         evidence::verify(&evidence, &committed).map_err(|e| Error::Evidence(e.to_string()))
@@ -235,7 +235,7 @@ impl Engine {
     /// [`Error::NotHere`].
     pub fn draft_of(&mut self, id: DocumentId) -> Result<ObservationDraft, Error> {
         let Content::Observation(observation, sealed) = self.get(id)?.content else {
-            return Err(Error::Kind(format!("{id:?} is not an observation")));
+            return Err(Error::Kind(format!("{} is not an observation", id.short())));
         };
         Ok(ObservationDraft { observation, sealed })
     }

@@ -149,7 +149,7 @@ impl Engine {
             changes.extend(self.change_of(&entry)?);
             parts.extend(self.part_of(&entry)?);
         }
-        let kind = Kind(row.kind);
+        let kind = row.kind;
         let mut document =
             Document::load(self.device_id(), changes).map_err(|e| Error::Kind(e.to_string()))?;
         self.show_anew(batch, id, kind, &parts, &mut document).map(drop)

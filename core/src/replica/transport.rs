@@ -19,7 +19,8 @@ pub trait Transport: Send + Sync {
     /// Connects to the relay at `url`.
     ///
     /// # Errors
-    /// [`TransportError::Network`] if nobody answers there, [`TransportError::Address`] if it is no relay's address.
+    /// [`TransportError::Network`] if nobody answers there, [`TransportError::NoSuchName`] if its name is not known,
+    /// [`TransportError::Address`] if it is no relay's address.
     fn connect<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Box<dyn Connection>, TransportError>>;
 }
 
@@ -44,6 +45,9 @@ pub enum TransportError {
     /// The network failed: it is worth trying again.
     #[error("{0}")]
     Network(String),
+    /// Nobody knows the name in the address: it is mistyped, or new. Some phones say so without a network too.
+    #[error("there is no such name as {0}")]
+    NoSuchName(String),
     /// The address leads to no relay, and will not unless a person changes it.
     #[error("{0}")]
     Address(String),
@@ -91,7 +95,7 @@ impl Transport for WebSocketTransport {
             let connector = Some(Connector::Rustls(Arc::clone(&self.tls)));
             let connected =
                 tokio_tungstenite::connect_async_tls_with_config(url, Some(config), true, connector).await;
-            let (stream, _) = connected.map_err(|e| not_connected(&e))?;
+            let (stream, _) = connected.map_err(|e| not_connected(url, &e))?;
             let connection: Box<dyn Connection> = Box::new(WebSocket(stream));
             Ok(connection)
         })
@@ -107,7 +111,14 @@ fn check_scheme(url: &str) -> Result<(), TransportError> {
     }
 }
 
-fn not_connected(why: &tungstenite::Error) -> TransportError {
+fn not_connected(url: &str, why: &tungstenite::Error) -> TransportError {
+    if let tungstenite::Error::Io(why) = why
+        && is_unknown_name(&why.to_string())
+    {
+        let host = url.parse::<tungstenite::http::Uri>().ok();
+        let host = host.and_then(|url| url.host().map(str::to_owned));
+        return TransportError::NoSuchName(host.unwrap_or_else(|| url.to_owned()));
+    }
     if let tungstenite::Error::Http(answer) = why {
         let status = answer.status();
         // So do proxies answer while the relay behind them restarts or is full.
@@ -122,6 +133,17 @@ fn not_connected(why: &tungstenite::Error) -> TransportError {
         return TransportError::Address(why.to_string());
     }
     TransportError::Network(why.to_string())
+}
+
+/// What the standard library says when a name could not be looked up. It gives no kind, and the resolver's own words
+/// after this.
+const LOOKUP_FAILED: &str = "failed to lookup address information";
+
+/// What resolvers say when they could not ask: glibc and Android, musl.
+const COULD_NOT_ASK: [&str; 2] = ["Temporary failure in name resolution", "Try again"];
+
+fn is_unknown_name(why: &str) -> bool {
+    why.starts_with(LOOKUP_FAILED) && !COULD_NOT_ASK.iter().any(|words| why.contains(words))
 }
 
 struct WebSocket(
@@ -173,6 +195,31 @@ mod tests {
             assert!(matches!(failure(url).await, TransportError::Address(_)), "{url}");
         }
         assert!(matches!(failure("ws://127.0.0.1:1/v1/session").await, TransportError::Network(_)));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_nobody_knows_is_told_from_a_resolver_that_cannot_be_asked() {
+        // Never registered (RFC 6761 §6.4). A machine without a resolver cannot tell.
+        match failure("ws://relay.example.invalid/v1/session").await {
+            TransportError::NoSuchName(host) => assert_eq!(host, "relay.example.invalid"),
+            TransportError::Network(why) => assert!(why.contains("Temporary failure"), "{why}"),
+            why @ TransportError::Address(_) => panic!("{why}"),
+        }
+        for (says, unknown) in [
+            ("Name or service not known", true),
+            ("No address associated with hostname", true),
+            ("nodename nor servname provided, or not known", true),
+            ("Temporary failure in name resolution", false),
+            ("Try again", false),
+        ] {
+            let why = std::io::Error::other(format!("{LOOKUP_FAILED}: {says}"));
+            let why = not_connected("wss://relay.example.org/v1/session", &tungstenite::Error::Io(why));
+            let told = why == TransportError::NoSuchName("relay.example.org".to_owned());
+            assert_eq!(told, unknown, "{says}");
+        }
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let why = not_connected("ws://127.0.0.1:1/", &tungstenite::Error::Io(refused));
+        assert!(matches!(why, TransportError::Network(_)));
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! What an app sees: summary rows, one document in full, and what became of it.
 
+use std::collections::BTreeMap;
+
 use minicbor::{Decode, Encode};
 
 use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRow, SetAsideRow};
@@ -25,9 +27,9 @@ pub struct Row {
     /// The document.
     #[n(0)]
     pub id: DocumentId,
-    /// Its kind, as numbered by [`Kind`].
+    /// Its kind.
     #[n(1)]
-    pub kind: u16,
+    pub kind: Kind,
     /// The member who wrote its first entry.
     #[n(2)]
     pub author: MemberId,
@@ -78,8 +80,10 @@ pub enum Delivery {
 /// Which rows to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only this kind.
+    /// Only this kind; none for every kind that people read by itself ([`Kind::is_content`]).
     pub kind: Option<Kind>,
+    /// Where no kind is named, the other kinds too: sealed parts, proofs, identity cards and invitations.
+    pub all_kinds: bool,
     /// Only this member's.
     pub author: Option<MemberId>,
     /// At most so many, newest first; none for all.
@@ -127,7 +131,7 @@ pub struct Detail {
     pub history: Vec<HistoryRow>,
     /// Documents about it that this device may read.
     pub about: Vec<Row>,
-    /// What became of it, in order.
+    /// What became of it, in order of time; but nothing before what it follows, whatever the clocks of phones say.
     pub steps: Vec<Step>,
 }
 
@@ -159,6 +163,13 @@ pub enum Step {
         /// The relay's clock, in milliseconds since the Unix epoch.
         at_ms: u64,
     },
+    /// Some of it does not count, or not any more.
+    SetAside {
+        /// The reason, for people.
+        reason: String,
+        /// When it was written: the phone's claim, in milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
     /// A coordinator remarked on it or linked it.
     Seen {
         /// The coordinator.
@@ -188,6 +199,32 @@ pub enum Step {
         /// The liaison's claim, in milliseconds since the Unix epoch.
         at_ms: u64,
     },
+}
+
+impl Step {
+    /// When it happened, by the clock of whoever did it, in milliseconds since the Unix epoch.
+    pub fn at_ms(&self) -> u64 {
+        match self {
+            Self::Recorded { at_ms }
+            | Self::AtRelay { at_ms }
+            | Self::SetAside { at_ms, .. }
+            | Self::Seen { at_ms, .. }
+            | Self::Released { at_ms, .. }
+            | Self::Answered { at_ms, .. } => *at_ms,
+        }
+    }
+
+    /// Of what happened at once, the way that a report goes: phone, relay, coordinator, liaison.
+    fn station(&self) -> u8 {
+        match self {
+            Self::Recorded { .. } => 0,
+            Self::AtRelay { .. } => 1,
+            Self::SetAside { .. } => 2,
+            Self::Seen { .. } => 3,
+            Self::Released { .. } => 4,
+            Self::Answered { .. } => 5,
+        }
+    }
 }
 
 /// An entry without effect, and why.
@@ -344,7 +381,7 @@ impl Engine {
         let added = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         let row = Row {
             id,
-            kind: kind.0,
+            kind,
             author: creator.unwrap_or_else(|| before.map_or(first.author, |old| old.author)),
             created_ms: before.map_or(first.claimed_ms, |old| old.created_ms.min(first.claimed_ms)),
             updated_ms: before.map_or(latest, |old| old.updated_ms.max(latest)),
@@ -408,7 +445,10 @@ impl Engine {
             after = Some(last.clone());
             for (key, sealed) in &page {
                 let row = self.open_row(key, sealed)?;
-                let kind_fits = filter.kind.is_none_or(|kind| kind.0 == row.kind);
+                let kind_fits = match filter.kind {
+                    Some(kind) => kind == row.kind,
+                    None => filter.all_kinds || row.kind.is_content(),
+                };
                 if kind_fits && filter.author.is_none_or(|author| author == row.author) {
                     let delivery = self.delivery(row.id);
                     rows.push((row, delivery));
@@ -428,15 +468,14 @@ impl Engine {
         self.refresh()?;
         let row = self.row(id)?.ok_or(Error::NotHere(id))?;
         let document = self.load(id)?;
-        let content = read(Kind(row.kind), &document).map_err(|e| Error::Kind(e.to_string()))?;
+        let content = read(row.kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
         let mut content = content.ok_or(Error::NotHere(id))?;
         // Who looks at it may be about to change it.
         self.recent.keep(id, document);
         let about = self.rows_about(id)?;
         if let Content::Observation(_, sealed) = &mut content {
             // Only the author's own sealed part counts: anybody may write one that names this observation.
-            let sibling =
-                about.iter().find(|about| about.kind == Kind::SEALED.0 && about.author == row.author);
+            let sibling = about.iter().find(|about| about.kind == Kind::SEALED && about.author == row.author);
             if let Some(sibling) = sibling {
                 *sealed = self.load(sibling.id)?.read().ok();
             }
@@ -493,18 +532,15 @@ impl Engine {
             let received = history.iter().filter_map(|entry| entry.received_ms).max();
             steps.extend(received.map(|at_ms| Step::AtRelay { at_ms }));
         }
+        steps.extend(self.steps_aside(row, about)?);
         let Ok(state) = self.state().map(std::sync::Arc::clone) else { return Ok(steps) };
         for row in about {
-            match Kind(row.kind) {
+            match row.kind {
                 Kind::ANNOTATION | Kind::CASE if state.ever_governed(row.author) => steps.push(Step::Seen {
                     by: row.author,
                     at_ms: row.created_ms,
-                    text: if row.text.is_empty() || row.kind == Kind::CASE.0 {
-                        &row.title
-                    } else {
-                        &row.text
-                    }
-                    .clone(),
+                    text: if row.text.is_empty() || row.kind == Kind::CASE { &row.title } else { &row.text }
+                        .clone(),
                 }),
                 Kind::DISCLOSURE => {
                     let disclosure: Disclosure =
@@ -523,12 +559,27 @@ impl Engine {
                 _ => {}
             }
         }
-        Ok(steps)
+        Ok(in_order(steps))
+    }
+
+    /// What does not count of a document and of its sealed part: each reason once, with the latest entry it is given for.
+    fn steps_aside(&self, row: &Row, about: &[Row]) -> Result<Vec<Step>, Error> {
+        let sealed = about.iter().filter(|about| about.kind == Kind::SEALED && about.author == row.author);
+        let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+        for id in sealed.map(|sealed| sealed.id).chain([row.id]) {
+            for (log, seq) in self.parts(id)? {
+                let Some(aside) = self.store.get(QUARANTINE, &disk::entry_key(log, seq))? else { continue };
+                let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+                let latest = reasons.entry(disk::decode::<SetAsideRow>(&aside)?.reason).or_default();
+                *latest = entry.header().claimed_ms.max(*latest);
+            }
+        }
+        Ok(reasons.into_iter().map(|(reason, at_ms)| Step::SetAside { reason, at_ms }).collect())
     }
 
     fn answers(&self, release: DocumentId) -> Result<Vec<Step>, Error> {
         let rows = self.rows_about(release)?;
-        Ok(rows.iter().filter(|row| row.kind == Kind::OUTCOME.0).filter_map(answer).collect())
+        Ok(rows.iter().filter(|row| row.kind == Kind::OUTCOME).filter_map(answer).collect())
     }
 
     /// Entries that have no effect here, and why.
@@ -548,6 +599,22 @@ impl Engine {
     }
 }
 
+/// Sorts steps by time, and of equal time by the way that a report goes. Nothing comes before it was recorded, and no answer
+/// before the first copy was handed over.
+fn in_order(mut steps: Vec<Step>) -> Vec<Step> {
+    let first = |station: u8| {
+        let times = steps.iter().filter(|step| step.station() == station).map(Step::at_ms);
+        times.min().unwrap_or_default()
+    };
+    let (recorded, released) = (first(0), first(4));
+    steps.sort_by_key(|step| match step.station() {
+        0 => (0, 0),
+        5 => (step.at_ms().max(recorded).max(released), 5),
+        station => (step.at_ms().max(recorded), station),
+    });
+    steps
+}
+
 fn answer(row: &Row) -> Option<Step> {
     let mut codes = row.codes.iter().cloned();
     Some(Step::Answered {
@@ -555,4 +622,48 @@ fn answer(row: &Row) -> Option<Step> {
         outcome: codes.next().unwrap_or_default(),
         at_ms: row.updated_ms,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn step(station: u8, at_ms: u64) -> Step {
+        let (by, release) = (MemberId([1; 32]), DocumentId([2; 24]));
+        let (reason, text, purpose) = (String::new(), String::new(), String::new());
+        let (recipient, status, outcome) = (String::new(), String::new(), String::new());
+        match station {
+            0 => Step::Recorded { at_ms },
+            1 => Step::AtRelay { at_ms },
+            2 => Step::SetAside { reason, at_ms },
+            3 => Step::Seen { by, at_ms, text },
+            4 => Step::Released { release, recipient, purpose, at_ms },
+            _ => Step::Answered { status, outcome, at_ms },
+        }
+    }
+
+    proptest! {
+        /// Whatever order they are found in, and whatever the clocks say.
+        #[test]
+        fn steps_have_one_order(times in prop::collection::vec(0..4_u64, 6), seed in any::<u64>()) {
+            let steps: Vec<Step> = (0..).zip(&times).map(|(station, at)| step(station, *at)).collect();
+            let mut shuffled = steps.clone();
+            shuffled.rotate_left((seed % 6) as usize);
+            if seed % 2 == 0 {
+                shuffled.reverse();
+            }
+            let sorted = in_order(steps);
+            prop_assert_eq!(&in_order(shuffled), &sorted);
+            let at = |station: u8| sorted.iter().position(|step| step.station() == station).unwrap();
+            prop_assert_eq!(at(0), 0);
+            prop_assert!(at(4) < at(5));
+            for (one, other) in [(1, 2), (1, 3), (2, 3), (3, 4), (1, 4)] {
+                let (earlier, later) = (&sorted[at(one)], &sorted[at(other)]);
+                if earlier.at_ms() == later.at_ms() {
+                    prop_assert!(at(one) < at(other));
+                }
+            }
+        }
+    }
 }

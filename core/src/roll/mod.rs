@@ -14,7 +14,7 @@ pub mod state;
 mod view;
 
 pub use operation::{EpochName, Founding, Grant, KeyUpdate, Operation, Rotation, Target};
-pub use roll_set::{CutOff, Inserted, NotARoll, Roll};
+pub use roll_set::{CutOff, Inserted, NotARoll, Roll, TakenOut};
 pub use state::{DeviceState, Epoch, MemberState, Proposal, Proposed, State};
 
 #[cfg(feature = "device")]

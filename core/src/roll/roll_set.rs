@@ -74,6 +74,19 @@ pub enum CutOff {
     Unwarranted,
 }
 
+/// What took a device out that was entered once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenOut {
+    /// The removal or recovery.
+    pub entry: EntryHash,
+    /// Whoever wrote it.
+    pub by: MemberId,
+    /// When they say they did, in milliseconds since the Unix epoch.
+    pub claimed_ms: u64,
+    /// Entries that this roll had taken in with it: by the first so many, the device is out.
+    pub entries: usize,
+}
+
 impl Roll {
     /// Begins a roll with its founding entry.
     ///
@@ -250,6 +263,20 @@ impl Roll {
                 || lost(self.history.admissions_by_member.get(member))
         });
         cut.map(|(device, _)| device).collect()
+    }
+
+    /// What took out a device that does not belong any more: a removal of it or of its member, or of somebody by whose word
+    /// it belonged. Of several, the last that was taken in. None if it belongs, or was never entered.
+    pub fn taken_out(&self, device: DeviceId) -> Option<TakenOut> {
+        let Whole { within, weighed, state } = self.whole();
+        if state.device(device).is_some() {
+            return None;
+        }
+        let view = View::new(&self.history, &self.template, within, &mut weighed.clone());
+        let at = view.against(device).max()?;
+        let node = self.history.node(at);
+        let (entry, by) = (node.hash, node.member?);
+        Some(TakenOut { entry, by, claimed_ms: node.claimed_ms, entries: at + 1 })
     }
 
     fn check_within(&self, view: &View<'_>, past: &FixedBitSet, entry: &Received) -> Result<(), CutOff> {

@@ -154,6 +154,25 @@ impl<'a> View<'a> {
         self.entries(device).filter(stays).min_by_key(|present| self.history.node(present.by).order())
     }
 
+    /// The removals that stand between a device and the group: of it or its member, unknown to what entered it, or of
+    /// somebody on whose word its entering or its member's admission rests.
+    pub fn against(&self, device: DeviceId) -> impl Iterator<Item = At> {
+        let entries = self.history.entries_by_device.get(&device).into_iter().flatten().copied();
+        entries.filter(|at| self.holds(*at)).flat_map(move |by| {
+            let entered = self.history.node(by).enters.iter().find(|entered| entered.device == device);
+            let about = entered.into_iter().flat_map(move |entered| {
+                let present = Present { entered: *entered, by };
+                let removals = self.removals_of(device, Some(entered.member));
+                let admissions = self.history.admissions_by_member.get(&entered.member);
+                let admissions = self.among(admissions.map_or(&[], Vec::as_slice));
+                removals
+                    .filter(move |removal| !self.outlives(present, *removal))
+                    .chain(admissions.filter_map(|at| voided_by(self.history, &self.standing, at)))
+            });
+            about.chain(voided_by(self.history, &self.standing, by))
+        })
+    }
+
     /// Whether a device was entered, and was taken out.
     pub fn is_out(&self, device: DeviceId) -> bool {
         self.device(device).is_none() && self.entries(device).next().is_some()
@@ -336,8 +355,13 @@ impl Standing {
 }
 
 fn is_void(history: &History, standing: &Standing, entry: At) -> bool {
+    voided_by(history, standing, entry).is_some()
+}
+
+/// The removal that takes an entry's effect; none if it keeps it.
+fn voided_by(history: &History, standing: &Standing, entry: At) -> Option<At> {
     if standing.all.is_empty() {
-        return false;
+        return None;
     }
     let mut open = vec![entry];
     let mut seen = FixedBitSet::with_capacity(history.len());
@@ -347,12 +371,13 @@ fn is_void(history: &History, standing: &Standing, entry: At) -> bool {
         }
         let node = history.node(at);
         let mut removals = standing.taking_out(node.author, node.member);
-        if removals.any(|removal| history.are_concurrent(removal, at)) {
-            return true;
+        let voiding = removals.find(|removal| history.are_concurrent(*removal, at));
+        if voiding.is_some() {
+            return voiding;
         }
         open.extend(&node.warrants);
     }
-    false
+    None
 }
 
 /// What is weighed first when removals contradict each other: a majority's, then by the rank of the author, then in order.

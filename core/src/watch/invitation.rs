@@ -18,6 +18,9 @@ pub struct InvitationRecord {
     /// Until when, in milliseconds since the Unix epoch.
     #[autosurgeon(missing = "Default::default")]
     pub expiry_ms: i64,
+    /// Whether a coordinator took it back.
+    #[autosurgeon(missing = "Default::default")]
+    pub withdrawn: bool,
 }
 
 impl InvitationRecord {
@@ -47,6 +50,7 @@ impl std::fmt::Debug for InvitationRecord {
         f.debug_struct("InvitationRecord")
             .field("role", &self.role)
             .field("expiry_ms", &self.expiry_ms)
+            .field("withdrawn", &self.withdrawn)
             .finish_non_exhaustive()
     }
 }
@@ -59,7 +63,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn invitation() -> InvitationRecord {
-        InvitationRecord { secret: "0f".repeat(16), role: ROLE_VOLUNTEER, expiry_ms: 1_767_225_600_000 }
+        InvitationRecord {
+            secret: "0f".repeat(16),
+            role: ROLE_VOLUNTEER,
+            expiry_ms: 1_767_225_600_000,
+            withdrawn: false,
+        }
     }
 
     #[test]
@@ -88,8 +97,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn comes_back_as_it_was(secret: String, role: u8, expiry_ms: i64) {
-            let invitation = InvitationRecord { secret, role, expiry_ms };
+        fn comes_back_as_it_was(secret: String, role: u8, expiry_ms: i64, withdrawn: bool) {
+            let invitation = InvitationRecord { secret, role, expiry_ms, withdrawn };
             prop_assert_eq!(stored(&invitation), invitation);
         }
     }

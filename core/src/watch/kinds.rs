@@ -16,14 +16,17 @@
 //! | 50–59 | sealed records: identity card, complaint |
 //! | 1,000 and up | other templates than the watch group's |
 
+use minicbor::{Decode, Encode};
+
 use super::roles::{
     COMPARTMENT_COMMON, COMPARTMENT_COORDINATORS, COMPARTMENT_GROUP, COMPARTMENT_LIAISON, EVERYONE,
     ROLE_COORDINATOR, ROLE_LIAISON, ROLE_VOLUNTEER,
 };
 
 /// The kind of a document, as its number in an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Kind(pub u16);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Kind(#[n(0)] pub u16);
 
 impl Kind {
     /// [`Observation`](super::Observation).
@@ -48,6 +51,11 @@ impl Kind {
     pub const IDENTITY_CARD: Self = Self(50);
     /// [`InvitationRecord`](super::InvitationRecord).
     pub const INVITATION: Self = Self(52);
+
+    /// Whether people read it as something by itself. The others belong to another document, or serve the app.
+    pub fn is_content(self) -> bool {
+        ![Self::SEALED, Self::PROVENANCE, Self::IDENTITY_CARD, Self::INVITATION].contains(&self)
+    }
 }
 
 /// Where documents of one kind live and who may write them.
@@ -162,14 +170,14 @@ static RULES: &[Rule] = &[
         author_only: true,
         frozen: false,
     },
-    // Who holds the link is not told of a change, so there is none.
+    // Any coordinator may withdraw it.
     Rule {
         kind: Kind::INVITATION,
         name: "invitation",
         compartment: COMPARTMENT_COORDINATORS,
         writers: &[ROLE_COORDINATOR],
         author_only: false,
-        frozen: true,
+        frozen: false,
     },
 ];
 
@@ -242,6 +250,6 @@ mod tests {
             names.join(" ")
         };
         assert_eq!(named(|rule| rule.author_only), "observation sealed annotation identity_card");
-        assert_eq!(named(|rule| rule.frozen), "release disclosure provenance invitation");
+        assert_eq!(named(|rule| rule.frozen), "release disclosure provenance");
     }
 }

@@ -70,6 +70,11 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
+/// How many there are of something, in words: `1 observation`, `9,817 observations`.
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(number as u64), if number == 1 { one } else { many })
+}
+
 /// Bytes for people.
 pub fn size(bytes: u64) -> String {
     if bytes < 10_000 {

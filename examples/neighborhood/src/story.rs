@@ -11,7 +11,7 @@ use lamppost_core::base::{DocumentId, RoleId};
 use lamppost_core::replica::{
     CaseLink, Content, Delivery, Filter, LiaisonAnswer, ObservationDraft, ReleasePlan, Row, Step,
 };
-use lamppost_core::watch::{Kind, Sealed, roles};
+use lamppost_core::watch::{Kind, Sealed, codes, roles};
 use lamppost_server::{Running, Settings};
 use tokio::task::JoinSet;
 
@@ -19,11 +19,14 @@ use crate::Arguments;
 use crate::cast::{Phone, Synced, relay};
 use crate::choice::{Chosen, redaction};
 use crate::narrator::{
-    Promises, Stopwatch, announce, chapter, progress, say, sees, shortened, size, thousands,
+    Promises, Stopwatch, announce, chapter, count, progress, say, sees, shortened, size, thousands,
 };
 use crate::network::Trouble;
 use crate::proof::Search;
 use neighborhood::input::{self, Loaded, Report};
+
+/// The language of codes, as a BCP 47 tag.
+const LANGUAGE: &str = "en";
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -90,8 +93,8 @@ fn introduce(loaded: &Loaded, own_file: bool) {
     if own_file {
         show("What the file's columns or properties become:", loaded.mapping);
     }
-    let count = thousands(loaded.reports.len() as u64);
-    say(format_args!("{count} observations to play, {} left out", loaded.refused.len()));
+    let reports = count(loaded.reports.len(), "observation", "observations");
+    say(format_args!("{reports} to play, {} left out", loaded.refused.len()));
     for refused in loaded.refused.iter().take(10) {
         say(format_args!("  line {}: {}", refused.line, refused.what));
     }
@@ -233,10 +236,11 @@ impl Story {
         bar.finish_and_clear();
         self.filed = filed.into_values().collect();
         let took = watch.seconds();
-        let amended = self.reports.iter().filter(|report| !report.comment.is_empty()).count() as u64;
-        let (recorded, amended) = (thousands(self.filed.len() as u64), thousands(amended));
+        let amended = self.reports.iter().filter(|report| !report.comment.is_empty()).count();
+        let (recorded, amended) =
+            (count(self.filed.len(), "observation", "observations"), thousands(amended as u64));
         say(format_args!(
-            "{recorded} observations recorded and {amended} of them amended in {took}, each on disk before the call returned"
+            "{recorded} recorded and {amended} of them amended in {took}, each on disk before the call returned"
         ));
         self.times.push(("recorded and amended", took));
         let first = self.volunteers.first().ok_or("no volunteers")?;
@@ -269,15 +273,18 @@ impl Story {
         let took = watch.seconds();
         let breaks: u32 = self.volunteers.iter().map(Phone::strikes).sum();
         say(format_args!(
-            "the network broke off {breaks} times in {} connections; the volunteers' phones carried {}",
-            carried.connections,
+            "the network broke off {} in {}; the volunteers' phones carried {}",
+            count(breaks as usize, "time", "times"),
+            count(carried.connections as usize, "connection", "connections"),
             size(carried.bytes)
         ));
         if waited > 0 {
-            let (waited, rate) =
-                (thousands(waited as u64), thousands(Settings::default().rules.device_entries_per_minute));
+            let (waited, rate) = (
+                count(waited, "entry", "entries"),
+                thousands(Settings::default().rules.device_entries_per_minute),
+            );
             say(format_args!(
-                "{waited} entries waited: the relay takes {rate} at once from one device, then as many a minute"
+                "{waited} waited: the relay takes {rate} at once from one device, then as many a minute"
             ));
         }
         self.times.push(("everybody synced", took));
@@ -288,10 +295,17 @@ impl Story {
         }
         let first = self.volunteers.first().ok_or("no volunteers")?;
         sees(&first.name, first.replica.list(observations(Some(3))).await?.iter().map(list_row));
-        let figures =
-            format!("{} observations on each of {} phones", self.filed.len(), self.volunteers.len());
+        let figures = format!(
+            "{} on each of {} phones",
+            count(self.filed.len(), "observation", "observations"),
+            self.volunteers.len()
+        );
         self.promises.check("every phone has every observation", complete, figures);
-        self.promises.check("nothing waits to be sent", unsent == 0, format!("{unsent} entries in outboxes"));
+        self.promises.check(
+            "nothing waits to be sent",
+            unsent == 0,
+            format!("{} in outboxes", count(unsent, "entry", "entries")),
+        );
         let sees_now = [
             format!(
                 "{} group; which device (a number, no name) sent how much, and when",
@@ -448,18 +462,18 @@ impl Story {
         self.liaison.sync(&self.url).await?;
         let rows = self.liaison.replica.list(Filter::default()).await?;
         sees("the liaison", rows.iter().map(list_row));
-        let only_releases = rows.iter().all(|(row, _)| row.kind == Kind::RELEASE.0) && rows.len() == 1;
+        let only_releases = rows.iter().all(|(row, _)| row.kind == Kind::RELEASE) && rows.len() == 1;
         self.promises.check(
             "the liaison reads the release and nothing else",
             only_releases,
-            format!("{} document", rows.len()),
+            count(rows.len(), "document", "documents"),
         );
         let detail = self.liaison.replica.get(release).await?;
         if let Content::Release(content) = detail.content {
             say(format_args!(
-                "behind its {} observations are {} signed entries; it holds a fingerprint of each, and names none",
-                content.sources_count,
-                content.commitments.len(),
+                "behind its {} are {}; it holds a fingerprint of each, and names none",
+                count(content.sources_count as usize, "observation", "observations"),
+                count(content.commitments.len(), "signed entry", "signed entries"),
             ));
         }
         Ok(Some(release))
@@ -510,13 +524,17 @@ impl Story {
     async fn prove(&mut self, release: Option<DocumentId>) -> Result<(), Failure> {
         chapter(8, "Proofs", "What was promised is tried out, each time by somebody who could do the same.");
         let search = Search::new(self.reports.iter().flat_map(|report| report.planted.iter().cloned()))?;
-        self.control(&search).await?;
         let planted = thousands(search.words() as u64);
+        if search.words() > 0 {
+            say(format_args!(
+                "Planted words are what the reports say and nobody else may read: {planted} addresses, plates, names, phrases."
+            ));
+        }
         let places = [
             (
                 "relay",
                 self.root.join("relay"),
-                "Whoever runs the relay, or steals its disk, can search it for names, plates, addresses, phrases:",
+                "Whoever runs the relay, or steals its disk, can search it for them: names, plates, addresses, phrases.",
             ),
             (
                 "liaison's phone",
@@ -524,6 +542,7 @@ impl Story {
                 "Whoever finds the liaison's phone, locked, can search its store for the same:",
             ),
         ];
+        self.control(&search).await?;
         for (who, directory, whoever) in places {
             say(whoever);
             let found = search.in_directory(&directory)?;
@@ -628,14 +647,14 @@ impl Story {
         self.promises.check(
             "an entry altered on its way out is refused",
             sent.strikes() == 1 && !reason.is_empty(),
-            format!("{} altered message", sent.strikes()),
+            count(sent.strikes() as usize, "altered message", "altered messages"),
         );
         sent.sync(&self.url).await?;
         let unsent = sent.replica.outbox_len().await?;
         self.promises.check(
             "and goes out unaltered the next time",
             unsent == 0,
-            format!("{unsent} entries in the outbox"),
+            format!("{} in the outbox", count(unsent, "entry", "entries")),
         );
         let outcome = received.sync(&self.url).await;
         let reason = match &outcome {
@@ -647,7 +666,7 @@ impl Story {
         self.promises.check(
             "an entry altered on its way in is refused",
             received.strikes() == 1 && !reason.is_empty(),
-            format!("{} altered message", received.strikes()),
+            count(received.strikes() as usize, "altered message", "altered messages"),
         );
         Ok(())
     }
@@ -692,19 +711,34 @@ fn list_row((row, delivery): &(Row, Delivery)) -> String {
     format!(
         "{} | {:24} | {:13} | {}",
         row.id.short(),
-        shortened(&row.title, 24),
+        shortened(&title(row), 24),
         place,
         shortened(&row.text, 60)
     )
 }
 
+/// The title, with the label of each code that it is made of.
+fn title(row: &Row) -> String {
+    if row.kind != Kind::OBSERVATION {
+        return row.title.clone();
+    }
+    let labels = row.title.split(", ").map(|code| codes::behaviours().label(code, LANGUAGE));
+    labels.collect::<Vec<_>>().join(", ")
+}
+
 fn step(step: &Step) -> String {
+    let (said, status, outcome) = (codes::annotation_status(), codes::response_status(), codes::outcome());
     match step {
         Step::Recorded { .. } => "recorded on the phone".to_owned(),
         Step::AtRelay { .. } => "kept by the relay (signed receipt)".to_owned(),
-        Step::Seen { by, text, .. } => format!("coordinator {}: {}", by.short(), shortened(text, 60)),
+        Step::SetAside { reason, .. } => format!("set aside: {reason}"),
+        Step::Seen { by, text, .. } => {
+            format!("coordinator {}: {}", by.short(), shortened(said.label(text, LANGUAGE), 60))
+        }
         Step::Released { purpose, .. } => format!("a redacted copy was handed to the liaison: {purpose}"),
-        Step::Answered { status, outcome, .. } => format!("the liaison answered: {status}, {outcome}"),
+        Step::Answered { status: at, outcome: what, .. } => {
+            format!("the liaison answered: {}, {}", status.label(at, LANGUAGE), outcome.label(what, LANGUAGE))
+        }
     }
 }
 

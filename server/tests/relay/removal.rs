@@ -1,7 +1,9 @@
 //! What becomes of somebody who was taken out, at the relay.
 
+use std::collections::BTreeMap;
+
 use lamppost_core::base::cbor;
-use lamppost_core::entry::Kind;
+use lamppost_core::entry::{Kind, Received};
 use lamppost_core::sync::frame::Refusal;
 use lamppost_server::{Query, Relay, Reply};
 
@@ -34,18 +36,38 @@ fn nothing_is_taken_from_a_device_that_was_removed_and_it_is_told_so() {
 }
 
 #[test]
-fn a_removed_device_fetches_nothing() {
-    let (mut world, volunteer, relay) = village();
-    let query = || Query::Fetch {
-        group: world.id,
-        device: volunteer.device(),
-        key: None,
-        cursors: [(ROLL, 0), (GROUP, 0)].into(),
+fn a_removed_device_fetches_the_roll_up_to_its_removal_and_nothing_else() {
+    let (mut world, mut volunteer, relay) = village();
+    let (group, device) = (world.id, volunteer.device());
+    let fetch = |cursors: &BTreeMap<_, _>| {
+        relay.answer(Query::Fetch { group, device, key: None, cursors: cursors.clone() }, NOW_MS)
     };
-    assert!(matches!(relay.answer(query(), NOW_MS), Reply::Fetched(Some(_))));
-    let asked = query();
-    take_out(&mut world, &relay, &volunteer);
-    let Reply::Refused(why) = relay.answer(asked, NOW_MS) else { panic!("it was handed something") };
+    let words = world.words(&mut volunteer, GROUP, b"before");
+    assert!(all_kept(&commit(&relay, push(&world, &volunteer, &words))));
+    let removal = world.remove(&volunteer);
+    let later = world.admit(&Person::new(7), VOLUNTEER);
+    // In one push, and in a relay that has read its roll from the disk.
+    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &[removal.clone(), later.clone()]))));
+    let mut cursors: BTreeMap<_, _> = [(ROLL, 0), (GROUP, 0)].into();
+    let mut handed = Vec::new();
+    let why = loop {
+        match fetch(&cursors) {
+            Reply::Fetched(Some(entries)) => {
+                assert_eq!(entries.compartment, ROLL);
+                cursors.insert(ROLL, entries.upto);
+                handed.extend(entries.entries.into_iter().map(|wire| Received::parse(wire).unwrap().hash()));
+            }
+            Reply::Refused(why) => break why,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(handed.last(), Some(&removal.hash()));
+    assert!(!handed.contains(&later.hash()));
+    assert!(!relay.has_nothing_new(&Query::Fetch { group, device, key: None, cursors }));
+    // Who never belonged is handed nothing at all.
+    let stranger = Query::Fetch { group, device: Person::new(8).device(), key: None, cursors: [(ROLL, 0)].into() };
+    let Reply::Refused(unknown) = relay.answer(stranger, NOW_MS) else { panic!("it was handed something") };
+    assert_eq!(unknown.refusal, Refusal::UNKNOWN_DEVICE);
     assert_eq!(why.refusal, Refusal::REMOVED);
     assert!(why.reason.contains("ask a coordinator"), "{}", why.reason);
 }

@@ -3,6 +3,7 @@
 use ed25519_dalek::SigningKey;
 use lamppost_core::base::cose::{self, Purpose};
 use lamppost_core::base::{GroupId, Incarnation, RelayId, cbor, limits};
+use lamppost_core::entry::Received;
 use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{
     AskConsistency, Challenge, Cursor, Hello, Proof, Pull, Push, Refusal, SESSION_VERSION, Standing,
@@ -270,11 +271,17 @@ fn a_live_session_ends_in_the_step_that_takes_its_device_out() {
     rig.say(&pull(&[(ROLL, 0), (GROUP, 0)], true));
     let removal = world.remove(&volunteer);
     let words = world.founder_words(GROUP, b"not for who is gone");
-    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &[vec![removal], words].concat()))));
+    let pushed = [vec![removal.clone()], words].concat();
+    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &pushed))));
     let before = rig.sent.len();
     rig.give(Input::Grown);
     assert_eq!(rig.goodbye(), Some(Refusal::REMOVED));
-    assert_eq!(rig.sent.len(), before + 1, "nothing but the goodbye");
+    let [Frame::Entries(proof), Frame::Goodbye(_)] = &rig.sent[before..] else {
+        panic!("more than the proof and the goodbye: {:?}", &rig.sent[before..])
+    };
+    let proof: Vec<_> =
+        proof.entries.iter().map(|wire| Received::parse(wire.clone()).unwrap().hash()).collect();
+    assert_eq!(proof, [removal.hash()]);
 }
 
 #[test]

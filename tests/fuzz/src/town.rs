@@ -226,8 +226,12 @@ fn found() -> Town {
     deliver(&mut engines, &mut seen);
     let coordinator = engines.get_mut(&COORDINATOR).unwrap();
     let evidence = coordinator.evidence(release).unwrap().into_iter().map(|item| item.bytes).collect();
-    let documents =
-        coordinator.list(&Filter::default()).unwrap().into_iter().map(|(row, _)| row.id).collect();
+    let documents = coordinator
+        .list(&Filter { all_kinds: true, ..Filter::default() })
+        .unwrap()
+        .into_iter()
+        .map(|(row, _)| row.id)
+        .collect();
     let wires: BTreeMap<u64, Vec<Wire>> = seen;
     let (roll, roll_entries, logs) = roll_and_logs(group, &wires);
     let heads = logs.iter().filter_map(|(log, entries)| {

@@ -229,7 +229,7 @@ impl Town {
         }
         // What it did not report was begun, and is whole: an observation and its sealed part are one write.
         let own = |kind: Kind| {
-            rows.values().filter(move |row| row.row.kind == kind.0 && row.words.0.starts_with(name))
+            rows.values().filter(move |row| row.row.kind == kind && row.words.0.starts_with(name))
         };
         for row in own(Kind::OBSERVATION) {
             assert!(said.begun.get(&row.words.0) >= Some(&row.words.1), "{name} never wrote {:?}", row.words);
@@ -294,7 +294,7 @@ impl Town {
         self.check_faults();
         let (expected, _) = self.runtime.block_on(self.founder.rows());
         let observations = |rows: &BTreeMap<DocumentId, Listed>| {
-            let rows = rows.values().filter(|row| row.row.kind == Kind::OBSERVATION.0);
+            let rows = rows.values().filter(|row| row.row.kind == Kind::OBSERVATION);
             rows.map(|row| (row.row.id, row.words.clone())).collect::<BTreeMap<_, _>>()
         };
         let expected = observations(&expected);
@@ -495,7 +495,8 @@ impl Phone {
     }
 
     async fn rows(&self) -> (BTreeMap<DocumentId, Listed>, DeviceId) {
-        let rows = self.replica.list(Filter::default()).await.unwrap().into_iter();
+        let rows =
+            self.replica.list(Filter { all_kinds: true, ..Filter::default() }).await.unwrap().into_iter();
         let rows = rows.map(|(row, delivery)| {
             let words = parse_words(&row.text);
             (row.id, Listed { row, delivery, words })

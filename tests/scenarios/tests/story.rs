@@ -58,7 +58,7 @@ async fn an_observation_travels_to_the_liaison_and_the_answer_comes_back() {
     sync(&coordinator, &relay).await.unwrap();
     sync(&liaison, &relay).await.unwrap();
     let rows = liaison.list(Filter::default()).await.unwrap();
-    assert_eq!(rows.iter().map(|(row, _)| row.kind).collect::<Vec<_>>(), [Kind::RELEASE.0]);
+    assert_eq!(rows.iter().map(|(row, _)| row.kind).collect::<Vec<_>>(), [Kind::RELEASE]);
     for item in coordinator.evidence(release).await.unwrap() {
         assert_eq!(liaison.check_evidence(release, item.bytes).await.unwrap().entry, item.entry);
     }

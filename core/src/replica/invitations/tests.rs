@@ -49,6 +49,8 @@ fn desk() -> Desk {
     assert!(matches!(coordinator.invite(RoleId(2), DAY_MS), Err(Error::NoRelay)));
     coordinator.set_relay_url("wss://relay.example.org/v1/session").unwrap();
     coordinator.new_relay_life(RELAY, Incarnation([6; 16])).unwrap();
+    let mut report = crate::replica::SyncReport::default();
+    coordinator.carry_out(crate::sync::session::Effect::CaughtUp, &mut report).unwrap();
     let invitation = coordinator.invite(RoleId(roles::ROLE_VOLUNTEER), DAY_MS).unwrap();
     Desk { coordinator, store, hands, invitation }
 }
@@ -102,7 +104,7 @@ type Wrong = fn(&mut Desk);
 
 #[test]
 fn each_wrong_knock_has_its_reason_on_both_sides() {
-    let cases: [(&str, Wrong); 4] = [
+    let cases: [(&str, Wrong); 6] = [
         ("altered on its way", |desk| {
             let mut somebody = newcomer(2, desk);
             let mut sealed = knock_of(&mut somebody, RELAY);
@@ -126,6 +128,18 @@ fn each_wrong_knock_has_its_reason_on_both_sides() {
             desk.coordinator.approve(&request).unwrap();
             let sealed = knock_of(&mut second, RELAY);
             desk.hear(second.device_id(), Some(sealed), 2);
+        }),
+        ("withdrawn", |desk| {
+            let mut somebody = newcomer(2, desk);
+            desk.coordinator.withdraw_invitation(desk.invitation.mailbox()).unwrap();
+            let sealed = knock_of(&mut somebody, RELAY);
+            desk.hear(somebody.device_id(), Some(sealed), 1);
+        }),
+        ("withdrawn", |desk| {
+            let mut somebody = newcomer(2, desk);
+            let sealed = knock_of(&mut somebody, RELAY);
+            desk.hear(somebody.device_id(), Some(sealed), 1);
+            desk.coordinator.withdraw_invitation(desk.invitation.mailbox()).unwrap();
         }),
     ];
     for (reason, set) in cases {
@@ -164,6 +178,58 @@ fn who_was_recovered_and_removed_comes_back_by_an_invitation_as_the_same_member(
     let state = desk.coordinator.state().unwrap();
     assert_eq!(state.device(new.device_id()).map(|(device, _)| device.member), Some(lost.member_id()));
     assert_eq!(desk.coordinator.pending().unwrap(), []);
+}
+
+#[test]
+fn open_invitations_are_listed_until_they_are_used_up_refused_withdrawn_or_over() {
+    let mut desk = desk();
+    let member = desk.coordinator.member_id();
+    let first = desk.invitation.mailbox();
+    let late = desk.coordinator.invite(RoleId(roles::ROLE_LIAISON), 2 * DAY_MS).unwrap().mailbox();
+    let listed = |desk: &mut Desk| -> Vec<_> {
+        let rows = desk.coordinator.invitations().unwrap().into_iter();
+        rows.map(|row| (row.invitation, row.role.0, row.by == member && row.is_own)).collect()
+    };
+    let (volunteer, liaison) = (roles::ROLE_VOLUNTEER, roles::ROLE_LIAISON);
+    assert_eq!(listed(&mut desk), [(first, volunteer, true), (late, liaison, true)]);
+    assert_eq!(desk.coordinator.invitations().unwrap()[0].expires_ms, desk.invitation.expires_s * 1_000);
+
+    // Another coordinator's device hears of it, and of its withdrawal.
+    let mut other = open(7, &MemoryStore::default(), &desk.hands);
+    let request = other.request().unwrap();
+    let admission = desk.coordinator.admit(&request, RoleId(roles::ROLE_COORDINATOR)).unwrap();
+    other.join(&admission).unwrap();
+    let hand = |from: &Engine, to: &mut Engine| {
+        let rows = from.store.scan(disk::ENTRIES, &[], None, usize::MAX).unwrap();
+        let mine = rows.iter().filter(|(key, _)| key[1..33] != *to.device_id().as_bytes());
+        let wires = mine.map(|(_, bytes)| cbor::decode(bytes).unwrap()).collect();
+        to.receive(wires, None).unwrap();
+    };
+    hand(&desk.coordinator, &mut other);
+    let theirs = other.invitations().unwrap();
+    assert!(theirs.len() == 2 && theirs.iter().all(|row| !row.is_own && row.by == member), "{theirs:?}");
+    other.withdraw_invitation(late).unwrap();
+    other.withdraw_invitation(late).unwrap();
+    hand(&other, &mut desk.coordinator);
+    assert_eq!(listed(&mut desk), [(first, volunteer, true)]);
+    let opens = |mail: &Mail| matches!(mail, Mail::Open(open) if open.mailbox == late);
+    assert!(!desk.coordinator.mail().unwrap().iter().any(opens), "nobody opens a withdrawn one");
+
+    let mut somebody = newcomer(2, &desk);
+    let sealed = knock_of(&mut somebody, RELAY);
+    desk.hear(somebody.device_id(), Some(sealed), 1);
+    let request = desk.one_pending();
+    desk.coordinator.approve(&request).unwrap();
+    assert_eq!(listed(&mut desk), []);
+    for outcome in [
+        desk.coordinator.withdraw_invitation(first),
+        desk.coordinator.refuse(&request, "too late"),
+        desk.coordinator.withdraw_invitation(MailboxId([0; 16])),
+    ] {
+        assert!(matches!(outcome, Err(Error::Settled(_))), "{outcome:?}");
+    }
+    let why = desk.coordinator.refuse(&request, "too late").unwrap_err().to_string();
+    assert!(why.contains("by you or another coordinator") && why.contains("remove the member"), "{why}");
 }
 
 #[test]

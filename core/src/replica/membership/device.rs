@@ -8,7 +8,8 @@ use super::Admission;
 use super::keys::KeyPlan;
 use crate::base::MemberId;
 use crate::entry::Possession;
-use crate::replica::engine::{Engine, Identity};
+use crate::replica::disk::META;
+use crate::replica::engine::{Engine, Identity, RECOVERED};
 use crate::replica::error::Error;
 use crate::roll::Operation;
 use crate::roll::operation::Certification;
@@ -41,6 +42,7 @@ impl Engine {
             let identity = Identity::draw(&mut self.rng, None);
             self.transact(|engine, batch| {
                 engine.become_device(batch, identity);
+                batch.delete(META, RECOVERED);
                 Ok(())
             })?;
         }
@@ -57,7 +59,8 @@ impl Engine {
     pub fn add_device(&mut self, request: &DeviceRequest) -> Result<Admission, Error> {
         self.fresh()?;
         let refuse = |why: &dyn std::fmt::Display| Error::Admission(why.to_string());
-        let possession = Possession::verify(&request.0).map_err(|e| refuse(&e))?;
+        let possession =
+            Possession::verify(&request.0).map_err(|e| Error::of_certificate("a device's request", e))?;
         let member = self.identity.member.clone().ok_or(Error::KeyElsewhere)?;
         let certificate =
             possession.certify(&member).ok_or_else(|| refuse(&"the device asks for another member"))?;

@@ -44,6 +44,9 @@ pub struct Admission {
     pub roll: Vec<Wire>,
 }
 
+const AN_ADMISSION: &str = "an admission";
+pub(super) const A_JOIN_REQUEST: &str = "a request to join";
+
 impl Admission {
     /// The bytes to hand to the newcomer.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -53,9 +56,9 @@ impl Admission {
     /// Reads what a coordinator handed over.
     ///
     /// # Errors
-    /// [`Error::Admission`] if it is something else.
+    /// [`Error::Unreadable`] if it is something else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        cbor::decode(bytes).map_err(|e| Error::Admission(e.to_string()))
+        cbor::decode(bytes).map_err(|e| Error::unreadable(AN_ADMISSION, e))
     }
 }
 
@@ -103,12 +106,13 @@ impl Engine {
         if self.group.is_some() { Err(Error::HasGroup) } else { Ok(()) }
     }
 
-    /// What this device hands to a coordinator in order to be admitted.
+    /// What this device hands to a coordinator in order to be admitted; or to be admitted again, after it was removed: then
+    /// it belongs once it has synced, and needs no admission.
     ///
     /// # Errors
     /// [`Error::HasGroup`] if it belongs to a group already.
     pub fn request(&self) -> Result<JoinRequest, Error> {
-        if self.group.is_some() {
+        if self.group.is_some() && self.removal()?.is_none() {
             return Err(Error::HasGroup);
         }
         Ok(JoinRequest::from_bytes(self.certificate()?.as_bytes().to_vec()))
@@ -117,7 +121,8 @@ impl Engine {
     /// Admits whoever asks, as `role`, and returns what they need to begin.
     ///
     /// # Errors
-    /// [`Error::Role`] unless this member governs; [`Error::Admission`] if the request is not genuine.
+    /// [`Error::Role`] unless this member governs; [`Error::Unreadable`] if the request is none; [`Error::Admission`] if
+    /// the device is somebody else's.
     pub fn admit(&mut self, request: &JoinRequest, role: RoleId) -> Result<Admission, Error> {
         self.admit_invited(request, role, None)?;
         self.admission()
@@ -135,7 +140,7 @@ impl Engine {
     ) -> Result<(), Error> {
         self.must_govern("admit anybody")?;
         let certificate =
-            Certificate::verify(request.as_bytes()).map_err(|e| Error::Admission(e.to_string()))?;
+            Certificate::verify(request.as_bytes()).map_err(|e| Error::of_certificate(A_JOIN_REQUEST, e))?;
         let claims = *certificate.claims();
         let state = Arc::clone(self.state()?);
         if state.device(claims.device).is_some_and(|(device, _)| device.key != claims.member) {
@@ -234,12 +239,13 @@ impl Engine {
     /// Joins the group of an admission that names this device, or whose member's key this device holds.
     ///
     /// # Errors
-    /// [`Error::Admission`] if it is not genuine or names somebody else; [`Error::HasGroup`].
+    /// [`Error::Unreadable`] if it is none; [`Error::Admission`] if it is not genuine or names somebody else;
+    /// [`Error::HasGroup`].
     pub fn join(&mut self, admission: &Admission) -> Result<GroupInfo, Error> {
         self.must_be_free()?;
         let refuse = |why: &dyn std::fmt::Display| Error::Admission(why.to_string());
         let entries: Result<Vec<_>, _> = admission.roll.iter().cloned().map(Received::parse).collect();
-        let mut entries = entries.map_err(|e| refuse(&e))?.into_iter();
+        let mut entries = entries.map_err(|e| Error::of_entry(AN_ADMISSION, e))?.into_iter();
         let founding = entries.next().ok_or_else(|| refuse(&"it holds no roll"))?;
         let founding = verify_run(admission.group, None, vec![founding]);
         let founding = founding
@@ -247,7 +253,7 @@ impl Engine {
             .into_iter()
             .next()
             .ok_or_else(|| refuse(&"its founding entry is not genuine"))?;
-        let mut roll = Arc::new(Roll::found(&founding).map_err(|e| refuse(&e))?);
+        let mut roll = Arc::new(Roll::found(&founding).map_err(|e| Error::unreadable(AN_ADMISSION, e))?);
         let rest: Vec<_> = entries.collect();
         let expected = rest.len();
         let only_founding = JustFounded(LogId::of(&founding), LogHead { seq: 0, hash: founding.hash() });

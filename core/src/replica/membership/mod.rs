@@ -3,6 +3,7 @@
 mod device;
 mod join;
 mod keys;
+mod notice;
 mod people;
 mod recovery_code;
 mod removal;
@@ -16,6 +17,7 @@ use crate::entry::Verified;
 
 pub use device::DeviceRequest;
 pub use join::Admission;
+pub use notice::RemovalNotice;
 pub use people::{Concern, DeviceRow, GroupInfo, RoleRow, RosterRow};
 pub use recovery_code::{CodeLanguage, RecoveryCode};
 pub use removal::{Decision, settings};

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{CompartmentId, DeviceId, DocumentId, GroupId, MemberId, RoleId};
+use super::RemovalNotice;
+use crate::base::{CompartmentId, CompartmentRow, DeviceId, DocumentId, GroupId, MemberId, RoleId};
 use crate::document::create_id;
 use crate::entry::LogId;
 use crate::replica::disk::{self, ENTRIES, FORKS};
 use crate::replica::engine::Engine;
 use crate::replica::error::Error;
 use crate::replica::view::Filter;
-use crate::roll::{Proposed, State};
+use crate::roll::{Proposed, State, Target};
 use crate::watch::roles::{self, Words};
 use crate::watch::{IdentityCard, Kind};
 
@@ -32,6 +33,11 @@ pub struct GroupInfo {
     pub needs_second_coordinator: bool,
     /// Whether the member's key lives on this device: then it can confirm others, and be written on paper.
     pub holds_member_key: bool,
+    /// The relay's word that this device was removed, as long as nothing proves it; otherwise none.
+    pub removal: Option<RemovalNotice>,
+    /// Names of the compartments that the role may read and this device has no key to yet. It comes when a coordinator's
+    /// phone has synced and this one after it.
+    pub waits_for_keys_of: Vec<String>,
 }
 
 /// One member, as an app shows them. A pseudonym, unless this device may read their identity card.
@@ -83,9 +89,21 @@ pub struct RoleRow {
     pub writes: Vec<Words>,
 }
 
-/// What coordinators should know or do something about.
+/// What somebody should know or do something about: coordinators, but for [`Concern::NoKey`], which every member's own
+/// device may have, and [`Concern::Fork`] and [`Concern::ExposedKey`], which everybody sees.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Concern {
+    /// This device has no key yet to something that its role may read.
+    #[error(
+        "this device has no key yet to '{compartment}' ({holds}): a coordinator's phone hands it over when it syncs; then \
+         sync here again"
+    )]
+    NoKey {
+        /// The compartment's name.
+        compartment: String,
+        /// What it holds, in plain words.
+        holds: &'static str,
+    },
     /// One coordinator: if that one is lost, nobody can admit or remove anybody.
     #[error("there is one coordinator only: make somebody else a coordinator too")]
     OneCoordinator,
@@ -107,7 +125,8 @@ pub enum Concern {
     },
     /// A device signed two histories.
     #[error(
-        "device {device:?} signed {entries} entries twice: its store was copied or restored; its member should remove it"
+        "device {} signed {entries} entries twice: its store was copied or restored; its member should remove it",
+        .device.short()
     )]
     Fork {
         /// The device.
@@ -122,7 +141,7 @@ pub enum Concern {
         entries: usize,
     },
     /// Some coordinators want somebody out who outranks them.
-    #[error("{supporters} of the {needed} coordinators that it takes want this: {about:?}")]
+    #[error("{supporters} of the {needed} coordinators that it takes want {}", words(.about))]
     Proposal {
         /// What they want.
         about: Proposed,
@@ -143,7 +162,7 @@ impl Engine {
     /// Who this device is and where it belongs.
     ///
     /// # Errors
-    /// [`Error::NoGroup`]; [`Error::Removed`].
+    /// [`Error::NoGroup`]; [`Error::Removed`] if the roll says that it was: [`Engine::removal`] says by whom.
     pub fn info(&self) -> Result<GroupInfo, Error> {
         let state = self.state()?;
         let role = self.must_belong()?;
@@ -156,6 +175,19 @@ impl Engine {
             members: u32::try_from(state.members().count()).unwrap_or(u32::MAX),
             needs_second_coordinator: governing(state) < 2,
             holds_member_key: self.identity.member.is_some(),
+            removal: self.removal()?,
+            waits_for_keys_of: self.lacks_keys_of(state).map(|row| row.name.clone()).collect(),
+        })
+    }
+
+    /// The compartments that this device may read, and has no key to what is written there now.
+    fn lacks_keys_of<'a>(&'a self, state: &'a State) -> impl Iterator<Item = &'a CompartmentRow> {
+        let keys = self.group.as_ref().map(|group| &group.epoch_keys);
+        let may_read = |row: &&CompartmentRow| state.may_read(self.device_id(), row.id);
+        let rows = state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL);
+        rows.filter(may_read).filter(move |row| {
+            let newest = state.newest_epoch(row.id).map(|(epoch, _)| (row.id, epoch));
+            newest.is_some_and(|name| keys.is_none_or(|keys| !keys.contains_key(&name)))
         })
     }
 
@@ -228,7 +260,7 @@ impl Engine {
         Ok(rows.collect())
     }
 
-    /// What needs attention, the most pressing first.
+    /// What needs attention, the most pressing first; what only coordinators can do something about, for them alone.
     ///
     /// # Errors
     /// [`Error::NoGroup`]; errors of the store.
@@ -236,7 +268,14 @@ impl Engine {
         self.fresh()?;
         let state = std::sync::Arc::clone(self.state()?);
         let now_ms = self.clock.now_ms();
-        let mut concerns = Vec::new();
+        let governs = state.governs(self.device_id());
+        let holds = |id: CompartmentId| {
+            let row = roles::template_rows().iter().find(|row| row.compartment == id.0);
+            row.map_or("of a newer version", |row| row.holds.en)
+        };
+        let no_key =
+            |row: &CompartmentRow| Concern::NoKey { compartment: row.name.clone(), holds: holds(row.id) };
+        let mut concerns: Vec<Concern> = self.lacks_keys_of(&state).map(no_key).collect();
         let rows = state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL);
         let exposed = rows.clone().filter(|row| state.is_exposed(row.id));
         concerns.extend(exposed.map(|row| Concern::ExposedKey { compartment: row.name.clone() }));
@@ -245,6 +284,9 @@ impl Engine {
             *forks.entry(disk::decode_entry(&bytes)?.header().device).or_default() += 1;
         }
         concerns.extend(forks.into_iter().map(|(device, entries)| Concern::Fork { device, entries }));
+        if !governs {
+            return Ok(concerns);
+        }
         if governing(&state) < 2 {
             concerns.push(Concern::OneCoordinator);
         }
@@ -321,6 +363,15 @@ impl Engine {
             }
         }
         Ok(cards)
+    }
+}
+
+/// What is proposed, with the pseudonyms that screens show.
+fn words(about: &Proposed) -> String {
+    match about {
+        Proposed::Removal(Target::Member(member)) => format!("member {} taken out", member.short()),
+        Proposed::Removal(Target::Device(device)) => format!("device {} taken out", device.short()),
+        Proposed::Recovery(member) => format!("member {} to go on with a new device and key", member.short()),
     }
 }
 

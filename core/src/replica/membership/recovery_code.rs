@@ -4,7 +4,8 @@ use bip39::{Language, Mnemonic};
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
-use crate::replica::engine::{Engine, Identity};
+use crate::replica::disk::META;
+use crate::replica::engine::{Engine, Identity, RECOVERED};
 use crate::replica::error::Error;
 
 /// The member's key as 24 words. Whoever reads them can become this member: for paper, not for a photograph.
@@ -79,6 +80,7 @@ impl Engine {
         let identity = Identity::draw(&mut self.rng, Some(SigningKey::from_bytes(&secret)));
         self.transact(|engine, batch| {
             engine.become_device(batch, identity);
+            batch.put(META, RECOVERED, Vec::new());
             Ok(())
         })
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use minicbor::bytes::ByteVec;
 
 use super::JoinRequest;
-use super::join::certificates_in;
+use super::join::{A_JOIN_REQUEST, certificates_in};
 use super::keys::{KeyPlan, ReaderDevice};
 use crate::base::{CompartmentId, DeviceId, EntryHash, MemberId, RoleId, limits};
 use crate::entry::{Certificate, LogId};
@@ -110,13 +110,14 @@ impl Engine {
     /// new key. They stay the same member with the same role; their devices so far are taken out.
     ///
     /// # Errors
-    /// As [`Engine::remove`]; [`Error::Admission`] if the request is not genuine or its key is somebody's already.
+    /// As [`Engine::remove`]; [`Error::Unreadable`] if the request is none; [`Error::Admission`] if its key is
+    /// somebody's already.
     pub fn recover(&mut self, member: MemberId, request: &JoinRequest) -> Result<Decision, Error> {
         self.must_govern("recover a member")?;
         let state = Arc::clone(self.state()?);
         let refuse = |why: &str| Error::Admission(why.to_owned());
         let certificate =
-            Certificate::verify(request.as_bytes()).map_err(|e| Error::Admission(e.to_string()))?;
+            Certificate::verify(request.as_bytes()).map_err(|e| Error::of_certificate(A_JOIN_REQUEST, e))?;
         let claims = *certificate.claims();
         let held =
             state.member(member).ok_or_else(|| refuse("there is no such member: admit them instead"))?;

@@ -50,11 +50,11 @@ impl Engine {
     /// taken out: it may be in use elsewhere. Whoever knows that it is gone removes it.
     ///
     /// # Errors
-    /// [`Error::NotCertified`] if the member's key is on another device: ask that one to confirm a new installation;
+    /// [`Error::KeyElsewhere`] if the member's key is on another device: ask that one to confirm a new installation;
     /// [`Error::Removed`] if the member does not belong any more; errors of the store.
     pub fn renew(&mut self) -> Result<DeviceId, Error> {
         self.fresh()?;
-        let member = self.identity.member.clone().ok_or(Error::NotCertified)?;
+        let member = self.identity.member.clone().ok_or(Error::KeyElsewhere)?;
         self.must_belong()?;
         let identity = self.identity.renewed(&mut self.rng, member);
         let new = identity.device_id();
@@ -126,7 +126,7 @@ impl Engine {
         let mut carried = Vec::new();
         for id in documents {
             let Some(row) = self.row(id)? else { continue };
-            let kind = Kind(row.kind);
+            let kind = row.kind;
             let content = read(kind, &self.load(id)?).map_err(|e| Error::Kind(e.to_string()))?;
             let (mut changes, mut parts) = (Vec::new(), Vec::new());
             for (log, seq) in self.parts(id)?.into_iter().filter(|place| !places.contains(place)) {

@@ -41,7 +41,7 @@ impl Story {
         self.coordinator.sync(&self.url).await?;
         let link = invitation.to_uri();
         say(format_args!(
-            "the coordinator sends a link of {} characters, or shows it as a code:",
+            "the coordinator sends a link of {} characters, or shows it as a QR code:",
             link.len()
         ));
         say(format_args!("  {}…", link.chars().take(64).collect::<String>()));
@@ -52,8 +52,14 @@ impl Story {
         self.coordinator.sync(&self.url).await?;
         let pending = self.coordinator.replica.pending().await?;
         let request = pending.into_iter().next().ok_or("nobody knocked")?;
-        sees("newcomer", [format!("read this out to whoever invited you: {code}")]);
-        sees("the coordinator", [format!("somebody came with your invitation: {}", request.code)]);
+        sees("newcomer", [format!("read this code out to whoever invited you: {code}")]);
+        sees(
+            "the coordinator",
+            [format!(
+                "somebody came with your invitation; compare the code that they read out: {}",
+                request.code
+            )],
+        );
         let figures = format!("{code} on both");
         self.promises.check("both screens show the same code", request.code == code, figures);
         self.coordinator.replica.approve(request).await?;

@@ -203,7 +203,7 @@ async fn join(root: &Path, url: &str) -> Result<(), Failure> {
     let took = watch.stop();
 
     let texts = |kind: Kind| {
-        rows.iter().filter(|(row, _)| row.kind == kind.0).map(|(row, _)| row.text.clone()).collect()
+        rows.iter().filter(|(row, _)| row.kind == kind).map(|(row, _)| row.text.clone()).collect()
     };
     let details = json!({
         "first_ms": first_ms,
@@ -233,8 +233,12 @@ async fn live(root: &Path, url: &str) -> Result<(), Failure> {
             }
         }
     }
-    let own =
-        Filter { author: Some(a.info().await?.member), kind: Some(Kind::OBSERVATION), rows_max: Some(20) };
+    let own = Filter {
+        author: Some(a.info().await?.member),
+        kind: Some(Kind::OBSERVATION),
+        rows_max: Some(20),
+        ..Filter::default()
+    };
     let own = a.list(own).await?;
     let feed = b.feed();
     while !matches!(feed.next().await?, FeedEvent::Reset(_)) {}

@@ -63,9 +63,9 @@ fn own() -> &'static BTreeMap<DocumentId, String> {
     OWN.get_or_init(|| {
         let mut engine = town::engine(COORDINATOR, &town().coordinator.store());
         let me = engine.member_id();
-        let rows = engine.list(&Filter::default()).unwrap();
+        let rows = engine.list(&Filter { all_kinds: true, ..Filter::default() }).unwrap();
         // Cases are everybody's who governs.
-        let own = rows.into_iter().map(|(row, _)| row).filter(|row| row.author == me && row.kind != 4);
+        let own = rows.into_iter().map(|(row, _)| row).filter(|row| row.author == me && row.kind.0 != 4);
         own.map(|row| (row.id, format!("{:?}", engine.get(row.id).unwrap().content))).collect()
     })
 }
@@ -404,7 +404,7 @@ impl World {
 
     /// Looks at what changed.
     fn check(&mut self) {
-        let rows = self.engine.list(&Filter::default()).unwrap();
+        let rows = self.engine.list(&Filter { all_kinds: true, ..Filter::default() }).unwrap();
         let (changed, gone) = self.engine.take_changed();
         let shown: BTreeSet<DocumentId> = rows.iter().map(|(row, _)| row.id).collect();
         // What a removal cut off is not shown, said to be gone, and set aside.
@@ -439,7 +439,7 @@ impl World {
     }
 
     fn view(&mut self) -> String {
-        let rows = self.engine.list(&Filter::default()).unwrap();
+        let rows = self.engine.list(&Filter { all_kinds: true, ..Filter::default() }).unwrap();
         let roster = self.engine.roster().unwrap();
         let plan = self.engine.plan(false, lamppost_core::replica::Budget::UNLIMITED).unwrap();
         let info = self.engine.info();
@@ -550,7 +550,7 @@ mod tests {
         let report = world.receive(world.batch.clone(), None);
         let aside = world.engine.set_aside().unwrap();
         assert_eq!(
-            world.engine.list(&Filter::default()).unwrap().len(),
+            world.engine.list(&Filter { all_kinds: true, ..Filter::default() }).unwrap().len(),
             town().documents.len() + 1,
             "{report:?} {aside:?}"
         );

@@ -265,7 +265,7 @@ impl World {
             let lost_some = stored.iter().any(|stored| former(&stored));
             shown.insert(at, (rows, reads, lost_some));
         }
-        let compartment = |kind: u16| rule(Kind(kind)).map(|rule| CompartmentId(rule.compartment));
+        let compartment = |kind: Kind| rule(kind).map(|rule| CompartmentId(rule.compartment));
         for (at, (rows, reads, lost_some)) in &shown {
             for (other, (others, others_read, _)) in &shown {
                 for row in others.values() {
@@ -273,7 +273,7 @@ impl World {
                         compartment(row.kind).is_some_and(|c| reads.contains(&c) && others_read.contains(&c));
                     let own = [at, other].iter().any(|at| self.phones[**at].member == Some(row.author));
                     // A case is written by several.
-                    let own = own || row.kind == Kind::CASE.0;
+                    let own = own || row.kind == Kind::CASE;
                     let refused = own && (self.may_be_cut_off(*at) || self.may_be_cut_off(*other));
                     if both && !refused && rows.get(&row.id) != Some(row) {
                         return Err(format!(
@@ -284,7 +284,7 @@ impl World {
                 }
             }
             for (id, document) in &self.model.documents {
-                let reads = compartment(document.kind.0).is_some_and(|c| reads.contains(&c));
+                let reads = compartment(document.kind).is_some_and(|c| reads.contains(&c));
                 let own = document.author == *at;
                 let may_be_gone = if own { *lost_some } else { self.may_be_cut_off(document.author) };
                 let row = rows.get(id);

@@ -25,7 +25,7 @@ impl World {
         let roles_ever = self.phones[at].roles_ever.clone();
         let shown: BTreeMap<_, _> = rows.iter().map(|row| (row.id, row)).collect();
         for row in &rows {
-            let kind = Kind(row.kind);
+            let kind = row.kind;
             let compartment = rule(kind).ok_or("a row of a kind that nobody writes")?.compartment;
             let template = roles::template_rows().iter().find(|row| row.compartment == compartment);
             // Whoever wrote something keeps it, even where they may not read.
@@ -35,7 +35,7 @@ impl World {
             if !own && !may_read {
                 return Err(format!(
                     "phone {at} shows a document of kind {} that its role may not read",
-                    row.kind
+                    row.kind.0
                 ));
             }
             if [Kind::OBSERVATION, Kind::ANNOTATION].contains(&kind) {
@@ -201,7 +201,7 @@ impl World {
                 .collect();
             for (other, rows) in rows_by_phone.iter().enumerate() {
                 for (id, row) in rows {
-                    let compartment = rule(Kind(row.kind)).map(|rule| rule.compartment);
+                    let compartment = rule(row.kind).map(|rule| rule.compartment);
                     if !compartment.is_some_and(|compartment| readers.contains(&compartment)) {
                         continue;
                     }

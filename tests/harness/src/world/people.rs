@@ -188,14 +188,14 @@ impl World {
 
     pub(super) fn some_row(&mut self, at: usize, kind: Kind) -> Result<Option<Row>, String> {
         let mut rows = self.rows(at)?;
-        rows.retain(|row| row.kind == kind.0);
+        rows.retain(|row| row.kind == kind);
         rows.sort_by_key(|row| row.id);
         Ok(self.chance.pick(&rows).cloned())
     }
 
     pub(super) fn rows(&mut self, at: usize) -> Result<Vec<Row>, String> {
         let Some(engine) = self.switch_on(at)? else { return Ok(Vec::new()) };
-        match engine.list(&Filter::default()) {
+        match engine.list(&Filter { all_kinds: true, ..Filter::default() }) {
             Ok(rows) => Ok(rows.into_iter().map(|(row, _)| row).collect()),
             Err(Error::Store(_)) => {
                 self.disk_failed(at);

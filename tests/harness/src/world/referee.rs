@@ -44,13 +44,18 @@ impl World {
         Ok(Arc::clone(roll.state()))
     }
 
-    /// The relay hands entries to those who belong, and of compartments that they may read.
+    /// The relay hands entries to those who belong, and of compartments that they may read; to who was removed, the roll up
+    /// to what took them out.
     pub(super) fn see_handed_out(&self, device: DeviceId, message: &[u8]) -> Step {
         let Ok(Frame::Entries(entries)) = Frame::from_bytes(message) else { return Ok(()) };
         let Some(roll) = self.heard.as_ref().filter(|_| !entries.entries.is_empty()) else { return Ok(()) };
         let state = roll.state();
         let compartment = entries.compartment;
         if state.device(device).is_none() {
+            let proof = roll.taken_out(device).filter(|_| compartment == CompartmentId::ROLL);
+            if proof.is_some_and(|out| entries.upto <= out.entries as u64) {
+                return Ok(());
+            }
             return Err(format!("the relay hands entries to {device:?}, which it knows not to belong"));
         }
         if compartment != CompartmentId::ROLL && !state.may_read(device, compartment) {
