@@ -16,6 +16,10 @@ pub trait WatchDocument: Hydrate + Reconcile {
     /// Its kind.
     const KIND: Kind;
 
+    /// The call of the engine that makes such documents, if they are not made as they are: it asks for more, or writes
+    /// others with them.
+    const MADE_BY: Option<&str> = None;
+
     /// Whether changes are judged by what they do, too: see [`WatchDocument::check_change`].
     const JUDGED: bool = false;
 

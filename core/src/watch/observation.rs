@@ -383,6 +383,7 @@ fn check_lines<const N: usize>(lines: [(&str, &String); N]) -> Result<(), Invali
 
 impl WatchDocument for Observation {
     const KIND: Kind = Kind::OBSERVATION;
+    const MADE_BY: Option<&str> = Some("record");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()
@@ -403,6 +404,7 @@ impl WatchDocument for Observation {
 
 impl WatchDocument for Sealed {
     const KIND: Kind = Kind::SEALED;
+    const MADE_BY: Option<&str> = Some("record");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

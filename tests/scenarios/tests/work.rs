@@ -6,8 +6,8 @@ use lamppost_core::replica::testing::problem;
 use lamppost_core::replica::{Error, Filter, Replica, settings};
 use lamppost_core::sync::Frame;
 use lamppost_core::watch::{
-    Action, ActionPlan, Ballot, Bulletin, Choice, Commitment, Consent, Keyed, Kind, Lesson, Meeting, Problem, Question,
-    QuestionText, Referral, Request, Said, Shift, roles,
+    Action, ActionPlan, Ballot, Bulletin, Choice, Commitment, Consent, Keyed, Kind, Lesson, Meeting, Problem,
+    Question, QuestionText, Referral, Request, Said, Shift, roles,
 };
 use lamppost_scenarios::meddler::Meddler;
 use lamppost_scenarios::town::{admit, phone, phone_over, record, relay, sync, texts};
@@ -43,7 +43,12 @@ fn said(title: &str) -> Keyed<Said> {
 fn ballot() -> Ballot {
     let choice = |label: &str| Choice { label: label.into(), about: String::new() };
     let options = ["lot", "lamp", "alley"].map(|key| (key.to_owned(), choice(key)));
-    Ballot { question: "What comes first?".into(), options: options.into(), choices_max: 2, ..Ballot::default() }
+    Ballot {
+        question: "What comes first?".into(),
+        options: options.into(),
+        choices_max: 2,
+        ..Ballot::default()
+    }
 }
 
 fn action(owner: MemberId, status: &str) -> Action {
@@ -61,7 +66,8 @@ fn meeting(title: &str, starts_ms: i64) -> Meeting {
 }
 
 fn lesson(expires_ms: Option<i64>) -> Lesson {
-    let text = QuestionText { question: "What is reported?".into(), answers: vec!["Acts".into(), "People".into()] };
+    let text =
+        QuestionText { question: "What is reported?".into(), answers: vec!["Acts".into(), "People".into()] };
     Lesson {
         texts: said("What to report"),
         questions: vec![Question { texts: Keyed::from_iter([("en", text)]), right: 0 }],
@@ -90,7 +96,10 @@ async fn a_month_of_work_between_three_phones() {
 
     // First week: a ballot, a meeting, a problem, a shift.
     let asked = coordinator.create(ballot()).await.unwrap();
-    let first = Meeting { actions: Keyed::from_iter([("fence", action(annas, "open"))]), ..meeting("First", now_ms()) };
+    let first = Meeting {
+        actions: Keyed::from_iter([("fence", action(annas, "open"))]),
+        ..meeting("First", now_ms())
+    };
     let first = coordinator.create(first).await.unwrap();
     let second = coordinator.create(meeting("Second", now_ms() + 30 * DAY_MS)).await.unwrap();
     let case = coordinator.create(problem()).await.unwrap();
@@ -187,7 +196,8 @@ async fn a_month_of_work_between_three_phones() {
     drop((anna, ben));
     let anna = phone(root.path(), "anna").await;
     assert_eq!(anna.tally(asked).await.unwrap(), result);
-    let request = Request { asks: "Did the light help?".into(), purpose: "To learn".into(), ..Request::default() };
+    let request =
+        Request { asks: "Did the light help?".into(), purpose: "To learn".into(), ..Request::default() };
     let request = liaison.ask(request).await.unwrap();
     sync_all(&[&liaison, &coordinator], &relay).await;
     coordinator.decide_request(request, true, "It asks for nothing but an opinion".into()).await.unwrap();
@@ -282,7 +292,9 @@ async fn a_tampered_lesson_is_refused_and_an_expired_one_cannot_be_taken() {
     let tamper = Meddler::with_received(|frame| {
         let Frame::Entries(mut entries) = frame else { return vec![frame] };
         for wire in &mut entries.entries {
-            if let Some(last) = wire.body.as_mut().filter(|body| body.len() > 200).and_then(|body| body.last_mut()) {
+            if let Some(last) =
+                wire.body.as_mut().filter(|body| body.len() > 200).and_then(|body| body.last_mut())
+            {
                 *last ^= 1;
             }
         }
@@ -308,7 +320,9 @@ async fn a_tampered_lesson_is_refused_and_an_expired_one_cannot_be_taken() {
         sync(phone, &relay).await.unwrap();
         let lessons: Vec<_> = phone.lessons().await.unwrap().into_iter().map(|lesson| lesson.id).collect();
         assert_eq!(lessons, [current]);
-        assert!(matches!(phone.take_lesson(expired, vec![0]).await, Err(Error::Invalid(why)) if why.field == "lesson"));
+        assert!(
+            matches!(phone.take_lesson(expired, vec![0]).await, Err(Error::Invalid(why)) if why.field == "lesson")
+        );
         let draft = lamppost_core::replica::testing::draft;
         assert!(matches!(phone.record(draft("too early")).await, Err(Error::Invalid(_))));
         phone.take_lesson(current, vec![0]).await.unwrap();

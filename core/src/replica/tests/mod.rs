@@ -2,6 +2,7 @@
 
 mod belonging;
 mod documents;
+mod judged;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
