@@ -199,7 +199,6 @@ macro_rules! kinds {
 
         /// What a document says, by its kind.
         #[derive(Clone, Debug, PartialEq)]
-        #[expect(clippy::large_enum_variant, reason = "few at a time are held, never a list of them")]
         pub enum Content {
             $(
                 $(#[$meta])+
