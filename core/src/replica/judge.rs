@@ -80,7 +80,10 @@ impl Engine {
         if let Some(content) = content {
             self.put_row(batch, id, kind, &counted, &content, before)?;
         }
-        self.recent.keep(id, judged.document);
+        // With what waits on disk and not in memory, it would be taken for all there is.
+        if judged.waiting.is_empty() {
+            self.recent.keep(id, judged.document);
+        }
         Ok(())
     }
 
