@@ -7,14 +7,20 @@
 mod alone;
 mod app;
 mod clock;
+mod community;
+mod desk;
 mod disk;
+mod documents;
+mod drafts;
 mod driver;
 mod effects;
 mod engine;
 mod error;
 mod feed;
+mod followup;
 mod invitations;
 mod joining;
+mod judge;
 mod membership;
 mod outbox;
 mod people;
@@ -27,6 +33,7 @@ mod standing;
 mod transport;
 mod vault;
 mod view;
+mod work;
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
@@ -35,6 +42,8 @@ mod tests;
 
 pub use app::{Live, Replica};
 pub use clock::{Clock, SystemClock};
+pub use documents::Typed;
+pub use drafts::{DRAFT_BYTES_MAX, Draft};
 pub use driver::LinkState;
 pub use effects::SyncReport;
 pub use engine::{Engine, Environment};
@@ -56,4 +65,5 @@ pub use vault::{FixedVault, Vault, VaultError};
 pub use crate::entry::invitation::Invitation;
 pub use crate::entry::link::{BadLink, GroupLink, LinkKind};
 pub use crate::sync::session::Budget;
-pub use view::{Content, Delivery, Detail, Filter, HistoryRow, Row, SetAside, Step};
+pub use crate::watch::Content;
+pub use view::{ConflictRow, ConflictingValue, Delivery, Detail, Filter, HistoryRow, Row, SetAside, Step};

@@ -9,12 +9,12 @@ use crate::entry::seal;
 use crate::storage::Batch;
 use crate::watch::blur;
 use crate::watch::kinds::{Kind, Rule, rule};
-use crate::watch::{Annotation, Case, Observation, Sealed};
+use crate::watch::{Annotation, Case, Content as Shown, Observation, Sealed};
 
 use super::disk::{self, DOCUMENTS};
 use super::engine::Engine;
 use super::error::Error;
-use super::view::{Part, Row, project};
+use super::view::{Part, Row};
 
 /// What a volunteer is about to file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,8 +39,10 @@ impl Engine {
     /// on this device and comes along when there is one.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the field and what to do; [`Error::Role`]; errors of the store.
+    /// [`Error::Invalid`] names the field and what to do, which may be to take a lesson first; [`Error::Role`]; errors of
+    /// the store.
     pub fn record(&mut self, draft: ObservationDraft) -> Result<DocumentId, Error> {
+        self.must_have_learned()?;
         let id = self.new_id(Kind::OBSERVATION);
         self.write_draft(id, draft)?;
         Ok(id)
@@ -179,10 +181,11 @@ impl Engine {
             return self.write_alone(batch, kind, id, value);
         }
         let (document, before) = (self.load(id)?, self.row(id)?);
-        self.write_on(batch, kind, id, document, before, value)
+        self.write_on(batch, kind, id, document, before, value).map(drop)
     }
 
-    /// As [`Engine::write`], on what the document is without this, shown by the row `before`.
+    /// As [`Engine::write`], on what the document is without this, shown by the row `before`. Answers
+    /// with the row that shows it now.
     pub(super) fn write_on<T>(
         &mut self,
         batch: &mut Batch,
@@ -191,25 +194,29 @@ impl Engine {
         mut document: Document,
         before: Option<Row>,
         value: &T,
-    ) -> Result<(), Error>
+    ) -> Result<Option<Row>, Error>
     where
         T: autosurgeon::Reconcile,
     {
         let rule = self.may_write(kind)?;
         let change = document.write(value).map_err(|e| Error::Kind(e.to_string()))?;
-        let Some(change) = change else { return Ok(()) };
+        let Some(change) = change else {
+            self.recent.keep(id, document);
+            return Ok(before);
+        };
         let content =
             Content { document: id, kind: kind.0, form: Form::CHANGE, bytes: change.bytes().to_vec() };
         let entry = self.append_content(batch, crate::base::CompartmentId(rule.compartment), &content)?;
         let log = crate::entry::LogId::of(&entry);
         batch.put(DOCUMENTS, disk::part_key(id, log, entry.header().seq), Vec::new());
         let part = Part { author: self.member_id(), claimed_ms: entry.header().claimed_ms };
-        let projection = project(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
-        if let Some(projection) = projection {
-            self.put_row(batch, id, kind, &[part], projection, before)?;
-        }
+        let shown = Shown::read(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
+        let row = match shown {
+            Some(shown) => self.put_row(batch, id, kind, &[part], &shown, before)?,
+            None => before,
+        };
         self.recent.keep(id, document);
-        Ok(())
+        Ok(row)
     }
 
     pub(super) fn may_write(&mut self, kind: Kind) -> Result<&'static Rule, Error> {

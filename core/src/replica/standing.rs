@@ -6,13 +6,13 @@ use super::disk::{self, DOCUMENTS, ENTRIES, META, QUARANTINE, ROWS, SetAsideRow}
 use super::engine::Engine;
 use super::error::Error;
 use super::receive::{Arrivals, Received};
-use super::view::{Part, Row, project};
+use super::view::{Part, Row};
 use crate::base::{CompartmentId, DocumentId, Hash, cbor};
 use crate::document::Document;
 use crate::entry::{Kind as EntryKind, LogId, Verified, seal};
 use crate::roll::CutOff;
 use crate::storage::Batch;
-use crate::watch::Kind;
+use crate::watch::{Content, Kind};
 
 /// The standing that the stored entries were last weighed by.
 const WEIGHED: &[u8] = b"weighed";
@@ -166,8 +166,8 @@ impl Engine {
     ) -> Result<Option<Row>, Error> {
         // What was built on what is gone is there again when that is accepted.
         let is_empty = document.is_empty();
-        if let Some(projection) = project(kind, document).ok().flatten().filter(|_| !is_empty) {
-            return self.put_row(batch, id, kind, parts, projection, None);
+        if let Some(content) = Content::read(kind, document).ok().flatten().filter(|_| !is_empty) {
+            return self.put_row(batch, id, kind, parts, &content, None);
         }
         batch.delete(ROWS, id.as_bytes());
         self.gone.insert(id);

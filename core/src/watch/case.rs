@@ -9,9 +9,10 @@
 //! conflict.
 
 use super::check::{Invalid, check_count, check_id};
+use super::content::{Summary, WatchDocument, ids, put_each};
+use super::kinds::Kind;
 use super::text::{self, LINE_CHARS_MAX};
-use autosurgeon::reconcile::MapReconciler;
-use autosurgeon::{Hydrate, Reconcile, Reconciler};
+use autosurgeon::{Hydrate, Reconcile};
 use std::collections::BTreeMap;
 
 /// Most links of one case, standing and removed; a longer story is a problem, not a case.
@@ -24,7 +25,7 @@ pub struct Case {
     #[autosurgeon(missing = "Default::default")]
     pub title: String,
     /// Links by the id of the observation they link.
-    #[autosurgeon(missing = "Default::default", reconcile = "put_links")]
+    #[autosurgeon(missing = "Default::default", reconcile = "put_each")]
     pub links: BTreeMap<String, Link>,
 }
 
@@ -120,13 +121,22 @@ impl Link {
     }
 }
 
-/// Writes links and deletes none: the ordinary way of writing a map deletes each key that the writer does not hold.
-fn put_links<R: Reconciler>(links: &BTreeMap<String, Link>, mut reconciler: R) -> Result<(), R::Error> {
-    let mut map = reconciler.map()?;
-    for (observation, link) in links {
-        map.put(observation, link)?;
+impl WatchDocument for Case {
+    const KIND: Kind = Kind::CASE;
+    const MADE_BY: Option<&str> = Some("link");
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
     }
-    Ok(())
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: self.title.clone(),
+            text: self.links.values().map(|link| link.reason.as_str()).collect::<Vec<_>>().join("; "),
+            about: ids(self.observations()),
+            ..Summary::default()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Who made it is its author. Whether it is used up, the roll says.
 
 use super::check::{Invalid, check_hex, check_time};
+use super::content::{Summary, WatchDocument};
+use super::kinds::Kind;
 use super::roles::role_name;
 use autosurgeon::{Hydrate, Reconcile};
 
@@ -52,6 +54,23 @@ impl std::fmt::Debug for InvitationRecord {
             .field("expiry_ms", &self.expiry_ms)
             .field("withdrawn", &self.withdrawn)
             .finish_non_exhaustive()
+    }
+}
+
+impl WatchDocument for InvitationRecord {
+    const KIND: Kind = Kind::INVITATION;
+    const MADE_BY: Option<&str> = Some("invite");
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: "invitation".to_owned(),
+            codes: role_name(self.role).map(str::to_owned).into_iter().collect(),
+            ..Summary::default()
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use super::check::{
     check_time,
 };
 use super::codes;
+use super::content::{Summary, WatchDocument, ids};
+use super::kinds::Kind;
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
 
@@ -377,6 +379,45 @@ fn check_lines<const N: usize>(lines: [(&str, &String); N]) -> Result<(), Invali
         text::check_line(field, line, LINE_CHARS_MAX)?;
     }
     Ok(())
+}
+
+impl WatchDocument for Observation {
+    const KIND: Kind = Kind::OBSERVATION;
+    const MADE_BY: Option<&str> = Some("record");
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: self.behaviours.join(", "),
+            text: self.what_happened.clone(),
+            when_ms: Some(self.when.start_ms),
+            cell: self.cell.clone(),
+            codes: self.behaviours.iter().chain(&self.activity).cloned().collect(),
+            flags: self.flags.clone(),
+            about: Vec::new(),
+        }
+    }
+}
+
+impl WatchDocument for Sealed {
+    const KIND: Kind = Kind::SEALED;
+    const MADE_BY: Option<&str> = Some("record");
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: "sealed part".to_owned(),
+            text: [self.address.as_str(), &self.notes].join(" ").trim().to_owned(),
+            about: ids([&self.observation]),
+            ..Summary::default()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -65,7 +65,8 @@ fn a_removed_device_fetches_the_roll_up_to_its_removal_and_nothing_else() {
     assert!(!handed.contains(&later.hash()));
     assert!(!relay.has_nothing_new(&Query::Fetch { group, device, key: None, cursors }));
     // Who never belonged is handed nothing at all.
-    let stranger = Query::Fetch { group, device: Person::new(8).device(), key: None, cursors: [(ROLL, 0)].into() };
+    let stranger =
+        Query::Fetch { group, device: Person::new(8).device(), key: None, cursors: [(ROLL, 0)].into() };
     let Reply::Refused(unknown) = relay.answer(stranger, NOW_MS) else { panic!("it was handed something") };
     assert_eq!(unknown.refusal, Refusal::UNKNOWN_DEVICE);
     assert_eq!(why.refusal, Refusal::REMOVED);

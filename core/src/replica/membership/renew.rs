@@ -7,16 +7,17 @@ use minicbor::bytes::ByteVec;
 
 use super::keys::KeyPlan;
 use crate::base::{CompartmentId, DeviceId, DocumentId};
-use crate::document::Document;
+use crate::document::{AuthoredChange, Document};
 use crate::entry::{Kind as EntryKind, LogId};
 use crate::replica::disk::{self, DOCUMENTS, ENTRIES, META, OUTBOX, OutboxRow, RECEIVED};
 use crate::replica::engine::{Engine, ROLL};
 use crate::replica::error::Error;
-use crate::replica::view::{Content, Part, read};
+use crate::replica::view::Part;
 use crate::roll::operation::Certification;
 use crate::roll::{Operation, Roll};
 use crate::storage::Batch;
-use crate::watch::Kind;
+use crate::watch::kinds::is_judged;
+use crate::watch::{Content, Kind};
 
 /// When this installation last became another device by itself, in milliseconds since the Unix epoch.
 const RENEWED: &[u8] = b"renewed";
@@ -33,13 +34,14 @@ struct Carried {
     documents: Vec<CarriedDocument>,
 }
 
-/// A document with unsent words: what it says, and what it is without them.
+/// A document with unsent words: what it is without them, and what they made of it, step by step where each is judged by the
+/// one before.
 struct CarriedDocument {
     id: DocumentId,
     kind: Kind,
-    content: Content,
     rest: Document,
     parts: Vec<Part>,
+    steps: Vec<Content>,
 }
 
 impl Engine {
@@ -127,7 +129,8 @@ impl Engine {
         for id in documents {
             let Some(row) = self.row(id)? else { continue };
             let kind = row.kind;
-            let content = read(kind, &self.load(id)?).map_err(|e| Error::Kind(e.to_string()))?;
+            let mut steps = Vec::new();
+            steps.extend(Content::read(kind, &self.load(id)?).map_err(|e| Error::Kind(e.to_string()))?);
             let (mut changes, mut parts) = (Vec::new(), Vec::new());
             for (log, seq) in self.parts(id)?.into_iter().filter(|place| !places.contains(place)) {
                 if let Some(entry) = disk::read_entry(&*self.store, log, seq)? {
@@ -135,10 +138,33 @@ impl Engine {
                     parts.extend(self.part_of(&entry)?);
                 }
             }
+            if is_judged(kind) {
+                steps = self.steps_of(id, kind, &changes, &places)?;
+            }
             let rest = Document::load(new, changes).map_err(|e| Error::Kind(e.to_string()))?;
-            carried.extend(content.map(|content| CarriedDocument { id, kind, content, rest, parts }));
+            carried.push(CarriedDocument { id, kind, rest, parts, steps });
         }
         Ok(Carried { places, operations, documents: carried })
+    }
+
+    /// What this device's unsent words made of a document, one after the other.
+    fn steps_of(
+        &mut self,
+        id: DocumentId,
+        kind: Kind,
+        rest: &[AuthoredChange],
+        places: &BTreeSet<(LogId, u64)>,
+    ) -> Result<Vec<Content>, Error> {
+        let bad = |e: crate::document::BadDocument| Error::Kind(e.to_string());
+        let (mut changes, mut steps) = (rest.to_vec(), Vec::new());
+        let own: BTreeSet<_> = self.parts(id)?.into_iter().filter(|place| places.contains(place)).collect();
+        for (log, seq) in own {
+            let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+            changes.extend(self.change_of(&entry)?);
+            let document = Document::load(self.device_id(), changes.iter().cloned()).map_err(bad)?;
+            steps.extend(Content::read(kind, &document).map_err(bad)?);
+        }
+        Ok(steps)
     }
 
     /// Takes this device's unsent entries out of the store, and out of the roll.
@@ -181,20 +207,12 @@ impl Engine {
     }
 
     fn write_anew(&mut self, batch: &mut Batch, document: CarriedDocument) -> Result<(), Error> {
-        let CarriedDocument { id, kind, content, mut rest, parts } = document;
-        let before = self.show_anew(batch, id, kind, &parts, &mut rest)?;
-        match &content {
-            Content::Observation(value, _) => self.write_on(batch, kind, id, rest, before, value),
-            Content::Sealed(value) => self.write_on(batch, kind, id, rest, before, value),
-            Content::Annotation(value) => self.write_on(batch, kind, id, rest, before, value),
-            Content::Case(value) => self.write_on(batch, kind, id, rest, before, value),
-            Content::Release(value) => self.write_on(batch, kind, id, rest, before, value),
-            Content::Response(value) => self.write_on(batch, kind, id, rest, before, value),
-            Content::Outcome(value) => self.write_on(batch, kind, id, rest, before, value),
-            Content::Disclosure(value) => self.write_on(batch, kind, id, rest, before, value),
-            Content::Provenance(value) => self.write_on(batch, kind, id, rest, before, value),
-            Content::Invitation(value) => self.write_on(batch, kind, id, rest, before, value),
-            Content::IdentityCard(value) => self.write_on(batch, kind, id, rest, before, value),
+        let CarriedDocument { id, kind, mut rest, parts, steps } = document;
+        let mut before = self.show_anew(batch, id, kind, &parts, &mut rest)?;
+        for content in steps {
+            before = self.write_on(batch, kind, id, rest, before, &content)?;
+            rest = self.recent.take(id).unwrap_or_else(|| Document::new(self.device_id()));
         }
+        Ok(())
     }
 }

@@ -2,6 +2,8 @@
 
 mod belonging;
 mod calls;
+mod documents;
+mod judged;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
