@@ -10,9 +10,10 @@ use crate::document::{BadDocument, Document, is_created_by};
 use crate::entry::LogId;
 use crate::storage::Batch;
 use crate::watch::roles::role_name;
+use crate::watch::suggest::Point;
 use crate::watch::{
-    Annotation, Case, Disclosure, IdentityCard, InvitationRecord, Kind, Observation, Outcome, Provenance,
-    Release, Response, Sealed,
+    Annotation, Case, Disclosure, IdentityCard, InvitationRecord, Kind, NotDuplicates, Observation, Outcome,
+    Provenance, Release, Response, Sealed,
 };
 
 /// Rows read at once: half a megabyte. More at once take no less time.
@@ -61,6 +62,9 @@ pub struct Row {
     /// Documents that this one is about.
     #[n(12)]
     pub about: Vec<DocumentId>,
+    /// The exact position as latitude and longitude in 1e-7 degrees (WGS 84); for sealed parts.
+    #[n(13)]
+    pub position_e7: Option<(i32, i32)>,
 }
 
 /// Whether a document has left the phone.
@@ -98,6 +102,8 @@ pub enum Content {
     Annotation(Annotation),
     /// Linked observations.
     Case(Case),
+    /// That two reports are of two events.
+    NotDuplicates(NotDuplicates),
     /// What was handed to the liaison.
     Release(Release),
     /// The liaison's answer.
@@ -219,6 +225,7 @@ pub(super) struct Projection {
     codes: Vec<String>,
     flags: Vec<String>,
     about: Vec<DocumentId>,
+    position_e7: Option<(i32, i32)>,
     /// For an invitation, what the coordinators' devices look up when somebody knocks.
     invitation: Option<InvitationRecord>,
 }
@@ -240,6 +247,7 @@ pub(super) fn project(kind: Kind, document: &Document) -> Result<Option<Projecti
             title: "sealed part".to_owned(),
             text: [s.address, s.notes].join(" ").trim().to_owned(),
             about: ids([&s.observation]),
+            position_e7: s.position.as_ref().map(Point::from).map(|point| (point.lat_e7, point.lon_e7)),
             ..Projection::default()
         },
         Some(Content::Annotation(a)) => Projection {
@@ -253,6 +261,12 @@ pub(super) fn project(kind: Kind, document: &Document) -> Result<Option<Projecti
             text: c.links.values().map(|link| link.reason.as_str()).collect::<Vec<_>>().join("; "),
             about: ids(c.observations()),
             title: c.title,
+            ..Projection::default()
+        },
+        Some(Content::NotDuplicates(n)) => Projection {
+            title: "not duplicates".to_owned(),
+            about: if n.stands() { ids([&n.first, &n.second]) } else { Vec::new() },
+            text: n.reason,
             ..Projection::default()
         },
         Some(Content::Release(r)) => Projection {
@@ -306,6 +320,7 @@ pub(super) fn read(kind: Kind, document: &Document) -> Result<Option<Content>, B
         Kind::SEALED => Content::Sealed(document.read()?),
         Kind::ANNOTATION => Content::Annotation(document.read()?),
         Kind::CASE => Content::Case(document.read()?),
+        Kind::NOT_DUPLICATES => Content::NotDuplicates(document.read()?),
         Kind::RELEASE => Content::Release(document.read()?),
         Kind::RESPONSE => Content::Response(document.read()?),
         Kind::OUTCOME => Content::Outcome(document.read()?),
@@ -356,6 +371,7 @@ impl Engine {
             codes: projection.codes,
             flags: projection.flags,
             about: projection.about,
+            position_e7: projection.position_e7,
         };
         for target in &row.about {
             batch.put(ABOUT, [target.as_bytes().as_slice(), id.as_bytes()].concat(), Vec::new());

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 1–9 | a report and what becomes of it (all taken) |
 //! | 10 | invitation |
-//! | 11–19 | more of that: request, correction, contest, recall |
+//! | 11–19 | more of that: request, correction, contest, recall; 15 is not duplicates |
 //! | 20–29 | the group at work: problem, meeting, action plan, shift, vote |
 //! | 30–39 | what the group publishes: bulletin, lesson, resource |
 //! | 40–49 | partners: youth session, business commitment, partner, referral |
@@ -44,6 +44,8 @@ impl Kind {
     pub const DISCLOSURE: Self = Self(8);
     /// [`Provenance`](super::Provenance).
     pub const PROVENANCE: Self = Self(9);
+    /// [`NotDuplicates`](super::NotDuplicates).
+    pub const NOT_DUPLICATES: Self = Self(15);
     /// [`IdentityCard`](super::IdentityCard).
     pub const IDENTITY_CARD: Self = Self(50);
     /// [`InvitationRecord`](super::InvitationRecord).
@@ -154,6 +156,15 @@ static RULES: &[Rule] = &[
         author_only: false,
         frozen: true,
     },
+    // Any coordinator may take back what another one said of two reports.
+    Rule {
+        kind: Kind::NOT_DUPLICATES,
+        name: "not_duplicates",
+        compartment: COMPARTMENT_GROUP,
+        writers: &[ROLE_COORDINATOR],
+        author_only: false,
+        frozen: false,
+    },
     Rule {
         kind: Kind::IDENTITY_CARD,
         name: "identity_card",
@@ -193,6 +204,7 @@ mod tests {
                 (7, "outcome"),
                 (8, "disclosure"),
                 (9, "provenance"),
+                (15, "not_duplicates"),
                 (50, "identity_card"),
                 (52, "invitation"),
             ]
@@ -225,6 +237,7 @@ mod tests {
             Kind::SEALED,
             Kind::ANNOTATION,
             Kind::CASE,
+            Kind::NOT_DUPLICATES,
             Kind::DISCLOSURE,
             Kind::PROVENANCE,
             Kind::IDENTITY_CARD,

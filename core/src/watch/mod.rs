@@ -11,6 +11,8 @@
 //! | [`observation`] | what a volunteer saw, and its sealed sibling |
 //! | [`annotation`] | what others of the group say about it |
 //! | [`case`] | observations of the same event, linked by coordinators |
+//! | [`not_duplicates`] | two reports that are of two events, so that nobody is asked again |
+//! | [`suggest`] | reports that may tell of one event or one pattern, and why |
 //! | [`release`] | the frozen, redacted copy for the liaison, and how it is redacted |
 //! | [`response`] | what the liaison answers |
 //! | [`outcome`] | what every member may know of that answer |
@@ -33,12 +35,14 @@ pub mod disclosure;
 pub mod identity_card;
 pub mod invitation;
 pub mod kinds;
+pub mod not_duplicates;
 pub mod observation;
 pub mod outcome;
 pub mod provenance;
 pub mod release;
 pub mod response;
 pub mod roles;
+pub mod suggest;
 pub mod text;
 
 #[cfg(test)]
@@ -46,13 +50,14 @@ mod testing;
 
 pub use annotation::Annotation;
 pub use blur::Cell;
-pub use case::{Case, Link};
+pub use case::{Case, Fact, FactValue, Link, Resolution};
 pub use check::Invalid;
 pub use codes::Catalogue;
 pub use disclosure::Disclosure;
 pub use identity_card::IdentityCard;
 pub use invitation::InvitationRecord;
 pub use kinds::{Kind, Rule};
+pub use not_duplicates::NotDuplicates;
 pub use observation::{Observation, People, Position, Quantity, Sealed, Substance, Vehicle, When};
 pub use outcome::Outcome;
 pub use provenance::{Provenance, Source};

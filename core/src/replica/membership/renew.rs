@@ -183,6 +183,7 @@ impl Engine {
             Content::Sealed(value) => self.write_on(batch, kind, id, document, value),
             Content::Annotation(value) => self.write_on(batch, kind, id, document, value),
             Content::Case(value) => self.write_on(batch, kind, id, document, value),
+            Content::NotDuplicates(value) => self.write_on(batch, kind, id, document, value),
             Content::Release(value) => self.write_on(batch, kind, id, document, value),
             Content::Response(value) => self.write_on(batch, kind, id, document, value),
             Content::Outcome(value) => self.write_on(batch, kind, id, document, value),
