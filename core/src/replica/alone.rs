@@ -6,14 +6,14 @@ use super::disk::{self, DOCUMENTS, ROWS};
 use super::engine::Engine;
 use super::error::Error;
 use super::record::ObservationDraft;
-use super::view::{Content as Shown, Part, project, read};
+use super::view::Part;
 use crate::base::{CompartmentId, DeviceId, DocumentId, cbor};
 use crate::document::{AuthoredChange, Document, is_created_by};
 use crate::entry::LogId;
 use crate::entry::plaintext::{Content, Form};
 use crate::storage::{Batch, Table};
-use crate::watch::Kind;
 use crate::watch::kinds::rule;
+use crate::watch::{Content as Shown, Kind};
 
 /// document ‖ number → sealed: kind and change of what was recorded before there was a group.
 const ALONE: Table = Table(17);
@@ -66,10 +66,10 @@ impl Engine {
         batch.put(ALONE, key.clone(), self.cipher.seal(&mut self.rng, ALONE, &key, &plain));
         self.alone.insert(id);
         let part = Part { author: self.member_id(), claimed_ms: self.clock.now_ms() };
-        let projection = project(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
+        let shown = Shown::read(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
         let before = self.row(id)?;
-        match projection {
-            Some(projection) => self.put_row(batch, id, kind, &[part], projection, before),
+        match shown {
+            Some(shown) => self.put_row(batch, id, kind, &[part], &shown, before),
             None => Ok(()),
         }
     }
@@ -125,7 +125,7 @@ impl Engine {
             let changes = engine.alone_changes(id)?;
             let document =
                 Document::load(engine.device_id(), changes).map_err(|e| Error::Kind(e.to_string()))?;
-            read(kind, &document).map_err(|e| Error::Kind(e.to_string()))
+            Shown::read(kind, &document).map_err(|e| Error::Kind(e.to_string()))
         };
         let Some(Shown::Observation(observation, _)) = content(self, id, Kind::OBSERVATION)? else {
             return Ok(());

@@ -55,4 +55,5 @@ pub use vault::{FixedVault, Vault, VaultError};
 
 pub use crate::entry::invitation::{BadInvitation, Invitation};
 pub use crate::sync::session::Budget;
-pub use view::{Content, Delivery, Detail, Filter, HistoryRow, Row, SetAside, Step};
+pub use crate::watch::Content;
+pub use view::{Delivery, Detail, Filter, HistoryRow, Row, SetAside, Step};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::disk::{self, DOCUMENTS, ENTRIES, FORKS, QUARANTINE, SetAsideRow, UNOPENED, WAITING};
 use super::engine::{Engine, SENDERS, sender_row};
 use super::error::Error;
-use super::view::{Part, Projection, project};
+use super::view::Part;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, cbor, limits};
 use crate::document::{AuthoredChange, BadDocument, Document, is_created_by};
 use crate::entry::plaintext::{Content, Form};
@@ -15,8 +15,8 @@ use crate::roll::State;
 use crate::storage::{Batch, Store};
 use crate::sync::frame::Covered;
 use crate::sync::inbox::{Logs, PASTS_MAX, Quarantine, Verdict, judge};
-use crate::watch::Kind;
 use crate::watch::kinds::rule;
+use crate::watch::{self, Kind};
 
 /// What became of entries that came in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub(super) struct NewPart {
 /// What a document's changes amount to.
 enum Outcome {
     /// They can be read; a row shows it, unless the kind is of a later version.
-    Content(Option<Projection>),
+    Content(Option<watch::Content>),
     /// Others, which they build on, have not arrived.
     Incomplete,
 }
@@ -400,7 +400,7 @@ impl Engine {
             if let Some(document) = document.filter(|_| !stored.is_empty()) {
                 self.recent.keep(id, document);
             }
-            if let Outcome::Content(Some(projection)) = outcome {
+            if let Outcome::Content(Some(content)) = outcome {
                 let mut uncounted: Vec<Part> = parts.iter().map(|new| new.part).collect();
                 let before = if stored.is_empty() { None } else { self.row(id)? };
                 if before.is_none() {
@@ -410,7 +410,7 @@ impl Engine {
                         uncounted.extend(entry.map(|entry| self.part_of(&entry)).transpose()?.flatten());
                     }
                 }
-                self.put_row(batch, id, kind, &uncounted, projection, before)?;
+                self.put_row(batch, id, kind, &uncounted, &content, before)?;
             }
         }
         Ok(())
@@ -481,10 +481,10 @@ impl Engine {
 
 /// Reads a document as its kind.
 fn read_as(kind: Kind, mut document: Document) -> Result<(Document, Outcome), BadDocument> {
-    let outcome = match project(kind, &document) {
+    let outcome = match watch::Content::read(kind, &document) {
         // Read as it is, it would be listed as a report that says nothing.
         Ok(_) if document.is_empty() => Outcome::Incomplete,
-        Ok(projection) => Outcome::Content(projection),
+        Ok(content) => Outcome::Content(content),
         // What it builds on may still come, from another log.
         Err(_) if document.lacks_changes() => Outcome::Incomplete,
         Err(why) => return Err(why),

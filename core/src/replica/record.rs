@@ -9,12 +9,12 @@ use crate::entry::seal;
 use crate::storage::Batch;
 use crate::watch::blur;
 use crate::watch::kinds::{Kind, Rule, rule};
-use crate::watch::{Annotation, Case, Observation, Sealed};
+use crate::watch::{Annotation, Case, Content as Shown, Observation, Sealed};
 
 use super::disk::{self, DOCUMENTS};
 use super::engine::Engine;
 use super::error::Error;
-use super::view::{Part, project};
+use super::view::Part;
 
 /// What a volunteer is about to file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -203,10 +203,10 @@ impl Engine {
         let log = crate::entry::LogId::of(&entry);
         batch.put(DOCUMENTS, disk::part_key(id, log, entry.header().seq), Vec::new());
         let part = Part { author: self.member_id(), claimed_ms: entry.header().claimed_ms };
-        let projection = project(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
-        if let Some(projection) = projection {
+        let shown = Shown::read(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
+        if let Some(shown) = shown {
             let before = self.row(id)?;
-            self.put_row(batch, id, kind, &[part], projection, before)?;
+            self.put_row(batch, id, kind, &[part], &shown, before)?;
         }
         self.recent.keep(id, document);
         Ok(())

@@ -4,14 +4,13 @@ use super::disk;
 use super::engine::Engine;
 use super::error::Error;
 use super::record::ObservationDraft;
-use super::view::Content;
 use crate::base::{DocumentId, EntryHash, Hash, MemberId, cbor};
 use crate::entry::evidence::{self, Evidence, Proven};
 use crate::entry::keys::Secret;
 use crate::entry::seal;
 use crate::entry::{Kind as EntryKind, LogId, chain};
 use crate::watch::{
-    Disclosure, Kind, Outcome, Provenance, Redaction, Release, ReleasedItem, Source, redact, roles,
+    Content, Disclosure, Kind, Outcome, Provenance, Redaction, Release, ReleasedItem, Source, redact, roles,
 };
 
 /// What a coordinator is about to hand over.

@@ -6,13 +6,12 @@ use super::disk::{self, DOCUMENTS, ENTRIES, META, QUARANTINE, ROWS, SetAsideRow}
 use super::engine::Engine;
 use super::error::Error;
 use super::receive::{Arrivals, Received};
-use super::view::project;
 use crate::base::{CompartmentId, DocumentId, Hash, cbor};
 use crate::document::Document;
 use crate::entry::{Kind as EntryKind, LogId, Verified, seal};
 use crate::roll::CutOff;
 use crate::storage::Batch;
-use crate::watch::Kind;
+use crate::watch::{Content, Kind};
 
 /// The standing that the stored entries were last weighed by.
 const WEIGHED: &[u8] = b"weighed";
@@ -154,8 +153,8 @@ impl Engine {
             Document::load(self.device_id(), changes).map_err(|e| Error::Kind(e.to_string()))?;
         // What was built on what is gone cannot be read by itself: it is there again when that is accepted.
         let is_empty = document.is_empty();
-        match project(kind, &document).ok().flatten().filter(|_| !is_empty) {
-            Some(projection) => self.put_row(batch, id, kind, &parts, projection, None),
+        match Content::read(kind, &document).ok().flatten().filter(|_| !is_empty) {
+            Some(content) => self.put_row(batch, id, kind, &parts, &content, None),
             None => {
                 batch.delete(ROWS, id.as_bytes());
                 self.gone.insert(id);

@@ -6,15 +6,10 @@ use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRo
 use super::engine::Engine;
 use super::error::Error;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId, cbor};
-use crate::document::{BadDocument, Document, is_created_by};
+use crate::document::is_created_by;
 use crate::entry::LogId;
 use crate::storage::Batch;
-use crate::watch::roles::role_name;
-use crate::watch::suggest::Point;
-use crate::watch::{
-    Annotation, Case, Disclosure, IdentityCard, InvitationRecord, Kind, NotDuplicates, Observation, Outcome,
-    Provenance, Release, Response, Sealed,
-};
+use crate::watch::{Content, Disclosure, Kind, Summary};
 
 /// Rows read at once: half a megabyte. More at once take no less time.
 const PAGE_ROWS: usize = 1_000;
@@ -88,36 +83,6 @@ pub struct Filter {
     pub author: Option<MemberId>,
     /// At most so many, newest first; none for all.
     pub rows_max: Option<usize>,
-}
-
-/// What a document says, by its kind.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "one at a time is shown, never a list of them")]
-pub enum Content {
-    /// An observation, with its sealed sibling if this device may read it.
-    Observation(Observation, Option<Sealed>),
-    /// A sealed sibling by itself.
-    Sealed(Sealed),
-    /// A remark.
-    Annotation(Annotation),
-    /// Linked observations.
-    Case(Case),
-    /// That two reports are of two events.
-    NotDuplicates(NotDuplicates),
-    /// What was handed to the liaison.
-    Release(Release),
-    /// The liaison's answer.
-    Response(Response),
-    /// What everybody sees of it.
-    Outcome(Outcome),
-    /// The record that something was handed over.
-    Disclosure(Disclosure),
-    /// Which entries a release was made of.
-    Provenance(Provenance),
-    /// Who a member is.
-    IdentityCard(IdentityCard),
-    /// Somebody may come.
-    Invitation(InvitationRecord),
 }
 
 /// One document in full.
@@ -215,123 +180,6 @@ pub struct SetAside {
     pub cut_off: bool,
 }
 
-/// What a row takes from a document's content.
-#[derive(Debug, Default)]
-pub(super) struct Projection {
-    title: String,
-    text: String,
-    when_ms: Option<i64>,
-    cell: String,
-    codes: Vec<String>,
-    flags: Vec<String>,
-    about: Vec<DocumentId>,
-    position_e7: Option<(i32, i32)>,
-    /// For an invitation, what the coordinators' devices look up when somebody knocks.
-    invitation: Option<InvitationRecord>,
-}
-
-/// Reads a document as its kind and says what a row shows of it. None for a kind this version does not know.
-pub(super) fn project(kind: Kind, document: &Document) -> Result<Option<Projection>, BadDocument> {
-    Ok(Some(match read(kind, document)? {
-        None => return Ok(None),
-        Some(Content::Observation(o, _)) => Projection {
-            title: o.behaviours.join(", "),
-            text: o.what_happened,
-            when_ms: Some(o.when.start_ms),
-            cell: o.cell,
-            codes: o.behaviours.into_iter().chain(o.activity).collect(),
-            flags: o.flags,
-            ..Projection::default()
-        },
-        Some(Content::Sealed(s)) => Projection {
-            title: "sealed part".to_owned(),
-            text: [s.address, s.notes].join(" ").trim().to_owned(),
-            about: ids([&s.observation]),
-            position_e7: s.position.as_ref().map(Point::from).map(|point| (point.lat_e7, point.lon_e7)),
-            ..Projection::default()
-        },
-        Some(Content::Annotation(a)) => Projection {
-            title: a.status.clone(),
-            text: a.text,
-            codes: vec![a.status],
-            about: ids([&a.target]),
-            ..Projection::default()
-        },
-        Some(Content::Case(c)) => Projection {
-            text: c.links.values().map(|link| link.reason.as_str()).collect::<Vec<_>>().join("; "),
-            about: ids(c.observations()),
-            title: c.title,
-            ..Projection::default()
-        },
-        Some(Content::NotDuplicates(n)) => Projection {
-            title: "not duplicates".to_owned(),
-            about: if n.stands() { ids([&n.first, &n.second]) } else { Vec::new() },
-            text: n.reason,
-            ..Projection::default()
-        },
-        Some(Content::Release(r)) => Projection {
-            text: r.items.iter().map(|item| item.what_happened.as_str()).collect::<Vec<_>>().join("\n"),
-            codes: r.items.iter().flat_map(|item| item.behaviours.clone()).collect(),
-            title: r.title,
-            ..Projection::default()
-        },
-        Some(Content::Response(r)) => Projection {
-            title: r.status.clone(),
-            text: r.reason,
-            codes: vec![r.status, r.outcome],
-            about: ids([&r.release]),
-            ..Projection::default()
-        },
-        Some(Content::Outcome(o)) => Projection {
-            title: o.status.clone(),
-            codes: vec![o.status, o.outcome],
-            about: ids([&o.release]),
-            ..Projection::default()
-        },
-        Some(Content::Disclosure(d)) => Projection {
-            title: "disclosure".to_owned(),
-            text: d.purpose,
-            about: ids(d.observations.iter().chain([&d.release])),
-            ..Projection::default()
-        },
-        Some(Content::Provenance(p)) => {
-            Projection { title: "provenance".to_owned(), about: ids([&p.release]), ..Projection::default() }
-        }
-        Some(Content::IdentityCard(c)) => {
-            Projection { title: c.name, text: c.reach, ..Projection::default() }
-        }
-        Some(Content::Invitation(invitation)) => Projection {
-            title: "invitation".to_owned(),
-            codes: role_name(invitation.role).map(str::to_owned).into_iter().collect(),
-            invitation: Some(invitation),
-            ..Projection::default()
-        },
-    }))
-}
-
-fn ids<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Vec<DocumentId> {
-    texts.into_iter().filter_map(|text| DocumentId::parse(text.as_ref()).ok()).collect()
-}
-
-/// Reads a document as its kind; none for a kind this version does not know.
-pub(super) fn read(kind: Kind, document: &Document) -> Result<Option<Content>, BadDocument> {
-    Ok(Some(match kind {
-        Kind::OBSERVATION => Content::Observation(document.read()?, None),
-        Kind::SEALED => Content::Sealed(document.read()?),
-        Kind::ANNOTATION => Content::Annotation(document.read()?),
-        Kind::CASE => Content::Case(document.read()?),
-        Kind::NOT_DUPLICATES => Content::NotDuplicates(document.read()?),
-        Kind::RELEASE => Content::Release(document.read()?),
-        Kind::RESPONSE => Content::Response(document.read()?),
-        Kind::OUTCOME => Content::Outcome(document.read()?),
-        Kind::DISCLOSURE => Content::Disclosure(document.read()?),
-        Kind::PROVENANCE => Content::Provenance(document.read()?),
-        Kind::IDENTITY_CARD => Content::IdentityCard(document.read()?),
-        Kind::INVITATION => Content::Invitation(document.read()?),
-        _ => return Ok(None),
-    }))
-}
-
 /// Who wrote a part of a document, and when they say they did.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
@@ -347,7 +195,7 @@ impl Engine {
         id: DocumentId,
         kind: Kind,
         parts: &[Part],
-        projection: Projection,
+        content: &Content,
         before: Option<Row>,
     ) -> Result<(), Error> {
         let Some(first) = parts.iter().min_by_key(|part| part.claimed_ms) else { return Ok(()) };
@@ -357,6 +205,7 @@ impl Engine {
         let mut authors = parts.iter().map(|part| part.author).chain(before.map(|old| old.author));
         let creator = authors.find(|author| is_created_by(id, *author, kind.0));
         let added = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        let Summary { title, text, when_ms, cell, codes, flags, about, position_e7 } = content.summary();
         let row = Row {
             id,
             kind: kind.0,
@@ -364,21 +213,22 @@ impl Engine {
             created_ms: before.map_or(first.claimed_ms, |old| old.created_ms.min(first.claimed_ms)),
             updated_ms: before.map_or(latest, |old| old.updated_ms.max(latest)),
             entries: before.map_or(0, |old| old.entries).saturating_add(added),
-            title: projection.title,
-            text: projection.text,
-            when_ms: projection.when_ms,
-            cell: projection.cell,
-            codes: projection.codes,
-            flags: projection.flags,
-            about: projection.about,
-            position_e7: projection.position_e7,
+            title,
+            text,
+            when_ms,
+            cell,
+            codes,
+            flags,
+            about,
+            position_e7,
         };
         for target in &row.about {
             batch.put(ABOUT, [target.as_bytes().as_slice(), id.as_bytes()].concat(), Vec::new());
             self.changed.insert(*target);
         }
-        if let Some(invitation) = projection.invitation {
-            self.put_invitation(batch, id, &invitation)?;
+        if let Content::Invitation(invitation) = content {
+            // What the coordinators' devices look up when somebody knocks.
+            self.put_invitation(batch, id, invitation)?;
         }
         let plain = zeroize::Zeroizing::new(cbor::encode(&row));
         let sealed = self.cipher.seal(&mut self.rng, ROWS, id.as_bytes(), &plain);
@@ -444,7 +294,7 @@ impl Engine {
         self.refresh()?;
         let row = self.row(id)?.ok_or(Error::NotHere(id))?;
         let document = self.load(id)?;
-        let content = read(Kind(row.kind), &document).map_err(|e| Error::Kind(e.to_string()))?;
+        let content = Content::read(Kind(row.kind), &document).map_err(|e| Error::Kind(e.to_string()))?;
         let mut content = content.ok_or(Error::NotHere(id))?;
         // Who looks at it may be about to change it.
         self.recent.keep(id, document);

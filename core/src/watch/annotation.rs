@@ -6,6 +6,8 @@
 
 use super::check::{Invalid, check_id, check_optional_code};
 use super::codes;
+use super::content::{Summary, WatchDocument, ids};
+use super::kinds::Kind;
 use super::text::{self, TEXT_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
 
@@ -36,6 +38,24 @@ impl Annotation {
             return Ok(());
         }
         text::check_required("text", &self.text, TEXT_CHARS_MAX)
+    }
+}
+
+impl WatchDocument for Annotation {
+    const KIND: Kind = Kind::ANNOTATION;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: self.status.clone(),
+            text: self.text.clone(),
+            codes: vec![self.status.clone()],
+            about: ids([&self.target]),
+            ..Summary::default()
+        }
     }
 }
 

@@ -12,9 +12,10 @@
 //! more than one.
 
 use super::check::{Invalid, check_count, check_id};
+use super::content::{Summary, WatchDocument, ids, put_each};
+use super::kinds::Kind;
 use super::text::{self, LINE_CHARS_MAX};
-use autosurgeon::reconcile::MapReconciler;
-use autosurgeon::{Hydrate, Reconcile, Reconciler};
+use autosurgeon::{Hydrate, Reconcile};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod clusters;
@@ -33,13 +34,13 @@ pub struct Case {
     #[autosurgeon(missing = "Default::default")]
     pub title: String,
     /// Links by [`Link::key`].
-    #[autosurgeon(missing = "Default::default", reconcile = "put_all")]
+    #[autosurgeon(missing = "Default::default", reconcile = "put_each")]
     pub links: BTreeMap<String, Link>,
     /// What was said about the event, each value with who said it, by [`FactValue::key`].
-    #[autosurgeon(missing = "Default::default", reconcile = "put_all")]
+    #[autosurgeon(missing = "Default::default", reconcile = "put_each")]
     pub facts: BTreeMap<String, FactValue>,
     /// Which of several values holds, by [`Resolution::key`].
-    #[autosurgeon(missing = "Default::default", reconcile = "put_all")]
+    #[autosurgeon(missing = "Default::default", reconcile = "put_each")]
     pub resolutions: BTreeMap<String, Resolution>,
 }
 
@@ -140,16 +141,21 @@ impl Link {
     }
 }
 
-/// Writes entries and deletes none: the ordinary way of writing a map deletes each key that the writer does not hold.
-fn put_all<T: Reconcile, R: Reconciler>(
-    entries: &BTreeMap<String, T>,
-    mut reconciler: R,
-) -> Result<(), R::Error> {
-    let mut map = reconciler.map()?;
-    for (key, entry) in entries {
-        map.put(key, entry)?;
+impl WatchDocument for Case {
+    const KIND: Kind = Kind::CASE;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
     }
-    Ok(())
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: self.title.clone(),
+            text: self.links.values().map(|link| link.reason.as_str()).collect::<Vec<_>>().join("; "),
+            about: ids(self.observations()),
+            ..Summary::default()
+        }
+    }
 }
 
 #[cfg(test)]

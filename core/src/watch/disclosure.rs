@@ -3,6 +3,8 @@
 //! It names observations, so it lives where the liaison cannot read it.
 
 use super::check::{Invalid, check_count, check_distinct, check_id, check_time};
+use super::content::{Summary, WatchDocument, ids};
+use super::kinds::Kind;
 use super::roles::role_name;
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
@@ -71,6 +73,23 @@ fn check_list(field: &str, items: &[String]) -> Result<(), Invalid> {
     }
     check_count(field, items.len(), LIST_COUNT_MAX)?;
     check_distinct(field, items.iter().map(String::as_str))
+}
+
+impl WatchDocument for Disclosure {
+    const KIND: Kind = Kind::DISCLOSURE;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: "disclosure".to_owned(),
+            text: self.purpose.clone(),
+            about: ids(self.observations.iter().chain([&self.release])),
+            ..Summary::default()
+        }
+    }
 }
 
 #[cfg(test)]

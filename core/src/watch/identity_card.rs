@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::check::{Invalid, check_count};
+use super::content::{Summary, WatchDocument};
+use super::kinds::Kind;
 use super::text;
 use autosurgeon::{Hydrate, Reconcile};
 
@@ -36,6 +38,18 @@ impl IdentityCard {
         text::check_line("reach", &self.reach, LINE_CHARS_MAX)?;
         check_count("devices", self.devices.len(), DEVICES_COUNT_MAX)?;
         self.devices.values().try_for_each(|name| text::check_line("devices", name, LINE_CHARS_MAX))
+    }
+}
+
+impl WatchDocument for IdentityCard {
+    const KIND: Kind = Kind::IDENTITY_CARD;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary { title: self.name.clone(), text: self.reach.clone(), ..Summary::default() }
     }
 }
 

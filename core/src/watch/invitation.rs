@@ -3,6 +3,8 @@
 //! Who made it is its author. Whether it is used up, the roll says.
 
 use super::check::{Invalid, check_hex, check_time};
+use super::content::{Summary, WatchDocument};
+use super::kinds::Kind;
 use super::roles::role_name;
 use autosurgeon::{Hydrate, Reconcile};
 
@@ -48,6 +50,22 @@ impl std::fmt::Debug for InvitationRecord {
             .field("role", &self.role)
             .field("expiry_ms", &self.expiry_ms)
             .finish_non_exhaustive()
+    }
+}
+
+impl WatchDocument for InvitationRecord {
+    const KIND: Kind = Kind::INVITATION;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: "invitation".to_owned(),
+            codes: role_name(self.role).map(str::to_owned).into_iter().collect(),
+            ..Summary::default()
+        }
     }
 }
 

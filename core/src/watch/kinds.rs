@@ -16,41 +16,21 @@
 //! | 50–59 | sealed records: identity card, complaint |
 //! | 1,000 and up | other templates than the watch group's |
 
+use super::check::Invalid;
+use super::content::{Summary, WatchDocument, Writer, kinds};
 use super::roles::{
     COMPARTMENT_COMMON, COMPARTMENT_COORDINATORS, COMPARTMENT_GROUP, COMPARTMENT_LIAISON, EVERYONE,
     ROLE_COORDINATOR, ROLE_LIAISON, ROLE_VOLUNTEER,
 };
+use super::{
+    Annotation, Case, Disclosure, IdentityCard, InvitationRecord, NotDuplicates, Observation, Outcome, Provenance, Release,
+    Response, Sealed,
+};
+use crate::document::{BadDocument, Document};
 
 /// The kind of a document, as its number in an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind(pub u16);
-
-impl Kind {
-    /// [`Observation`](super::Observation).
-    pub const OBSERVATION: Self = Self(1);
-    /// [`Sealed`](super::Sealed).
-    pub const SEALED: Self = Self(2);
-    /// [`Annotation`](super::Annotation).
-    pub const ANNOTATION: Self = Self(3);
-    /// [`Case`](super::Case).
-    pub const CASE: Self = Self(4);
-    /// [`Release`](super::Release).
-    pub const RELEASE: Self = Self(5);
-    /// [`Response`](super::Response).
-    pub const RESPONSE: Self = Self(6);
-    /// [`Outcome`](super::Outcome).
-    pub const OUTCOME: Self = Self(7);
-    /// [`Disclosure`](super::Disclosure).
-    pub const DISCLOSURE: Self = Self(8);
-    /// [`Provenance`](super::Provenance).
-    pub const PROVENANCE: Self = Self(9);
-    /// [`NotDuplicates`](super::NotDuplicates).
-    pub const NOT_DUPLICATES: Self = Self(15);
-    /// [`IdentityCard`](super::IdentityCard).
-    pub const IDENTITY_CARD: Self = Self(50);
-    /// [`InvitationRecord`](super::InvitationRecord).
-    pub const INVITATION: Self = Self(52);
-}
 
 /// Where documents of one kind live and who may write them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +49,20 @@ pub struct Rule {
     pub frozen: bool,
 }
 
+impl Rule {
+    const fn new(kind: Kind, name: &'static str, compartment: u8, writers: &'static [u8]) -> Self {
+        Self { kind, name, compartment, writers, author_only: false, frozen: false }
+    }
+
+    const fn author_only(self) -> Self {
+        Self { author_only: true, ..self }
+    }
+
+    const fn frozen(self) -> Self {
+        Self { frozen: true, ..self }
+    }
+}
+
 /// The rule of a kind; none if this version does not know the kind.
 pub fn rule(kind: Kind) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.kind == kind)
@@ -79,110 +73,50 @@ pub fn rules() -> &'static [Rule] {
     RULES
 }
 
-static RULES: &[Rule] = &[
-    Rule {
-        kind: Kind::OBSERVATION,
-        name: "observation",
-        compartment: COMPARTMENT_GROUP,
-        writers: &[ROLE_COORDINATOR, ROLE_VOLUNTEER],
-        author_only: true,
-        frozen: false,
-    },
-    Rule {
-        kind: Kind::SEALED,
-        name: "sealed",
-        compartment: COMPARTMENT_COORDINATORS,
-        writers: &[ROLE_COORDINATOR, ROLE_VOLUNTEER],
-        author_only: true,
-        frozen: false,
-    },
-    Rule {
-        kind: Kind::ANNOTATION,
-        name: "annotation",
-        compartment: COMPARTMENT_GROUP,
-        writers: &[ROLE_COORDINATOR, ROLE_VOLUNTEER],
-        author_only: true,
-        frozen: false,
-    },
-    Rule {
-        kind: Kind::CASE,
-        name: "case",
-        compartment: COMPARTMENT_GROUP,
-        writers: &[ROLE_COORDINATOR],
-        author_only: false,
-        frozen: false,
-    },
-    // A copy that has been handed over cannot change: a correction is a new revision.
-    Rule {
-        kind: Kind::RELEASE,
-        name: "release",
-        compartment: COMPARTMENT_LIAISON,
-        writers: &[ROLE_COORDINATOR],
-        author_only: false,
-        frozen: true,
-    },
-    // Responses and outcomes move on as the work does, and a successor of the officer continues them.
-    Rule {
-        kind: Kind::RESPONSE,
-        name: "response",
-        compartment: COMPARTMENT_LIAISON,
-        writers: &[ROLE_LIAISON],
-        author_only: false,
-        frozen: false,
-    },
-    Rule {
-        kind: Kind::OUTCOME,
-        name: "outcome",
-        compartment: COMPARTMENT_COMMON,
-        writers: &[ROLE_LIAISON],
-        author_only: false,
-        frozen: false,
-    },
-    // What was disclosed once stays disclosed.
-    Rule {
-        kind: Kind::DISCLOSURE,
-        name: "disclosure",
-        compartment: COMPARTMENT_GROUP,
-        writers: &[ROLE_COORDINATOR],
-        author_only: false,
-        frozen: true,
-    },
-    // It proves one frozen release, so it is frozen with it.
-    Rule {
-        kind: Kind::PROVENANCE,
-        name: "provenance",
-        compartment: COMPARTMENT_COORDINATORS,
-        writers: &[ROLE_COORDINATOR],
-        author_only: false,
-        frozen: true,
-    },
-    // Any coordinator may take back what another one said of two reports.
-    Rule {
-        kind: Kind::NOT_DUPLICATES,
-        name: "not_duplicates",
-        compartment: COMPARTMENT_GROUP,
-        writers: &[ROLE_COORDINATOR],
-        author_only: false,
-        frozen: false,
-    },
-    Rule {
-        kind: Kind::IDENTITY_CARD,
-        name: "identity_card",
-        compartment: COMPARTMENT_COORDINATORS,
-        writers: EVERYONE,
-        author_only: true,
-        frozen: false,
-    },
-    // Who holds the link is not told of a change, so there is none.
-    Rule {
-        kind: Kind::INVITATION,
-        name: "invitation",
-        compartment: COMPARTMENT_COORDINATORS,
-        writers: &[ROLE_COORDINATOR],
-        author_only: false,
-        frozen: true,
-    },
-];
+/// Why a change has no effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The kind does not allow it.
+    #[error("{0}")]
+    Rule(#[from] Invalid),
+    /// It does not leave a document of its kind.
+    #[error("{0}")]
+    Document(#[from] BadDocument),
+}
+
+const COORDINATORS: &[u8] = &[ROLE_COORDINATOR];
+const VOLUNTEERS: &[u8] = &[ROLE_COORDINATOR, ROLE_VOLUNTEER];
+const LIAISONS: &[u8] = &[ROLE_LIAISON];
+
+kinds! {
+    /// What a volunteer saw; shown with its sealed sibling if this device may read it.
+    OBSERVATION = 1 "observation" in COMPARTMENT_GROUP by VOLUNTEERS, author_only
+        => Observation(Observation, Option<Sealed>);
+    /// The sealed sibling of an observation by itself.
+    SEALED = 2 "sealed" in COMPARTMENT_COORDINATORS by VOLUNTEERS, author_only => Sealed(Sealed);
+    /// A remark on a document of the group.
+    ANNOTATION = 3 "annotation" in COMPARTMENT_GROUP by VOLUNTEERS, author_only => Annotation(Annotation);
+    /// Observations of the same event.
+    CASE = 4 "case" in COMPARTMENT_GROUP by COORDINATORS => Case(Case);
+    /// What was handed to the liaison. It cannot change: a correction is a new revision.
+    RELEASE = 5 "release" in COMPARTMENT_LIAISON by COORDINATORS, frozen => Release(Release);
+    /// The liaison's answer. It moves on as the work does, and a successor of the officer continues it.
+    RESPONSE = 6 "response" in COMPARTMENT_LIAISON by LIAISONS => Response(Response);
+    /// What everybody sees of it.
+    OUTCOME = 7 "outcome" in COMPARTMENT_COMMON by LIAISONS => Outcome(Outcome);
+    /// The record that something was handed over. What was disclosed once stays disclosed.
+    DISCLOSURE = 8 "disclosure" in COMPARTMENT_GROUP by COORDINATORS, frozen => Disclosure(Disclosure);
+    /// Which entries a release was made of; frozen with it.
+    PROVENANCE = 9 "provenance" in COMPARTMENT_COORDINATORS by COORDINATORS, frozen => Provenance(Provenance);
+    /// That two reports are of two events. Any coordinator may take back what another one said.
+    NOT_DUPLICATES = 15 "not_duplicates" in COMPARTMENT_GROUP by COORDINATORS => NotDuplicates(NotDuplicates);
+    /// Who a member is.
+    IDENTITY_CARD = 50 "identity_card" in COMPARTMENT_COORDINATORS by EVERYONE, author_only
+        => IdentityCard(IdentityCard);
+    /// Somebody may come. Who holds the link is not told of a change, so there is none.
+    INVITATION = 52 "invitation" in COMPARTMENT_COORDINATORS by COORDINATORS, frozen
+        => Invitation(InvitationRecord);
+}
 
 #[cfg(test)]
 mod tests {

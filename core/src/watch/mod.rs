@@ -20,7 +20,8 @@
 //! | [`provenance`] | what proves a release's sources later |
 //! | [`identity_card`] | who a member is, for the coordinators alone |
 //! | [`invitation`] | who may come, until when, as what |
-//! | [`kinds`] | where each kind lives and who may write it |
+//! | [`kinds`] | the table of kinds: number, type, where each lives and who may write it |
+//! | [`content`] | what every kind has in common |
 //! | [`roles`] | roles, compartments and the template of a watch group |
 //! | [`codes`] | versioned code lists with labels |
 //! | [`blur`] | public grid cells instead of positions |
@@ -31,6 +32,7 @@ pub mod blur;
 pub mod case;
 pub mod check;
 pub mod codes;
+pub mod content;
 pub mod disclosure;
 pub mod identity_card;
 pub mod invitation;
@@ -53,10 +55,11 @@ pub use blur::Cell;
 pub use case::{Case, Fact, FactValue, Link, Resolution};
 pub use check::Invalid;
 pub use codes::Catalogue;
+pub use content::{Keyed, Summary, WatchDocument, Writer};
 pub use disclosure::Disclosure;
 pub use identity_card::IdentityCard;
 pub use invitation::InvitationRecord;
-pub use kinds::{Kind, Rule};
+pub use kinds::{Content, Kind, Rule};
 pub use not_duplicates::NotDuplicates;
 pub use observation::{Observation, People, Position, Quantity, Sealed, Substance, Vehicle, When};
 pub use outcome::Outcome;

@@ -4,6 +4,8 @@
 //! again once every such statement was taken back.
 
 use super::check::{Invalid, check_id};
+use super::content::{Summary, WatchDocument, ids};
+use super::kinds::Kind;
 use super::text::{self, LINE_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
 
@@ -56,6 +58,23 @@ impl NotDuplicates {
             return Ok(());
         }
         check_id("taken_back_by", &self.taken_back_by)
+    }
+}
+
+impl WatchDocument for NotDuplicates {
+    const KIND: Kind = Kind::NOT_DUPLICATES;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: "not duplicates".to_owned(),
+            text: self.reason.clone(),
+            about: if self.stands() { ids([&self.first, &self.second]) } else { Vec::new() },
+            ..Summary::default()
+        }
     }
 }
 

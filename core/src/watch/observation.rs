@@ -9,6 +9,9 @@ use super::check::{
     check_time,
 };
 use super::codes;
+use super::content::{Summary, WatchDocument, ids};
+use super::kinds::Kind;
+use super::suggest::Point;
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
 
@@ -377,6 +380,48 @@ fn check_lines<const N: usize>(lines: [(&str, &String); N]) -> Result<(), Invali
         text::check_line(field, line, LINE_CHARS_MAX)?;
     }
     Ok(())
+}
+
+impl WatchDocument for Observation {
+    const KIND: Kind = Kind::OBSERVATION;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: self.behaviours.join(", "),
+            text: self.what_happened.clone(),
+            when_ms: Some(self.when.start_ms),
+            cell: self.cell.clone(),
+            codes: self.behaviours.iter().chain(&self.activity).cloned().collect(),
+            flags: self.flags.clone(),
+            ..Summary::default()
+        }
+    }
+}
+
+impl WatchDocument for Sealed {
+    const KIND: Kind = Kind::SEALED;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        // What a coordinator searches for: the place, the car.
+        let cars = self.vehicles.iter().flat_map(|car| [&car.colour, &car.make, &car.body, &car.plate]);
+        let said = [&self.address, &self.notes].into_iter().chain(cars).filter(|text| !text.is_empty());
+        let point = self.position.as_ref().map(Point::from);
+        Summary {
+            title: "sealed part".to_owned(),
+            text: said.map(String::as_str).collect::<Vec<_>>().join(" "),
+            about: ids([&self.observation]),
+            position_e7: point.map(|point| (point.lat_e7, point.lon_e7)),
+            ..Summary::default()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use super::check::{Invalid, check_code, check_id, check_optional_code, check_time};
 use super::codes;
+use super::content::{Summary, WatchDocument, ids};
+use super::kinds::Kind;
 use super::response::Response;
 use autosurgeon::{Hydrate, Reconcile};
 
@@ -60,6 +62,23 @@ pub(super) fn check_closed(status: &str, outcome: &str) -> Result<(), Invalid> {
         ));
     }
     Ok(())
+}
+
+impl WatchDocument for Outcome {
+    const KIND: Kind = Kind::OUTCOME;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: self.status.clone(),
+            codes: vec![self.status.clone(), self.outcome.clone()],
+            about: ids([&self.release]),
+            ..Summary::default()
+        }
+    }
 }
 
 #[cfg(test)]

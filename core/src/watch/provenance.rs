@@ -4,6 +4,8 @@
 //! salt that opens it. Handing those over is a decision of its own, per source.
 
 use super::check::{Invalid, check_count, check_distinct, check_each, check_hex, check_id};
+use super::content::{Summary, WatchDocument, ids};
+use super::kinds::Kind;
 use super::release::COMMITMENTS_COUNT_MAX;
 use autosurgeon::{Hydrate, Reconcile};
 
@@ -60,6 +62,18 @@ impl Source {
         check_hex("salt", &self.salt)?;
         check_hex("commitment", &self.commitment)?;
         check_id("observation", &self.observation)
+    }
+}
+
+impl WatchDocument for Provenance {
+    const KIND: Kind = Kind::PROVENANCE;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary { title: "provenance".to_owned(), about: ids([&self.release]), ..Summary::default() }
     }
 }
 

@@ -6,6 +6,8 @@
 
 use super::blur::Cell;
 use super::check::{Invalid, check_count, check_distinct, check_each, check_hex, check_id, check_time};
+use super::content::{Summary, WatchDocument};
+use super::kinds::Kind;
 use super::observation::{Observation, Quantity, Substance, When};
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
@@ -310,6 +312,23 @@ fn mask(text: &str, spans: &[Span]) -> Result<String, Invalid> {
     }
     masked.extend(rest);
     Ok(masked)
+}
+
+impl WatchDocument for Release {
+    const KIND: Kind = Kind::RELEASE;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: self.title.clone(),
+            text: self.items.iter().map(|item| item.what_happened.as_str()).collect::<Vec<_>>().join("\n"),
+            codes: self.items.iter().flat_map(|item| item.behaviours.clone()).collect(),
+            ..Summary::default()
+        }
+    }
 }
 
 #[cfg(test)]

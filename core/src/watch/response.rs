@@ -6,6 +6,8 @@
 
 use super::check::{Invalid, check_code, check_id, check_optional_code, check_time};
 use super::codes;
+use super::content::{Summary, WatchDocument, ids};
+use super::kinds::Kind;
 use super::outcome::check_closed;
 use super::text::{self, TEXT_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
@@ -46,6 +48,24 @@ impl Response {
         }
         text::check("reason", &self.reason, TEXT_CHARS_MAX)?;
         check_time("at_ms", self.at_ms)
+    }
+}
+
+impl WatchDocument for Response {
+    const KIND: Kind = Kind::RESPONSE;
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.validate()
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            title: self.status.clone(),
+            text: self.reason.clone(),
+            codes: vec![self.status.clone(), self.outcome.clone()],
+            about: ids([&self.release]),
+            ..Summary::default()
+        }
     }
 }
 

@@ -12,11 +12,10 @@ use crate::entry::{Kind as EntryKind, LogId};
 use crate::replica::disk::{self, DOCUMENTS, ENTRIES, META, OUTBOX, OutboxRow, RECEIVED};
 use crate::replica::engine::{Engine, Identity, ROLL};
 use crate::replica::error::Error;
-use crate::replica::view::{Content, read};
 use crate::roll::operation::Certification;
 use crate::roll::{Operation, Roll};
 use crate::storage::Batch;
-use crate::watch::Kind;
+use crate::watch::{Content, Kind};
 
 /// When this installation last became another device by itself, in milliseconds since the Unix epoch.
 const RENEWED: &[u8] = b"renewed";
@@ -67,7 +66,7 @@ impl Engine {
                 engine.append_operation(batch, operation)?;
             }
             for (id, kind, document, content) in carried.documents {
-                engine.write_content(batch, kind, id, document, &content)?;
+                engine.write_on(batch, kind, id, document, &content)?;
             }
             // The relay leaves out a device's own entries: of the old one's, it has more than are here.
             engine.forget_cursors(batch)
@@ -118,7 +117,7 @@ impl Engine {
         for id in documents {
             let Some(row) = self.row(id)? else { continue };
             let kind = Kind(row.kind);
-            let content = read(kind, &self.load(id)?).map_err(|e| Error::Kind(e.to_string()))?;
+            let content = Content::read(kind, &self.load(id)?).map_err(|e| Error::Kind(e.to_string()))?;
             let mut changes = Vec::new();
             for (log, seq) in self.parts(id)?.into_iter().filter(|place| !places.contains(place)) {
                 if let Some(entry) = disk::read_entry(&*self.store, log, seq)? {
@@ -168,29 +167,5 @@ impl Engine {
         group.own = BTreeMap::new();
         group.unsent.clear();
         Ok(())
-    }
-
-    fn write_content(
-        &mut self,
-        batch: &mut Batch,
-        kind: Kind,
-        id: DocumentId,
-        document: Document,
-        content: &Content,
-    ) -> Result<(), Error> {
-        match content {
-            Content::Observation(value, _) => self.write_on(batch, kind, id, document, value),
-            Content::Sealed(value) => self.write_on(batch, kind, id, document, value),
-            Content::Annotation(value) => self.write_on(batch, kind, id, document, value),
-            Content::Case(value) => self.write_on(batch, kind, id, document, value),
-            Content::NotDuplicates(value) => self.write_on(batch, kind, id, document, value),
-            Content::Release(value) => self.write_on(batch, kind, id, document, value),
-            Content::Response(value) => self.write_on(batch, kind, id, document, value),
-            Content::Outcome(value) => self.write_on(batch, kind, id, document, value),
-            Content::Disclosure(value) => self.write_on(batch, kind, id, document, value),
-            Content::Provenance(value) => self.write_on(batch, kind, id, document, value),
-            Content::Invitation(value) => self.write_on(batch, kind, id, document, value),
-            Content::IdentityCard(value) => self.write_on(batch, kind, id, document, value),
-        }
     }
 }
