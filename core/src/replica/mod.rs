@@ -6,6 +6,7 @@
 
 mod alone;
 mod app;
+mod cases;
 mod clock;
 mod disk;
 mod driver;
@@ -13,6 +14,7 @@ mod effects;
 mod engine;
 mod error;
 mod feed;
+mod find;
 mod invitations;
 mod joining;
 mod membership;
@@ -34,12 +36,14 @@ pub mod testing;
 mod tests;
 
 pub use app::{Live, Replica};
+pub use cases::{CaseRow, FactRow};
 pub use clock::{Clock, SystemClock};
 pub use driver::LinkState;
 pub use effects::SyncReport;
 pub use engine::{Engine, Environment};
 pub use error::{Error, Fault};
 pub use feed::{Feed, FeedEvent};
+pub use find::{Area, Cursor, PAGE_ROWS, Page, Query, Sort};
 pub use invitations::PendingRequest;
 pub use joining::Joining;
 pub use membership::{

@@ -267,23 +267,29 @@ impl Engine {
     /// Errors of the store.
     pub fn list(&self, filter: &Filter) -> Result<Vec<(Row, Delivery)>, Error> {
         let mut rows = Vec::new();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.store.scan(ROWS, &[], after.as_deref(), PAGE_ROWS)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (key, sealed) in &page {
-                let row = self.open_row(key, sealed)?;
-                let kind_fits = filter.kind.is_none_or(|kind| kind.0 == row.kind);
-                if kind_fits && filter.author.is_none_or(|author| author == row.author) {
-                    let delivery = self.delivery(row.id);
-                    rows.push((row, delivery));
-                }
+        self.each_row(|row| {
+            let kind_fits = filter.kind.is_none_or(|kind| kind.0 == row.kind);
+            if kind_fits && filter.author.is_none_or(|author| author == row.author) {
+                let delivery = self.delivery(row.id);
+                rows.push((row, delivery));
             }
-        }
+        })?;
         rows.sort_unstable_by(|(a, _), (b, _)| b.updated_ms.cmp(&a.updated_ms).then(a.id.cmp(&b.id)));
         rows.truncate(filter.rows_max.unwrap_or(usize::MAX));
         Ok(rows)
+    }
+
+    /// Reads every row, in the order of identities.
+    pub(super) fn each_row(&self, mut look: impl FnMut(Row)) -> Result<(), Error> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.scan(ROWS, &[], after.as_deref(), PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, sealed) in &page {
+                look(self.open_row(key, sealed)?);
+            }
+        }
     }
 
     /// One document in full, with its history and what became of it.

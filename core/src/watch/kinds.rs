@@ -23,8 +23,8 @@ use super::roles::{
     ROLE_COORDINATOR, ROLE_LIAISON, ROLE_VOLUNTEER,
 };
 use super::{
-    Annotation, Case, Disclosure, IdentityCard, InvitationRecord, NotDuplicates, Observation, Outcome, Provenance, Release,
-    Response, Sealed,
+    Annotation, Case, Disclosure, IdentityCard, InvitationRecord, NotDuplicates, Observation, Outcome,
+    Provenance, Release, Response, Sealed,
 };
 use crate::document::{BadDocument, Document};
 

@@ -64,5 +64,5 @@ pub use not_duplicates::NotDuplicates;
 pub use observation::{Observation, People, Position, Quantity, Sealed, Substance, Vehicle, When};
 pub use outcome::Outcome;
 pub use provenance::{Provenance, Source};
-pub use release::{OptionalField, Redaction, Release, ReleasedItem, Span, redact};
+pub use release::{OpenFact, OptionalField, Redaction, Release, ReleasedItem, Span, redact};
 pub use response::Response;

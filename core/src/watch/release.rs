@@ -5,6 +5,7 @@
 //! A later change is a new release with the next revision.
 
 use super::blur::Cell;
+use super::case::FACT_VALUES_COUNT_MAX;
 use super::check::{Invalid, check_count, check_distinct, check_each, check_hex, check_id, check_time};
 use super::content::{Summary, WatchDocument};
 use super::kinds::Kind;
@@ -21,6 +22,9 @@ pub const ITEMS_COUNT_MAX: usize = 200;
 
 /// Most commitments of one release: several entries (a report and its amendments) may stand behind one item.
 pub const COMMITMENTS_COUNT_MAX: usize = 4_000;
+
+/// Most open facts of one release.
+pub const OPEN_FACTS_COUNT_MAX: usize = 200;
 
 /// Longest redacted text in characters: a mask may be longer than what it hides.
 const REDACTED_CHARS_MAX: usize = 3 * TEXT_CHARS_MAX;
@@ -51,12 +55,26 @@ pub struct Release {
     /// What happened, one item per event.
     #[autosurgeon(missing = "Default::default")]
     pub items: Vec<ReleasedItem>,
+    /// What the reports behind it disagree about and nobody has settled.
+    #[autosurgeon(missing = "Default::default")]
+    pub open_facts: Vec<OpenFact>,
     /// Commitments to the entries behind it, as lower-case hex.
     #[autosurgeon(missing = "Default::default")]
     pub commitments: Vec<String>,
     /// How many observations stand behind it; not how many people.
     #[autosurgeon(missing = "Default::default")]
     pub sources_count: u32,
+}
+
+/// A fact of which several values stand side by side. Whoever reads the release sees them all, and no author.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hydrate, Reconcile)]
+pub struct OpenFact {
+    /// A key of `codes/facts.json`.
+    #[autosurgeon(missing = "Default::default")]
+    pub fact: String,
+    /// What was said, sorted.
+    #[autosurgeon(missing = "Default::default")]
+    pub values: Vec<String>,
 }
 
 /// One event as it is handed over. Fields mean what they mean in [`Observation`]; an empty one was unknown or dropped.
@@ -184,9 +202,10 @@ pub fn redact(observation: &Observation, redaction: &Redaction) -> Result<Releas
 }
 
 impl Release {
-    /// Names of the item fields that leave with it, sorted: what a disclosure lists.
+    /// Names of the fields that leave with it, sorted: what a disclosure lists.
     pub fn fields(&self) -> Vec<String> {
-        let fields: BTreeSet<&str> = self.items.iter().flat_map(ReleasedItem::fields).collect();
+        let open = (!self.open_facts.is_empty()).then_some("open_facts");
+        let fields: BTreeSet<&str> = self.items.iter().flat_map(ReleasedItem::fields).chain(open).collect();
         fields.into_iter().map(str::to_owned).collect()
     }
 
@@ -218,6 +237,8 @@ impl Release {
         }
         check_count("items", self.items.len(), ITEMS_COUNT_MAX)?;
         check_each("items", &self.items, ReleasedItem::validate)?;
+        check_count("open_facts", self.open_facts.len(), OPEN_FACTS_COUNT_MAX)?;
+        check_each("open_facts", &self.open_facts, OpenFact::validate)?;
         check_count("commitments", self.commitments.len(), COMMITMENTS_COUNT_MAX)?;
         for (i, commitment) in self.commitments.iter().enumerate() {
             check_hex(&format!("commitments[{i}]"), commitment)?;
@@ -232,6 +253,14 @@ impl Release {
             ));
         }
         Ok(())
+    }
+}
+
+impl OpenFact {
+    fn validate(&self) -> Result<(), Invalid> {
+        check_id("fact", &self.fact)?;
+        check_count("values", self.values.len(), FACT_VALUES_COUNT_MAX)?;
+        check_each("values", &self.values, |value| text::check_required_line("value", value, LINE_CHARS_MAX))
     }
 }
 

@@ -12,6 +12,7 @@ use super::Case;
 use crate::base::hash;
 use crate::watch::check::{Invalid, check_code, check_count, check_each, check_id};
 use crate::watch::codes;
+use crate::watch::release::OpenFact;
 use crate::watch::text::{self, LINE_CHARS_MAX};
 
 /// Most values of one case, of all facts together.
@@ -146,6 +147,16 @@ impl Case {
             fact.settled = self.settled(name, fact);
         }
         facts
+    }
+
+    /// What is not settled, as a release says it.
+    pub fn open_facts(&self) -> Vec<OpenFact> {
+        let open = self.facts_by_code().into_iter().filter(|(_, fact)| fact.settled.is_none());
+        let open = open.map(|(code, fact)| OpenFact {
+            fact: code.to_owned(),
+            values: fact.texts().into_iter().map(str::to_owned).collect(),
+        });
+        open.collect()
     }
 
     fn settled(&self, name: &str, fact: &Fact) -> Option<String> {

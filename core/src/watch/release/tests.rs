@@ -33,6 +33,7 @@ fn release() -> Release {
         expires_ms: Some(T + 1),
         revision: 1,
         items: vec![redact(&observation(), &Redaction::default()).unwrap()],
+        open_facts: vec![OpenFact { fact: "weapon".into(), values: vec!["a knife".into(), "none".into()] }],
         commitments: vec!["0a".repeat(32), "0b".repeat(32)],
         sources_count: 2,
     }
@@ -223,6 +224,7 @@ proptest! {
             .collect();
         let release = Release {
             title, purpose, recipient, created_ms, expires_ms, revision, items, commitments, sources_count,
+            ..release()
         };
         prop_assert_eq!(stored(&release), release);
     }
