@@ -199,7 +199,7 @@ fn a_release_names_the_fields_that_leave_with_it() {
     let mut two = release();
     two.items.push(ReleasedItem { flags: vec![], cell: String::new(), ..two.items[0].clone() });
     let fields = two.fields();
-    assert_eq!(fields.len(), 10);
+    assert_eq!(fields.len(), 11);
     assert!(fields.is_sorted());
     two.items.remove(0);
     assert!(!two.fields().contains(&"cell".to_owned()));
