@@ -20,6 +20,7 @@
 //! | [`invitation`] | who may come, until when, as what |
 //! | [`kinds`] | where each kind lives and who may write it |
 //! | [`roles`] | roles, compartments and the template of a watch group |
+//! | [`guard`] | what is held before it is filed, and what members may be asked to do |
 //! | [`codes`] | versioned code lists with labels |
 //! | [`blur`] | public grid cells instead of positions |
 //! | [`text`], [`check`] | what input is refused, and how a refusal reads |
@@ -30,6 +31,7 @@ pub mod case;
 pub mod check;
 pub mod codes;
 pub mod disclosure;
+pub mod guard;
 pub mod identity_card;
 pub mod invitation;
 pub mod kinds;
