@@ -21,6 +21,8 @@
 //! | [`kinds`] | where each kind lives and who may write it |
 //! | [`roles`] | roles, compartments and the template of a watch group |
 //! | [`guard`] | what is held before it is filed, and what members may be asked to do |
+//! | [`emergency`] | what comes before a report: the number, the first steps |
+//! | [`statistics`] | what may be published of many reports |
 //! | [`codes`] | versioned code lists with labels |
 //! | [`blur`] | public grid cells instead of positions |
 //! | [`text`], [`check`] | what input is refused, and how a refusal reads |
@@ -31,6 +33,7 @@ pub mod case;
 pub mod check;
 pub mod codes;
 pub mod disclosure;
+pub mod emergency;
 pub mod guard;
 pub mod identity_card;
 pub mod invitation;
@@ -41,8 +44,11 @@ pub mod provenance;
 pub mod release;
 pub mod response;
 pub mod roles;
+pub mod statistics;
 pub mod text;
 
+#[cfg(test)]
+mod bad_input;
 #[cfg(test)]
 mod testing;
 

@@ -136,7 +136,12 @@ pub(super) fn is_invisible(c: char) -> bool {
 /// Whether it shows by itself: no white space, no mark that needs a letter, no joiner, not the blank of Braille.
 fn is_seen(c: char) -> bool {
     let joiner = matches!(c, '\u{200C}'..='\u{200F}' | '\u{61C}' | '\u{FE00}'..='\u{FE0F}' | '\u{2800}');
-    !(c.is_whitespace() || c.is_control() || is_combining_mark(c) || is_bidi_control(c) || is_invisible(c) || joiner)
+    !(c.is_whitespace()
+        || c.is_control()
+        || is_combining_mark(c)
+        || is_bidi_control(c)
+        || is_invisible(c)
+        || joiner)
 }
 
 #[cfg(test)]

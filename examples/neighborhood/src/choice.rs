@@ -126,6 +126,7 @@ mod tests {
         let (redaction, hidden) = redaction(text);
         assert_eq!(hidden, ["I see it", "from my window today.", "We left"]);
         let observation = Observation {
+            vantage: "own_property".into(),
             what_happened: text.into(),
             consent: vec!["liaison".into()],
             ..Observation::default()

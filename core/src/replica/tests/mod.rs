@@ -1,6 +1,7 @@
 //! Engines that hand each other entries without a relay: what must hold whoever carries them.
 
 mod belonging;
+mod guarding;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -56,7 +56,7 @@ pub enum Verdict {
 pub struct Finding {
     /// Why, with its question in both languages.
     pub reason: &'static Reason,
-    /// Bytes of the text, on character boundaries, sorted; empty if it is about the text as a whole.
+    /// Bytes of the text, on character boundaries, sorted and apart; empty if it is about the text as a whole.
     pub spans: Vec<Range<usize>>,
 }
 
@@ -77,10 +77,8 @@ impl Verdict {
     fn of(spans_by_reason: BTreeMap<&'static str, Vec<Range<usize>>>) -> Self {
         let mut findings: Vec<Finding> = spans_by_reason
             .into_iter()
-            .filter_map(|(code, mut spans)| {
-                spans.sort_by_key(|span| (span.start, span.end));
-                spans.dedup();
-                reasons::reason(code).map(|reason| Finding { reason, spans })
+            .filter_map(|(code, spans)| {
+                reasons::reason(code).map(|reason| Finding { reason, spans: joined(spans) })
             })
             .collect();
         findings.sort_by_key(|finding| !finding.reason.holds());
@@ -136,7 +134,9 @@ fn weigh(text: &str, hits: &[Hit], place: Place) -> BTreeMap<&'static str, Vec<R
             Class::Views => Some("views"),
             Class::Call => Some("call"),
             _ if who_not_what && !behaviour => Some("no_behaviour"),
-            Class::Race if place != Place::Sealed && described(hits) < DESCRIPTORS_BEFORE_RACE => Some("race"),
+            Class::Race if place != Place::Sealed && described(hits) < DESCRIPTORS_BEFORE_RACE => {
+                Some("race")
+            }
             Class::Origin if place != Place::Sealed => Some("origin"),
             Class::Label if place != Place::Sealed => Some("label"),
             _ => None,
@@ -154,6 +154,19 @@ fn weigh(text: &str, hits: &[Hit], place: Place) -> BTreeMap<&'static str, Vec<R
         }
     }
     found
+}
+
+/// The spans sorted, those that overlap as one.
+fn joined(mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    spans.sort_by_key(|span| (span.start, span.end));
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for span in spans {
+        match joined.last_mut() {
+            Some(last) if span.start < last.end => last.end = last.end.max(span.end),
+            _ => joined.push(span),
+        }
+    }
+    joined
 }
 
 /// How many different things describe somebody beside race.

@@ -223,7 +223,11 @@ fn parse_part(part: &str, sets: &BTreeMap<String, Vec<String>>) -> Result<Part, 
         if stem.is_empty() || !stem.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
             return Err(format!("'{word}' is not a folded word"));
         }
-        patterns.push(if prefix { Pattern::Prefix(stem.to_owned()) } else { Pattern::Whole(stem.to_owned()) });
+        patterns.push(if prefix {
+            Pattern::Prefix(stem.to_owned())
+        } else {
+            Pattern::Whole(stem.to_owned())
+        });
     }
     Ok(Part::Word(patterns))
 }
@@ -264,7 +268,9 @@ mod tests {
     #[test]
     fn rules_that_could_never_match_are_refused() {
         let parts = |cue| parse_part(cue, &BTreeMap::new()).is_err();
-        assert!(parts("señor") && parts("Man") && parts("*") && parts("") && parts("a||b") && parts("@nobody"));
+        assert!(
+            parts("señor") && parts("Man") && parts("*") && parts("") && parts("a||b") && parts("@nobody")
+        );
     }
 
     #[test]

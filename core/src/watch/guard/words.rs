@@ -74,7 +74,9 @@ mod tests {
 
     #[test]
     fn one_word_in_many_spellings() {
-        for spelling in ["señor", "SEÑOR", "sen\u{303}or", "se\u{200B}ñor", "ｓｅñｏｒ", "𝐬𝐞ñ𝐨𝐫", "se\u{AD}ñor"] {
+        for spelling in
+            ["señor", "SEÑOR", "sen\u{303}or", "se\u{200B}ñor", "ｓｅñｏｒ", "𝐬𝐞ñ𝐨𝐫", "se\u{AD}ñor"]
+        {
             assert_eq!(folded(spelling), ["senor"], "{spelling:?}");
         }
         assert_eq!(folded("don't DON’T"), ["dont", "dont"]);
