@@ -54,6 +54,9 @@ fn release() -> Release {
 /// A text entry: its path, how many characters it takes, and what is said of a text in it.
 type TextEntry = (&'static str, usize, fn(String) -> Result<(), Invalid>);
 
+/// A number or time entry: its path, and what is said of a value in it.
+type Entry<T> = (&'static str, fn(T) -> Result<(), Invalid>);
+
 macro_rules! entries {
     ($($path:literal, $max:expr, $whole:expr => ($($field:tt)+));+ $(;)?) => {
         vec![$(($path, $max, {
@@ -210,7 +213,7 @@ fn no_code_or_id_takes_anything_else() {
 
 #[test]
 fn no_number_is_off_its_scale() {
-    let numbers: Vec<(&str, fn(f64) -> Result<(), Invalid>)> = vec![
+    let numbers: Vec<Entry<f64>> = vec![
         ("quantity.amount", |amount| {
             Observation { quantity: Some(Quantity { amount, unit: "GM".into() }), ..observation() }.validate()
         }),
@@ -241,8 +244,7 @@ fn with_position(edit: impl FnOnce(&mut Position)) -> Result<(), Invalid> {
 
 #[test]
 fn no_time_is_centuries_away() {
-    let judges: Vec<(&str, fn(i64) -> Result<(), Invalid>)> = entries_of_times();
-    for (path, judge) in judges {
+    for (path, judge) in times() {
         for bad in [i64::MIN, -1, 0, super::check::TIME_MS_MAX + 1, i64::MAX] {
             assert_eq!(judge(bad).unwrap_err().field, path, "{bad}");
         }
@@ -255,7 +257,7 @@ fn no_time_is_centuries_away() {
     assert_eq!(span(T + super::observation::SPAN_MS_MAX + 1).unwrap_err().field, "when.end_ms");
 }
 
-fn entries_of_times() -> Vec<(&'static str, fn(i64) -> Result<(), Invalid>)> {
+fn times() -> Vec<Entry<i64>> {
     vec![
         ("when.start_ms", |start_ms| {
             let when = When { start_ms, end_ms: None, precision: "day".into() };

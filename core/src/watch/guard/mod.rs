@@ -122,24 +122,39 @@ fn weigh(text: &str, hits: &[Hit], place: Place) -> BTreeMap<&'static str, Vec<R
     let mut found: BTreeMap<&'static str, Vec<Range<usize>>> = BTreeMap::new();
     let has = |class: Class| hits.iter().any(|hit| hit.class == class);
     let behaviour = has(Class::Behaviour);
+    // What names somebody instead of what they did, and is asked about if they did something.
+    let about_whom = |place_matters: bool, beside_behaviour: Option<&'static str>| {
+        if !place_matters {
+            None
+        } else if behaviour {
+            beside_behaviour
+        } else {
+            Some("no_behaviour")
+        }
+    };
+    let in_group = place != Place::Sealed;
+    let tells_what = matches!(place, Place::Report | Place::Handover);
     for hit in hits {
-        let who_not_what = match hit.class {
-            Class::Race | Class::Status | Class::Origin => place != Place::Sealed,
-            Class::Suspicion | Class::Label => matches!(place, Place::Report | Place::Handover),
-            // A cap on a fence is no description of anybody.
-            Class::Appearance => matches!(place, Place::Report | Place::Handover) && has(Class::Person),
-            _ => false,
-        };
         let reason = match hit.class {
             Class::Views => Some("views"),
             Class::Call => Some("call"),
-            _ if who_not_what && !behaviour => Some("no_behaviour"),
-            Class::Race if place != Place::Sealed && described(hits) < DESCRIPTORS_BEFORE_RACE => {
-                Some("race")
+            Class::Race => {
+                about_whom(in_group, (described(hits) < DESCRIPTORS_BEFORE_RACE).then_some("race"))
             }
-            Class::Origin if place != Place::Sealed => Some("origin"),
-            Class::Label if place != Place::Sealed => Some("label"),
-            _ => None,
+            Class::Origin => about_whom(in_group, Some("origin")),
+            Class::Status => about_whom(in_group, None),
+            Class::Suspicion => about_whom(tells_what, None),
+            // A cap on a fence is no description of anybody.
+            Class::Appearance => about_whom(tells_what && has(Class::Person), None),
+            Class::Label if !tells_what => in_group.then_some("label"),
+            Class::Label => about_whom(true, Some("label")),
+            Class::Behaviour
+            | Class::Person
+            | Class::Descriptor
+            | Class::Negation
+            | Class::RequestRefused
+            | Class::RequestReview
+            | Class::RequestPassive => None,
         };
         if let Some(reason) = reason {
             found.entry(reason).or_default().push(hit.span.clone());

@@ -136,7 +136,7 @@ fn personal_data_is_pointed_at_to_the_byte() {
     for honest in
         ["I called 911 at 2:15.", "about 12 cars in 30 minutes", "on 2026-05-03 at 21:30", "$200, 50 pills"]
     {
-        assert!(!judge(honest, Place::Report).findings().iter().any(|f| f.spans.len() > 0), "{honest}");
+        assert!(!judge(honest, Place::Report).findings().iter().any(|f| !f.spans.is_empty()), "{honest}");
     }
 }
 
