@@ -8,6 +8,7 @@ use super::error::Error;
 use super::view::Filter;
 use crate::base::{DocumentId, MemberId};
 use crate::watch::case::{clusters, in_several_cases};
+use crate::watch::guard::{self, Place};
 use crate::watch::{Case, Fact, Kind, NotDuplicates};
 
 /// One case, and how it stands with the others. Derived: the same on every device that has the same documents.
@@ -93,6 +94,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::unlink`]; [`Error::Invalid`] names the field.
     pub fn state_fact(&mut self, case: DocumentId, fact: &str, value: &str) -> Result<String, Error> {
+        guard::check("value", value, Place::Remark)?;
         let by = self.member_id().to_string();
         self.change_case(case, |content| Ok(content.state_fact(fact, value, by)))
     }
@@ -132,6 +134,7 @@ impl Engine {
         for id in [one, other] {
             self.row(id)?.filter(|row| row.kind == Kind::OBSERVATION.0).ok_or(Error::NotHere(id))?;
         }
+        guard::check("reason", reason, Place::Remark)?;
         let said = NotDuplicates::new(one.to_string(), other.to_string(), reason);
         said.validate()?;
         self.write_new(Kind::NOT_DUPLICATES, &said)

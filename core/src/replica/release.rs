@@ -11,6 +11,7 @@ use crate::entry::evidence::{self, Evidence, Proven};
 use crate::entry::keys::Secret;
 use crate::entry::seal;
 use crate::entry::{Kind as EntryKind, LogId, chain};
+use crate::watch::guard;
 use crate::watch::{
     Content, Disclosure, Kind, OpenFact, Outcome, Provenance, Redaction, Release, ReleasedItem, Source,
     redact, roles,
@@ -140,6 +141,7 @@ impl Engine {
             commitments,
         };
         release.validate()?;
+        guard::check_release(&release)?;
         let disclosure = Disclosure {
             release: id.to_string(),
             observations: plan.observations.iter().map(|(id, _)| id.to_string()).collect(),

@@ -23,6 +23,9 @@
 //! | [`kinds`] | the table of kinds: number, type, where each lives and who may write it |
 //! | [`content`] | what every kind has in common |
 //! | [`roles`] | roles, compartments and the template of a watch group |
+//! | [`guard`] | what is held before it is filed, and what members may be asked to do |
+//! | [`emergency`] | what comes before a report: the number, the first steps |
+//! | [`statistics`] | what may be published of many reports |
 //! | [`codes`] | versioned code lists with labels |
 //! | [`blur`] | public grid cells instead of positions |
 //! | [`text`], [`check`] | what input is refused, and how a refusal reads |
@@ -34,6 +37,8 @@ pub mod check;
 pub mod codes;
 pub mod content;
 pub mod disclosure;
+pub mod emergency;
+pub mod guard;
 pub mod identity_card;
 pub mod invitation;
 pub mod kinds;
@@ -44,9 +49,12 @@ pub mod provenance;
 pub mod release;
 pub mod response;
 pub mod roles;
+pub mod statistics;
 pub mod suggest;
 pub mod text;
 
+#[cfg(test)]
+mod bad_input;
 #[cfg(test)]
 mod testing;
 

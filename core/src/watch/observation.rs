@@ -1,7 +1,8 @@
 //! What a volunteer saw: the part the group reads, and its sealed sibling for the coordinators.
 //!
 //! `validate` judges what the author is about to write. What others wrote is not judged: a code that this version does
-//! not know is kept and shown as it is. There is no field for a name or for race.
+//! not know is kept and shown as it is. There is no field for a name or for race; what words may say of it is judged by
+//! [`guard`](super::guard) before filing.
 
 use super::blur::{self, Cell};
 use super::check::{
@@ -29,6 +30,9 @@ pub const PEOPLE_COUNT_MAX: u32 = 10_000;
 
 /// Largest quantity: nine digits before the decimal point, as NIBRS allows.
 pub const QUANTITY_MAX: f64 = 999_999_999.999;
+
+/// Longest span of one observation in milliseconds: 366 days. What goes on for longer is told in several.
+pub const SPAN_MS_MAX: i64 = 366 * 86_400_000;
 
 /// Largest radius of uncertainty of a position in metres; beyond it the position says nothing.
 pub const ACCURACY_M_MAX: f64 = 100_000.0;
@@ -242,7 +246,8 @@ impl When {
     /// Judges the author's own input.
     ///
     /// # Errors
-    /// When a time is not between 1970 and 2200, the end lies before the start, or the precision is unknown.
+    /// When a time is not between 1970 and 2200, the end lies before the start or more than [`SPAN_MS_MAX`] after it, or
+    /// the precision is unknown.
     pub fn validate(&self) -> Result<(), Invalid> {
         check_time("start_ms", self.start_ms)?;
         if let Some(end_ms) = self.end_ms {
@@ -254,6 +259,13 @@ impl When {
                     "swap the two or leave the end out",
                 ));
             }
+        }
+        if self.end_ms.is_some_and(|end_ms| end_ms - self.start_ms > SPAN_MS_MAX) {
+            return Err(Invalid::new(
+                "end_ms",
+                "lies more than a year after the start",
+                "check the year, or write several reports",
+            ));
         }
         check_code("precision", &self.precision, codes::precision())
     }

@@ -8,6 +8,8 @@ use super::blur::Cell;
 use super::case::FACT_VALUES_COUNT_MAX;
 use super::check::{Invalid, check_count, check_distinct, check_each, check_hex, check_id, check_time};
 use super::content::{Summary, WatchDocument};
+use super::emergency::concerns_overdose;
+use super::guard;
 use super::kinds::Kind;
 use super::observation::{Observation, Quantity, Substance, When};
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
@@ -28,6 +30,9 @@ pub const OPEN_FACTS_COUNT_MAX: usize = 200;
 
 /// Longest redacted text in characters: a mask may be longer than what it hides.
 const REDACTED_CHARS_MAX: usize = 3 * TEXT_CHARS_MAX;
+
+/// Key of `codes/consent.json` by which an author allows what concerns the person of an overdose to be passed on.
+pub const OVERDOSE_CONSENT: &str = "liaison_overdose";
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -121,6 +126,9 @@ pub struct Redaction {
     pub spans: Vec<Span>,
     /// Whether to give times to the hour only (UTC hours).
     pub coarsen_time: bool,
+    /// Whether a coordinator reviewed a private vantage point: the observer was a guest there for a reason of their own,
+    /// and nobody had asked them to look ([`guard::judge_vantage`]).
+    pub vantage_reviewed: bool,
 }
 
 /// A stretch of text, counted in characters (Unicode scalar values).
@@ -153,10 +161,14 @@ pub enum OptionalField {
 
 /// The copy of an observation that may leave the group.
 ///
+/// Medical first: of an overdose nothing leaves that tells of the person, unless the author also allowed
+/// [`OVERDOSE_CONSENT`]. What is left is that there was one, where, and when to the hour.
+///
 /// ```
 /// use lamppost_core::watch::{Observation, Redaction, Span, redact};
 ///
 /// let observation = Observation {
+///     vantage: "public_way".into(),
 ///     what_happened: "Mr. Roe in No. 12 passed a bag to a driver".into(),
 ///     consent: vec!["liaison".into()],
 ///     ..Observation::default()
@@ -171,8 +183,8 @@ pub enum OptionalField {
 /// ```
 ///
 /// # Errors
-/// When the author does not allow it to be passed to the liaison, a span does not lie within the text, or the cell is
-/// no public grid cell.
+/// When the author does not allow it to be passed to the liaison, the observer stood in a private place and nobody
+/// reviewed that, a span does not lie within the text, or the cell is no public grid cell.
 pub fn redact(observation: &Observation, redaction: &Redaction) -> Result<ReleasedItem, Invalid> {
     if !observation.consent.iter().any(|c| c == "liaison") {
         return Err(Invalid::new(
@@ -181,12 +193,30 @@ pub fn redact(observation: &Observation, redaction: &Redaction) -> Result<Releas
             "ask the author, or leave this observation out",
         ));
     }
+    if guard::judge_vantage(&observation.vantage) != guard::Verdict::Pass && !redaction.vantage_reviewed {
+        return Err(Invalid::new(
+            "vantage",
+            "is a private place of somebody else",
+            "ask the author why they were there, review it, or leave this observation out",
+        ));
+    }
     let keeps = |field| !redaction.drop_fields.contains(&field);
     // The author's device made the cell; a copy that leaves must not rely on it being a blurred one.
     if keeps(OptionalField::Cell) && !observation.cell.is_empty() {
         observation.cell.parse::<Cell>()?;
     }
     let o = observation;
+    if concerns_overdose(o) && !o.consent.iter().any(|c| c == OVERDOSE_CONSENT) {
+        mask(&o.what_happened, &redaction.spans)?;
+        return Ok(ReleasedItem {
+            when: to_the_hour(&o.when),
+            cell: kept(keeps(OptionalField::Cell), &o.cell),
+            location: kept(keeps(OptionalField::Location), &o.location),
+            behaviours: vec!["overdose".to_owned()],
+            what_happened: MASK.to_owned(),
+            ..ReleasedItem::default()
+        });
+    }
     Ok(ReleasedItem {
         when: if redaction.coarsen_time { to_the_hour(&o.when) } else { o.when.clone() },
         cell: kept(keeps(OptionalField::Cell), &o.cell),

@@ -2,6 +2,7 @@
 
 mod belonging;
 mod finding;
+mod guarding;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

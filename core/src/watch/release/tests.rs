@@ -45,7 +45,7 @@ fn a_redacted_item_holds_nothing_of_the_observer() {
     private.vantage = "VANTAGE".into();
     private.called_emergency_at_ms = Some(1_234_567);
     private.consent.push("CONSENT".into());
-    let item = redact(&private, &Redaction::default()).unwrap();
+    let item = redact(&private, &Redaction { vantage_reviewed: true, ..Redaction::default() }).unwrap();
     let shown = format!("{item:?}");
     for absent in ["VANTAGE", "CONSENT", "1234567"] {
         assert!(!shown.contains(absent), "{absent}");
@@ -132,6 +132,52 @@ fn times_are_coarsened_to_the_hour() {
     vague.when.precision = "day".into();
     assert_eq!(redact(&vague, &redaction).unwrap().when.precision, "day");
     assert_eq!(redact(&observation(), &Redaction::default()).unwrap().when, observation().when);
+}
+
+#[test]
+fn a_private_vantage_point_is_reviewed_before_anything_leaves() {
+    for (vantage, free) in [
+        ("public_way", true),
+        ("own_property", true),
+        ("workplace", true),
+        ("camera", true),
+        ("told", true),
+        ("invited", false),
+        ("", false),
+        ("from_a_newer_version", false),
+    ] {
+        let seen = Observation { vantage: vantage.into(), ..observation() };
+        let refused = redact(&seen, &Redaction::default()).map_err(|refused| refused.field);
+        assert_eq!(refused.is_ok(), free, "{vantage}: {refused:?}");
+        assert!(redact(&seen, &Redaction { vantage_reviewed: true, ..Redaction::default() }).is_ok());
+    }
+}
+
+#[test]
+fn of_an_overdose_nothing_leaves_that_tells_of_the_person() {
+    let by_flag = Observation { flags: vec!["overdose".into(), "minors".into()], ..observation() };
+    let by_behaviour =
+        Observation { behaviours: vec!["public_use".into(), "overdose".into()], ..observation() };
+    for overdose in [by_flag, by_behaviour] {
+        let item = redact(&overdose, &Redaction::default()).unwrap();
+        assert_eq!(item.fields(), ["when", "cell", "location", "behaviours", "what_happened"]);
+        assert_eq!(
+            (item.what_happened.as_str(), item.behaviours.as_slice()),
+            (MASK, &["overdose".to_owned()][..])
+        );
+        assert_eq!(item.when.precision, "hour");
+        let items = vec![item];
+        assert_eq!(Release { items, ..release() }.validate(), Ok(()));
+
+        let mut allowed = overdose.clone();
+        allowed.consent.push(OVERDOSE_CONSENT.into());
+        let item = redact(&allowed, &Redaction::default()).unwrap();
+        assert_eq!(item.what_happened, allowed.what_happened);
+        assert_eq!(item.substances, allowed.substances);
+        // Neither consent alone is enough: the liaison is asked for first.
+        let only = Observation { consent: vec![OVERDOSE_CONSENT.into()], ..overdose };
+        assert_eq!(redact(&only, &Redaction::default()).unwrap_err().field, "consent");
+    }
 }
 
 #[test]
