@@ -63,6 +63,15 @@ impl AuthoredChange {
         self.0
     }
 
+    pub(super) fn hash(&self) -> automerge::ChangeHash {
+        self.0.hash()
+    }
+
+    /// Hashes of the changes that it builds on.
+    pub(super) fn deps(&self) -> &[automerge::ChangeHash] {
+        self.0.deps()
+    }
+
     /// The uncompressed chunk.
     pub fn bytes(&self) -> &[u8] {
         self.0.raw_bytes()

@@ -3,7 +3,9 @@
 //! Imports `base`. Knows nothing of kinds: the domain brings the types.
 
 mod change;
+mod conflict;
 mod identity;
+mod judge;
 mod reader;
 
 use std::panic::AssertUnwindSafe;
@@ -12,7 +14,9 @@ use automerge::{ActorId, AutoCommit};
 use autosurgeon::{Hydrate, Reconcile, hydrate, reconcile};
 
 pub use change::{AuthoredChange, BadChange};
+pub use conflict::Conflict;
 pub use identity::{create_id, is_created_by};
+pub use judge::{Judged, NotAccepted};
 
 use crate::base::DeviceId;
 

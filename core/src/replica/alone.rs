@@ -91,7 +91,8 @@ impl Engine {
                         .is_some_and(|c| state.newest_epoch(c).is_some() && !state.readers(c).is_empty()),
                 )
             };
-            if self.may_write(kind).is_err() || can_be_read(self) != Some(true) {
+            let may = self.may_write(kind).is_ok() && self.must_have_learned().is_ok();
+            if !may || can_be_read(self) != Some(true) {
                 continue;
             }
             if is_created_by(id, self.member_id(), kind.0) {

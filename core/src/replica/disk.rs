@@ -39,6 +39,9 @@ pub const RECEIPTS: Table = Table(11);
 /// compartment ‖ device ‖ seq → [`ReceivedRow`].
 pub const RECEIVED: Table = Table(12);
 
+/// document → sealed draft of it.
+pub const DRAFTS: Table = Table(18);
+
 /// One entry that is to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

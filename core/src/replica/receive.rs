@@ -7,7 +7,7 @@ use super::disk::{self, DOCUMENTS, ENTRIES, FORKS, QUARANTINE, SetAsideRow, UNOP
 use super::engine::{Engine, SENDERS, sender_row};
 use super::error::Error;
 use super::view::Part;
-use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, cbor, limits};
+use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, RoleId, cbor, limits};
 use crate::document::{AuthoredChange, BadDocument, Document, is_created_by};
 use crate::entry::plaintext::{Content, Form};
 use crate::entry::{Kind as EntryKind, LogHead, LogId, Received as ReceivedEntry, Verified, Wire, seal};
@@ -15,7 +15,7 @@ use crate::roll::State;
 use crate::storage::{Batch, Store};
 use crate::sync::frame::Covered;
 use crate::sync::inbox::{Logs, PASTS_MAX, Quarantine, Verdict, judge};
-use crate::watch::kinds::rule;
+use crate::watch::kinds::{is_judged, rule};
 use crate::watch::{self, Kind};
 
 /// What became of entries that came in.
@@ -96,10 +96,11 @@ impl Logs for StoreLogs<'_> {
 
 /// A part of a document that came in.
 pub(super) struct NewPart {
-    log: LogId,
-    seq: u64,
-    part: Part,
-    change: AuthoredChange,
+    pub log: LogId,
+    pub seq: u64,
+    pub part: Part,
+    pub role: RoleId,
+    pub change: AuthoredChange,
 }
 
 /// What a document's changes amount to.
@@ -356,7 +357,7 @@ impl Engine {
             Err(why) => return Ok(Some(SetAsideRow::because(&why))),
         };
         let part = Part { author: device.member, claimed_ms: header.claimed_ms };
-        let new = NewPart { log: LogId::of(entry), seq: header.seq, part, change };
+        let new = NewPart { log: LogId::of(entry), seq: header.seq, part, role, change };
         arrivals.parts.entry(id).or_insert_with(|| (kind, Vec::new())).1.push(new);
         Ok(None)
     }
@@ -392,6 +393,10 @@ impl Engine {
     ) -> Result<(), Error> {
         for (id, (kind, parts)) in documents {
             let stored = self.parts(id)?;
+            if is_judged(kind) {
+                self.judge(batch, (id, kind), &stored, parts, report)?;
+                continue;
+            }
             let (parts, outcome, document) = self.fit(id, kind, &stored, parts, batch, report)?;
             for new in &parts {
                 batch.put(DOCUMENTS, disk::part_key(id, new.log, new.seq), Vec::new());

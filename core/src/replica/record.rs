@@ -40,10 +40,11 @@ impl Engine {
     /// on this device and comes along when there is one.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the field and what to do, or the question that the bias guard
-    /// ([`guard`](crate::watch::guard)) asks; the draft stays with the app until it is answered. [`Error::Role`]; errors
-    /// of the store.
+    /// [`Error::Invalid`] names the field and what to do, which may be to take a lesson first or to answer the question that
+    /// the bias guard ([`guard`](crate::watch::guard)) asks; the draft stays with the app until it is answered.
+    /// [`Error::Role`]; errors of the store.
     pub fn record(&mut self, draft: ObservationDraft) -> Result<DocumentId, Error> {
+        self.must_have_learned()?;
         let id = self.new_id(Kind::OBSERVATION);
         self.write_draft(id, draft)?;
         Ok(id)
@@ -205,7 +206,10 @@ impl Engine {
     {
         let rule = self.may_write(kind)?;
         let change = document.write(value).map_err(|e| Error::Kind(e.to_string()))?;
-        let Some(change) = change else { return Ok(()) };
+        let Some(change) = change else {
+            self.recent.keep(id, document);
+            return Ok(());
+        };
         let content =
             Content { document: id, kind: kind.0, form: Form::CHANGE, bytes: change.bytes().to_vec() };
         let entry = self.append_content(batch, crate::base::CompartmentId(rule.compartment), &content)?;

@@ -13,8 +13,8 @@ use crate::entry::seal;
 use crate::entry::{Kind as EntryKind, LogId, chain};
 use crate::watch::guard;
 use crate::watch::{
-    Content, Disclosure, Kind, OpenFact, Outcome, Provenance, Redaction, Release, ReleasedItem, Source,
-    redact, roles,
+    AuditEntry, Content, Disclosure, Kind, OpenFact, Outcome, Provenance, Redaction, Release, ReleasedItem,
+    Source, redact, roles,
 };
 
 /// What a coordinator is about to hand over.
@@ -155,9 +155,16 @@ impl Engine {
         let provenance = Provenance { release: id.to_string(), sources };
         provenance.validate()?;
         let (disclosure_id, provenance_id) = (self.new_id(Kind::DISCLOSURE), self.new_id(Kind::PROVENANCE));
+        // A group that was founded before there was an auditor's compartment has none.
+        let audited = self.can_write(Kind::AUDIT_ENTRY);
+        let log = if audited { self.disclosure_log()? } else { BTreeMap::new() };
+        let (audit_id, audit) = (self.new_id(Kind::AUDIT_ENTRY), AuditEntry::of(&disclosure, &log));
         self.transact(|engine, batch| {
             engine.write(batch, Kind::RELEASE, id, &release)?;
             engine.write(batch, Kind::DISCLOSURE, disclosure_id, &disclosure)?;
+            if audited {
+                engine.write(batch, Kind::AUDIT_ENTRY, audit_id, &audit)?;
+            }
             engine.write(batch, Kind::PROVENANCE, provenance_id, &provenance)
         })?;
         Ok(id)

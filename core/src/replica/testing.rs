@@ -9,7 +9,9 @@ use super::{Error, JoinRequest, ObservationDraft};
 use crate::base::{CompartmentId, EpochId};
 use crate::entry::Received;
 use crate::roll::Roll;
-use crate::watch::{Observation, Position, Sealed, When};
+use crate::watch::{
+    Analysis, Assessment, Keyed, Observation, Opening, PlannedResponse, Position, Problem, Sealed, When,
+};
 
 /// An entry as a device keeps it.
 #[derive(Clone, Debug)]
@@ -82,4 +84,40 @@ pub fn draft(what: &str) -> ObservationDraft {
         ..Sealed::default()
     };
     ObservationDraft { observation, sealed: Some(sealed) }
+}
+
+/// A problem that has everything that closing it asks for.
+pub fn problem() -> Problem {
+    let response = PlannedResponse {
+        what: "Light the lot".into(),
+        owner: "member-1".into(),
+        due_ms: 1_779_990_000_000,
+        kind: "place".into(),
+        status: "done".into(),
+    };
+    Problem {
+        title: "Short visits at the corner lot".into(),
+        opening: Opening {
+            several_concerned: "Two dozen neighbours and a day-care".into(),
+            will_not_go_away: "It has come back every spring".into(),
+            survived_enforcement: "After each arrest it was the same within a week".into(),
+            can_be_impacted: "The owner would fence the lot".into(),
+        },
+        stage: "scanning".into(),
+        cell: String::new(),
+        scan: "Cars stop for under three minutes, Fridays".into(),
+        analysis: Analysis {
+            offender: "They come by car".into(),
+            victim: "The day-care".into(),
+            place: "Dark, and nobody looks after it".into(),
+        },
+        responses: Keyed::from_iter([("light", response)]),
+        assessment: Assessment {
+            measure: "visits under 3 minutes, Fridays 20 to 24 h".into(),
+            baseline: Some(41.0),
+            after: Some(12.0),
+            displacement: "none_seen".into(),
+            conclusion: "The light helped".into(),
+        },
+    }
 }

@@ -6,7 +6,7 @@ use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRo
 use super::engine::Engine;
 use super::error::Error;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId, cbor};
-use crate::document::is_created_by;
+use crate::document::{Conflict, Document, is_created_by};
 use crate::entry::LogId;
 use crate::storage::Batch;
 use crate::watch::{Content, Disclosure, Kind, Summary};
@@ -100,6 +100,28 @@ pub struct Detail {
     pub about: Vec<Row>,
     /// What became of it, in order.
     pub steps: Vec<Step>,
+    /// Fields in which people who did not know of each other wrote different things.
+    pub conflicts: Vec<ConflictRow>,
+}
+
+/// A field that holds several values until somebody settles it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictRow {
+    /// Its path, such as `actions.lamp.owner`.
+    pub field: String,
+    /// Its values, the one that is shown everywhere first.
+    pub values: Vec<ConflictingValue>,
+}
+
+/// One of several values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictingValue {
+    /// The value, as people read it.
+    pub value: String,
+    /// The device that wrote it.
+    pub device: DeviceId,
+    /// Whose device that is or was.
+    pub author: Option<MemberId>,
 }
 
 /// One entry of a document.
@@ -109,6 +131,8 @@ pub struct HistoryRow {
     pub entry: EntryHash,
     /// The device that signed it.
     pub device: DeviceId,
+    /// Whose device that is or was.
+    pub author: Option<MemberId>,
     /// Its number in that device's log.
     pub seq: u64,
     /// When the device says it wrote it, in milliseconds since the Unix epoch.
@@ -302,6 +326,7 @@ impl Engine {
         let document = self.load(id)?;
         let content = Content::read(Kind(row.kind), &document).map_err(|e| Error::Kind(e.to_string()))?;
         let mut content = content.ok_or(Error::NotHere(id))?;
+        let conflicts = self.conflicts_of(&document);
         // Who looks at it may be about to change it.
         self.recent.keep(id, document);
         let about = self.rows_about(id)?;
@@ -316,7 +341,7 @@ impl Engine {
         let history = self.history(id)?;
         let steps = self.steps(&row, &history, &about)?;
         let delivery = self.delivery(id);
-        Ok(Detail { row, delivery, content, history, about, steps })
+        Ok(Detail { row, delivery, content, history, about, steps, conflicts })
     }
 
     pub(super) fn rows_about(&self, id: DocumentId) -> Result<Vec<Row>, Error> {
@@ -350,6 +375,7 @@ impl Engine {
             history.push(HistoryRow {
                 entry: entry.hash(),
                 device: log.device,
+                author: self.owner_of(log.device),
                 seq,
                 claimed_ms: entry.header().claimed_ms,
                 received_ms: received.map(|row| row.received_ms),
@@ -357,6 +383,25 @@ impl Engine {
         }
         history.sort_by_key(|row| (row.claimed_ms, row.device, row.seq));
         Ok(history)
+    }
+
+    fn conflicts_of(&self, document: &Document) -> Vec<ConflictRow> {
+        let shown = |conflict: Conflict| ConflictRow {
+            field: conflict.field,
+            values: conflict
+                .values
+                .into_iter()
+                .map(|(value, device)| ConflictingValue { value, device, author: self.owner_of(device) })
+                .collect(),
+        };
+        document.conflicts().into_iter().map(shown).collect()
+    }
+
+    /// Whose device it is, or was.
+    fn owner_of(&self, device: DeviceId) -> Option<MemberId> {
+        let state = self.state().ok()?;
+        let now = state.device(device).map(|(device, _)| device.member);
+        now.or_else(|| state.devices_ever().find(|(ever, _)| *ever == device).map(|(_, member)| member))
     }
 
     fn steps(&mut self, row: &Row, history: &[HistoryRow], about: &[Row]) -> Result<Vec<Step>, Error> {

@@ -28,9 +28,9 @@ pub struct Entry {
     /// NIBRS drug type this code is reported as, if it is not one itself.
     #[serde(default)]
     pub nibrs: Option<String>,
-    /// Legal class in the catalogue's jurisdiction, `I` to `V`. It is not a measure of severity: never sort by it.
+    /// Legal classes, by jurisdiction and date.
     #[serde(default)]
-    pub schedule: Option<String>,
+    pub schedules: Vec<Schedule>,
     /// For a behaviour: a key of `codes/behaviour_families.json`.
     #[serde(default)]
     pub family: Option<String>,
@@ -39,7 +39,26 @@ pub struct Entry {
     pub retired: bool,
 }
 
+/// A legal class from a day on. It is not a measure of severity: never sort by it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Whose law it is, such as `US federal`.
+    pub jurisdiction: String,
+    /// `I` to `V`; empty where a later day took the substance out.
+    pub class: String,
+    /// First day, as `YYYY-MM-DD`.
+    pub since: String,
+}
+
 impl Entry {
+    /// The legal class in a jurisdiction on a day given as `YYYY-MM-DD`; none if it had none.
+    pub fn schedule(&self, jurisdiction: &str, day: &str) -> Option<&str> {
+        let known =
+            self.schedules.iter().filter(|s| s.jurisdiction == jurisdiction && s.since.as_str() <= day);
+        known.max_by_key(|s| &s.since).map(|s| s.class.as_str()).filter(|class| !class.is_empty())
+    }
+
     /// The label in a language given as a BCP 47 tag (`es`, `es-MX`); English if there is none.
     pub fn label(&self, lang: &str) -> &str {
         let primary = lang.split(['-', '_']).next().unwrap_or(lang);
@@ -61,11 +80,6 @@ impl Catalogue {
     /// Where the codes come from.
     pub fn source(&self) -> &str {
         &self.file.source
-    }
-
-    /// Whose law the schedules are taken from, where the list has schedules.
-    pub fn jurisdiction(&self) -> Option<&str> {
-        self.file.jurisdiction.as_deref()
     }
 
     /// Name and version in one, such as `substances@2026-01`: what a report keeps beside a code.
@@ -101,8 +115,6 @@ struct File {
     catalogue: String,
     version: String,
     source: String,
-    #[serde(default)]
-    jurisdiction: Option<String>,
     entries: Vec<Entry>,
 }
 
@@ -161,6 +173,44 @@ catalogues! {
     consent,
     /// How an exact position was found.
     position_method,
+    /// NIBRS offence that a report may hint at.
+    offence_hint,
+    /// What a coordinator says to a liaison's request.
+    decision,
+    /// What an author does to something already sent.
+    correction,
+    /// Why a reporter contests an outcome.
+    contest,
+    /// Why a release is recalled.
+    recall,
+    /// Stages of a problem, in order (SARA).
+    problem_stage,
+    /// Kinds of response to a problem.
+    response_type,
+    /// What became of a problem elsewhere.
+    displacement,
+    /// Where an agreed action stands.
+    action_status,
+    /// What a bulletin is about.
+    bulletin_category,
+    /// Services that people are shown or referred to.
+    services,
+    /// Who works with the group.
+    partner_kind,
+    /// What a youth session did.
+    youth_activity,
+    /// Age bands of youth sessions.
+    age_band,
+    /// What a business commits itself to.
+    commitment,
+    /// Where a business's commitment stands.
+    commitment_status,
+    /// What a complaint is about.
+    complaint,
+    /// How soon somebody who is referred should be reached.
+    urgency,
+    /// Who consents to a referral.
+    consent_giver,
 }
 
 /// The family of a behaviour: a key of [`behaviour_families`]. One that this version does not know is a family by itself.
@@ -220,6 +270,7 @@ mod tests {
             codes.join(" ")
         };
         assert_eq!(codes(nibrs_activity()), "B C D E O P T U");
+        assert_eq!(codes(offence_hint()), "35A 35B 13C");
         assert_eq!(codes(nibrs_drug()), "A B C D E F G H I J K L M N O P U X fentanyl");
         assert_eq!(codes(units()), "DU FO GL GM KG LB LT ML NP OZ XX");
         assert_eq!(
@@ -251,12 +302,26 @@ mod tests {
     #[test]
     fn unknown_is_the_first_substance_and_has_no_schedule() {
         let first = substances().entries().first().unwrap();
-        assert_eq!((first.code.as_str(), &first.schedule), ("unknown", &None));
-        assert_eq!(substances().jurisdiction(), Some("US federal"));
-        for entry in substances().entries() {
-            let schedule = entry.schedule.as_deref().unwrap_or("I");
-            assert!(["I", "II", "III", "IV", "V"].contains(&schedule), "{entry:?}");
+        assert_eq!((first.code.as_str(), first.schedules.len()), ("unknown", 0));
+        for schedule in substances().entries().iter().flat_map(|entry| &entry.schedules) {
+            assert!(["I", "II", "III", "IV", "V"].contains(&schedule.class.as_str()), "{schedule:?}");
+            let digits = schedule.since.split('-').map(|part| part.parse::<u32>().unwrap());
+            let date: Vec<u32> = digits.collect();
+            assert!(schedule.since.len() == 10 && date.len() == 3 && date[0] >= 1971, "{schedule:?}");
         }
+    }
+
+    #[test]
+    fn a_schedule_holds_in_its_jurisdiction_from_its_day_on() {
+        let ketamine = substances().get("ketamine").unwrap();
+        assert_eq!(ketamine.schedule("US federal", "1999-08-11"), None);
+        assert_eq!(ketamine.schedule("US federal", "1999-08-12"), Some("III"));
+        assert_eq!(ketamine.schedule("Elsewhere", "2026-01-01"), None);
+        let mut freed = ketamine.clone();
+        let since = "2030-01-01".to_owned();
+        freed.schedules.push(Schedule { jurisdiction: "US federal".into(), class: String::new(), since });
+        assert_eq!(freed.schedule("US federal", "2029-12-31"), Some("III"));
+        assert_eq!(freed.schedule("US federal", "2030-01-01"), None);
     }
 
     #[test]
@@ -279,7 +344,7 @@ mod tests {
     #[test]
     fn a_misspelt_key_in_a_file_is_noticed() {
         let json = r#"{"catalogue":"x","version":"2026-01","source":"s",
-            "entries":[{"code":"a","en":"a","es":"a","shedule":"I"}]}"#;
+            "entries":[{"code":"a","en":"a","es":"a","shedules":[]}]}"#;
         assert!(serde_json::from_str::<File>(json).is_err());
     }
 }

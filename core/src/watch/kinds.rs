@@ -7,24 +7,25 @@
 //!
 //! | numbers | for |
 //! |---|---|
-//! | 1–9 | a report and what becomes of it (all taken) |
-//! | 10 | invitation |
-//! | 11–19 | more of that: request, correction, contest, recall; 15 is not duplicates |
-//! | 20–29 | the group at work: problem, meeting, action plan, shift, vote |
-//! | 30–39 | what the group publishes: bulletin, lesson, resource |
+//! | 1–10 | a report and what becomes of it (1–9 are taken) |
+//! | 11–19 | more of that: request and decision, correction, contest, recall, not duplicates |
+//! | 20–29 | the group at work: problem, meeting, action plan, shift, ballot and vote |
+//! | 30–39 | what the group publishes: bulletin, lesson, resource, catalogue update |
 //! | 40–49 | partners: youth session, business commitment, partner, referral |
-//! | 50–59 | sealed records: identity card, complaint |
+//! | 50–59 | sealed records: identity card, complaint, audit |
 //! | 1,000 and up | other templates than the watch group's |
 
 use super::check::Invalid;
 use super::content::{Summary, WatchDocument, Writer, kinds};
 use super::roles::{
-    COMPARTMENT_COMMON, COMPARTMENT_COORDINATORS, COMPARTMENT_GROUP, COMPARTMENT_LIAISON, EVERYONE,
-    ROLE_COORDINATOR, ROLE_LIAISON, ROLE_VOLUNTEER,
+    COMPARTMENT_AUDIT, COMPARTMENT_COMMON, COMPARTMENT_COORDINATORS, COMPARTMENT_GROUP, COMPARTMENT_LIAISON,
+    COMPARTMENT_REFERRAL, EVERYONE, ROLE_BUSINESS, ROLE_COORDINATOR, ROLE_LIAISON, ROLE_VOLUNTEER,
 };
 use super::{
-    Annotation, Case, Disclosure, IdentityCard, InvitationRecord, NotDuplicates, Observation, Outcome,
-    Provenance, Release, Response, Sealed,
+    ActionPlan, Annotation, AuditEntry, Ballot, Bulletin, Case, CatalogueUpdate, Commitment, Complaint,
+    Contest, Correction, Decision, Disclosure, IdentityCard, InvitationRecord, Lesson, LessonRecord, Meeting,
+    NotDuplicates, Observation, Outcome, Partner, Problem, Provenance, Recall, Referral, Release, Request,
+    Resource, Response, Sealed, Shift, Vote, YouthSession,
 };
 use crate::document::{BadDocument, Document};
 
@@ -87,6 +88,8 @@ pub enum Refused {
 const COORDINATORS: &[u8] = &[ROLE_COORDINATOR];
 const VOLUNTEERS: &[u8] = &[ROLE_COORDINATOR, ROLE_VOLUNTEER];
 const LIAISONS: &[u8] = &[ROLE_LIAISON];
+const COORDINATORS_AND_LIAISONS: &[u8] = &[ROLE_COORDINATOR, ROLE_LIAISON];
+const BUSINESSES: &[u8] = &[ROLE_COORDINATOR, ROLE_BUSINESS];
 
 kinds! {
     /// What a volunteer saw; shown with its sealed sibling if this device may read it.
@@ -108,14 +111,60 @@ kinds! {
     DISCLOSURE = 8 "disclosure" in COMPARTMENT_GROUP by COORDINATORS, frozen => Disclosure(Disclosure);
     /// Which entries a release was made of; frozen with it.
     PROVENANCE = 9 "provenance" in COMPARTMENT_COORDINATORS by COORDINATORS, frozen => Provenance(Provenance);
+    /// What the liaison asks of the group. It stays as it was asked.
+    REQUEST = 11 "request" in COMPARTMENT_LIAISON by LIAISONS, frozen => Request(Request);
+    /// What a coordinator says to a request.
+    DECISION = 12 "decision" in COMPARTMENT_LIAISON by COORDINATORS, frozen => Decision(Decision);
+    /// What an author says afterwards about something they sent.
+    CORRECTION = 13 "correction" in COMPARTMENT_GROUP by VOLUNTEERS, author_only => Correction(Correction);
+    /// A reporter contests what became of their report.
+    CONTEST = 14 "contest" in COMPARTMENT_GROUP by VOLUNTEERS, author_only => Contest(Contest);
+    /// A release is called back.
+    RECALL = 15 "recall" in COMPARTMENT_LIAISON by COORDINATORS, frozen => Recall(Recall);
     /// That two reports are of two events. Any coordinator may take back what another one said.
-    NOT_DUPLICATES = 15 "not_duplicates" in COMPARTMENT_GROUP by COORDINATORS => NotDuplicates(NotDuplicates);
+    NOT_DUPLICATES = 16 "not_duplicates" in COMPARTMENT_GROUP by COORDINATORS => NotDuplicates(NotDuplicates);
+    /// Something that the group works on for longer than one event. The liaison works on it too, so everybody reads it.
+    PROBLEM = 20 "problem" in COMPARTMENT_COMMON by COORDINATORS_AND_LIAISONS => Problem(Problem);
+    /// A meeting with its agenda, minutes and actions.
+    MEETING = 21 "meeting" in COMPARTMENT_COMMON by COORDINATORS_AND_LIAISONS => Meeting(Meeting);
+    /// What several agencies agreed to do.
+    ACTION_PLAN = 22 "action_plan" in COMPARTMENT_COMMON by COORDINATORS_AND_LIAISONS => ActionPlan(ActionPlan);
+    /// Hours and an area of watching, and who came.
+    SHIFT = 23 "shift" in COMPARTMENT_GROUP by VOLUNTEERS => Shift(Shift);
+    /// One member's vote on one ballot.
+    VOTE = 24 "vote" in COMPARTMENT_GROUP by VOLUNTEERS, author_only => Vote(Vote);
+    /// What the group votes on.
+    BALLOT = 25 "ballot" in COMPARTMENT_GROUP by COORDINATORS => Ballot(Ballot);
+    /// What everybody is told, until a day.
+    BULLETIN = 30 "bulletin" in COMPARTMENT_COMMON by COORDINATORS_AND_LIAISONS => Bulletin(Bulletin);
+    /// A lesson. Who passed it passed exactly this.
+    LESSON = 31 "lesson" in COMPARTMENT_COMMON by COORDINATORS, frozen => Lesson(Lesson);
+    /// An entry of the directory of help.
+    RESOURCE = 32 "resource" in COMPARTMENT_COMMON by COORDINATORS => Resource(Resource);
+    /// A member took a lesson.
+    LESSON_RECORD = 33 "lesson_record" in COMPARTMENT_GROUP by VOLUNTEERS, author_only, frozen
+        => LessonRecord(LessonRecord);
+    /// Codes that change from a day on.
+    CATALOGUE_UPDATE = 34 "catalogue_update" in COMPARTMENT_COMMON by COORDINATORS, frozen
+        => CatalogueUpdate(CatalogueUpdate);
+    /// A session with young people, in numbers.
+    YOUTH_SESSION = 40 "youth_session" in COMPARTMENT_GROUP by VOLUNTEERS => YouthSession(YouthSession);
+    /// What a business commits itself to: dropped into the coordinators' compartment, so that each sees its own alone.
+    COMMITMENT = 41 "commitment" in COMPARTMENT_COORDINATORS by BUSINESSES, author_only => Commitment(Commitment);
+    /// An organisation that works with the group.
+    PARTNER = 42 "partner" in COMPARTMENT_COMMON by COORDINATORS => Partner(Partner);
+    /// Somebody asked for help; the health partners alone open it.
+    REFERRAL = 43 "referral" in COMPARTMENT_REFERRAL by VOLUNTEERS, author_only => Referral(Referral);
     /// Who a member is.
     IDENTITY_CARD = 50 "identity_card" in COMPARTMENT_COORDINATORS by EVERYONE, author_only
         => IdentityCard(IdentityCard);
+    /// A complaint; the auditor reads it, too.
+    COMPLAINT = 51 "complaint" in COMPARTMENT_AUDIT by EVERYONE, author_only => Complaint(Complaint);
     /// Somebody may come. Who holds the link is not told of a change, so there is none.
     INVITATION = 52 "invitation" in COMPARTMENT_COORDINATORS by COORDINATORS, frozen
         => Invitation(InvitationRecord);
+    /// The auditor's copy of a disclosure.
+    AUDIT_ENTRY = 53 "audit_entry" in COMPARTMENT_AUDIT by COORDINATORS, frozen => AuditEntry(AuditEntry);
 }
 
 #[cfg(test)]
@@ -138,16 +187,38 @@ mod tests {
                 (7, "outcome"),
                 (8, "disclosure"),
                 (9, "provenance"),
-                (15, "not_duplicates"),
+                (11, "request"),
+                (12, "decision"),
+                (13, "correction"),
+                (14, "contest"),
+                (15, "recall"),
+                (16, "not_duplicates"),
+                (20, "problem"),
+                (21, "meeting"),
+                (22, "action_plan"),
+                (23, "shift"),
+                (24, "vote"),
+                (25, "ballot"),
+                (30, "bulletin"),
+                (31, "lesson"),
+                (32, "resource"),
+                (33, "lesson_record"),
+                (34, "catalogue_update"),
+                (40, "youth_session"),
+                (41, "commitment"),
+                (42, "partner"),
+                (43, "referral"),
                 (50, "identity_card"),
+                (51, "complaint"),
                 (52, "invitation"),
+                (53, "audit_entry"),
             ]
         );
     }
 
     #[test]
     fn an_unknown_kind_has_no_rule() {
-        for number in [0, 11, 999, u16::MAX] {
+        for number in [0, 10, 999, u16::MAX] {
             assert_eq!(rule(Kind(number)), None);
         }
         assert_eq!(rule(Kind::CASE).map(|rule| rule.name), Some("case"));
@@ -175,6 +246,12 @@ mod tests {
             Kind::DISCLOSURE,
             Kind::PROVENANCE,
             Kind::IDENTITY_CARD,
+            Kind::CORRECTION,
+            Kind::CONTEST,
+            Kind::REFERRAL,
+            Kind::COMPLAINT,
+            Kind::AUDIT_ENTRY,
+            Kind::COMMITMENT,
         ] {
             let compartment = rule(kind).unwrap().compartment;
             let row = template_rows().iter().find(|row| row.compartment == compartment).unwrap();
@@ -183,12 +260,36 @@ mod tests {
     }
 
     #[test]
+    fn a_business_reads_what_everybody_is_told_and_no_report() {
+        let read = |role: u8| {
+            let reads = |rule: &&Rule| {
+                let row = template_rows().iter().find(|row| row.compartment == rule.compartment).unwrap();
+                row.readers.contains(&role)
+            };
+            rules().iter().filter(reads).map(|rule| rule.name).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            read(ROLE_BUSINESS),
+            "outcome problem meeting action_plan bulletin lesson resource catalogue_update partner"
+        );
+        assert_eq!(read(crate::watch::roles::ROLE_HEALTH_PARTNER), read(ROLE_BUSINESS) + " referral");
+    }
+
+    #[test]
     fn what_a_person_said_is_theirs_and_what_left_is_frozen() {
         let named = |pick: fn(&Rule) -> bool| {
             let names: Vec<_> = rules().iter().filter(|r| pick(r)).map(|r| r.name).collect();
             names.join(" ")
         };
-        assert_eq!(named(|rule| rule.author_only), "observation sealed annotation identity_card");
-        assert_eq!(named(|rule| rule.frozen), "release disclosure provenance invitation");
+        assert_eq!(
+            named(|rule| rule.author_only),
+            "observation sealed annotation correction contest vote lesson_record commitment referral identity_card \
+             complaint"
+        );
+        assert_eq!(
+            named(|rule| rule.frozen),
+            "release disclosure provenance request decision recall lesson lesson_record catalogue_update invitation \
+             audit_entry"
+        );
     }
 }

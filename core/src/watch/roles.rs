@@ -14,7 +14,7 @@ pub const ROLE_VOLUNTEER: u8 = 2;
 pub const ROLE_LIAISON: u8 = 3;
 /// Health or social services: sees referrals addressed to them.
 pub const ROLE_HEALTH_PARTNER: u8 = 4;
-/// A local business: sees bulletins.
+/// A local business: sees bulletins and its own commitments.
 pub const ROLE_BUSINESS: u8 = 5;
 /// Checks afterwards what was handed over.
 pub const ROLE_AUDITOR: u8 = 6;
@@ -44,6 +44,8 @@ pub const COMPARTMENT_COORDINATORS: u8 = 3;
 pub const COMPARTMENT_LIAISON: u8 = 4;
 /// What the health partner sees.
 pub const COMPARTMENT_REFERRAL: u8 = 5;
+/// What the auditor checks: what was handed over, and complaints. Groups founded before it was added have none.
+pub const COMPARTMENT_AUDIT: u8 = 6;
 
 /// Every role.
 pub(super) const EVERYONE: &[u8] =
@@ -126,6 +128,16 @@ pub fn template_rows() -> &'static [TemplateRow] {
             readers: &[ROLE_HEALTH_PARTNER],
             writers: &[ROLE_COORDINATOR, ROLE_VOLUNTEER],
         },
+        TemplateRow {
+            compartment: COMPARTMENT_AUDIT,
+            name: "audit",
+            holds: Words {
+                en: "what was handed over to whom and why, and complaints",
+                es: "qué se entregó, a quién y por qué, y las quejas",
+            },
+            readers: &[ROLE_COORDINATOR, ROLE_AUDITOR],
+            writers: EVERYONE,
+        },
     ]
 }
 
@@ -171,13 +183,14 @@ mod tests {
                 format!("3 coordinators <coordinator >{everyone}"),
                 "4 liaison <coordinator,liaison,auditor >coordinator,liaison".to_string(),
                 "5 referral <health_partner >coordinator,volunteer".to_string(),
+                format!("6 audit <coordinator,auditor >{everyone}"),
             ]
         );
     }
 
     #[test]
     fn the_liaison_reads_no_observation_and_no_referral() {
-        for name in ["group", "coordinators", "referral"] {
+        for name in ["group", "coordinators", "referral", "audit"] {
             assert!(!row(name).readers.contains(&ROLE_LIAISON), "{name}");
         }
     }

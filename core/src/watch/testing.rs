@@ -35,3 +35,31 @@ where
     let empty: T = hydrate(&AutoCommit::new()).unwrap();
     kept.as_str() == Some("kept") && hydrate::<_, T>(&doc).unwrap() == *value && empty == T::default()
 }
+
+/// The field that is refused after an edit of a valid document.
+pub(crate) fn refused<T: super::WatchDocument + Clone>(valid: &T, edit: impl FnOnce(&mut T)) -> String {
+    assert_eq!(valid.validate(), Ok(()));
+    let mut edited = valid.clone();
+    edit(&mut edited);
+    edited.validate().unwrap_err().field
+}
+
+/// The field because of which a change has no effect.
+pub(crate) fn set_aside<T: super::WatchDocument>(
+    before: Option<&T>,
+    after: &T,
+    writer: &super::Writer,
+) -> Option<String> {
+    T::check_change(before, after, writer).err().map(|why| why.field)
+}
+
+/// Somebody of a role, and a document of that kind which they created.
+pub(crate) fn writer(member: u8, role: u8, kind: super::Kind) -> super::Writer {
+    let member = crate::base::MemberId([member; 32]);
+    super::Writer { member, role, document: crate::document::create_id(member, kind.0, [7; 8]) }
+}
+
+/// A short list: lists of lists of a hundred each take minutes.
+pub(crate) fn few<T: proptest::arbitrary::Arbitrary>() -> impl proptest::strategy::Strategy<Value = Vec<T>> {
+    proptest::collection::vec(T::arbitrary(), 0..4)
+}

@@ -89,6 +89,18 @@ pub fn check_required(field: &str, text: &str, chars_max: usize) -> Result<(), I
     check(field, text, chars_max)
 }
 
+/// Accepts text that says something, whatever it holds: what changes of others are judged by, which later versions must
+/// judge alike.
+///
+/// # Errors
+/// When it is blank.
+pub fn check_not_blank(field: &str, text: &str) -> Result<(), Invalid> {
+    if text.trim().is_empty() {
+        return Err(Invalid::new(field, "is empty", "write at least a few words"));
+    }
+    Ok(())
+}
+
 /// Accepts what [`check`] accepts if it is a single line.
 ///
 /// # Errors

@@ -130,11 +130,6 @@ impl Index {
         self.docs.get(number)?.as_ref()
     }
 
-    /// Every document.
-    pub fn docs(&self) -> impl Iterator<Item = &Doc> {
-        self.docs.iter().flatten()
-    }
-
     /// Documents of a kind that are about another one.
     pub fn about(&self, id: DocumentId, kind: Kind) -> impl Iterator<Item = &Doc> {
         let sources = self.sources_by_target.get(&id).into_iter().flatten();

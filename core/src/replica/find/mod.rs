@@ -6,6 +6,7 @@
 
 mod index;
 mod query;
+mod seeing;
 mod words;
 
 use std::collections::BTreeSet;
@@ -41,12 +42,7 @@ impl Engine {
     /// # Errors
     /// Errors of the store.
     pub fn find(&mut self, query: &Query) -> Result<Page, Error> {
-        let state = self.state().ok().map(std::sync::Arc::clone);
-        let governs = |member| state.as_ref().is_some_and(|state| state.ever_governed(member));
-        let mut found = self.index()?.select(query, governs);
-        if let Some(delivery) = query.delivery {
-            found.retain(|at| self.delivery(at.id) == delivery);
-        }
+        let mut found = self.select(query)?;
         let rows_total = found.len();
         found.retain(|at| query.after.is_none_or(|after| *at > after));
         let rows_max = query.rows_max.max(1);
@@ -91,6 +87,17 @@ impl Engine {
     /// Errors of the store.
     pub fn patterns(&mut self) -> Result<Vec<Pattern>, Error> {
         Ok(self.index()?.suggestions.patterns())
+    }
+
+    /// Where everything that fits stands, in no order.
+    fn select(&mut self, query: &Query) -> Result<Vec<Cursor>, Error> {
+        let state = self.state().ok().map(std::sync::Arc::clone);
+        let governs = |member| state.as_ref().is_some_and(|state| state.ever_governed(member));
+        let mut found = self.index()?.select(query, governs);
+        if let Some(delivery) = query.delivery {
+            found.retain(|at| self.delivery(at.id) == delivery);
+        }
+        Ok(found)
     }
 
     /// The index, as the rows on disk are now.

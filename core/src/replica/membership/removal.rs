@@ -16,6 +16,7 @@ use crate::replica::receive::StoreLogs;
 use crate::roll::operation::{Acceptance, Policy, Recovery, Removal, Watermark};
 use crate::roll::{Operation, Proposed, State, Target};
 use crate::sync::inbox::Logs as _;
+use crate::watch::Invalid;
 
 /// Numbers of what a group can agree on (PROTOCOL.md §4.2).
 pub mod settings {
@@ -23,6 +24,8 @@ pub mod settings {
     pub const ROTATE_DAYS: u16 = 1;
     /// Days that a newcomer reads back; 0 or absent for without end.
     pub const HISTORY_DAYS: u16 = 2;
+    /// Whether a member passes a lesson before their first report; 0 or absent for no.
+    pub const LESSON_FIRST: u16 = 3;
 }
 
 /// What became of the wish to take somebody out, or to recover somebody.
@@ -184,9 +187,13 @@ impl Engine {
     /// Sets what the group has agreed on. See [`settings`].
     ///
     /// # Errors
-    /// [`Error::Role`]; errors of the store.
+    /// [`Error::Role`]; [`Error::Invalid`] if a lesson is asked for and there is none; errors of the store.
     pub fn set_policy(&mut self, setting: u16, value: u64) -> Result<(), Error> {
         self.must_govern("set what the group has agreed on")?;
+        if setting == settings::LESSON_FIRST && value > 0 && !self.has_first_lesson()? {
+            let remedy = "publish one with `before_reporting` first: nobody could report";
+            return Err(Invalid::new("lesson", "is not there to be asked for", remedy).into());
+        }
         let policy = Operation::Policy(Policy { settings: BTreeMap::from([(setting, value)]) });
         self.transact(|engine, batch| engine.append_operation(batch, &policy))
     }

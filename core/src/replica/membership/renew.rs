@@ -7,7 +7,7 @@ use minicbor::bytes::ByteVec;
 
 use super::keys::KeyPlan;
 use crate::base::{CompartmentId, DeviceId, DocumentId};
-use crate::document::Document;
+use crate::document::{AuthoredChange, Document};
 use crate::entry::{Kind as EntryKind, LogId};
 use crate::replica::disk::{self, DOCUMENTS, ENTRIES, META, OUTBOX, OutboxRow, RECEIVED};
 use crate::replica::engine::{Engine, Identity, ROLL};
@@ -15,6 +15,7 @@ use crate::replica::error::Error;
 use crate::roll::operation::Certification;
 use crate::roll::{Operation, Roll};
 use crate::storage::Batch;
+use crate::watch::kinds::is_judged;
 use crate::watch::{Content, Kind};
 
 /// When this installation last became another device by itself, in milliseconds since the Unix epoch.
@@ -29,7 +30,9 @@ struct Carried {
     /// Entries that are given up.
     places: BTreeSet<(LogId, u64)>,
     operations: Vec<Operation>,
-    documents: Vec<(DocumentId, Kind, Document, Content)>,
+    /// Each with what it is without this device's unsent words, and what they made of it: step by step where each is judged
+    /// by the one before.
+    documents: Vec<(DocumentId, Kind, Document, Vec<Content>)>,
 }
 
 impl Engine {
@@ -65,8 +68,11 @@ impl Engine {
             for operation in &carried.operations {
                 engine.append_operation(batch, operation)?;
             }
-            for (id, kind, document, content) in carried.documents {
-                engine.write_on(batch, kind, id, document, &content)?;
+            for (id, kind, mut document, steps) in carried.documents {
+                for content in steps {
+                    engine.write_on(batch, kind, id, document, &content)?;
+                    document = engine.recent.take(id).unwrap_or_else(|| Document::new(new));
+                }
             }
             // The relay leaves out a device's own entries: of the old one's, it has more than are here.
             engine.forget_cursors(batch)
@@ -117,17 +123,41 @@ impl Engine {
         for id in documents {
             let Some(row) = self.row(id)? else { continue };
             let kind = Kind(row.kind);
-            let content = Content::read(kind, &self.load(id)?).map_err(|e| Error::Kind(e.to_string()))?;
+            let mut steps = Vec::new();
+            steps.extend(Content::read(kind, &self.load(id)?).map_err(|e| Error::Kind(e.to_string()))?);
             let mut changes = Vec::new();
             for (log, seq) in self.parts(id)?.into_iter().filter(|place| !places.contains(place)) {
                 if let Some(entry) = disk::read_entry(&*self.store, log, seq)? {
                     changes.extend(self.change_of(&entry)?);
                 }
             }
+            if is_judged(kind) {
+                steps = self.steps_of(id, kind, &changes, &places)?;
+            }
             let rest = Document::load(new, changes).map_err(|e| Error::Kind(e.to_string()))?;
-            carried.extend(content.map(|content| (id, kind, rest, content)));
+            carried.push((id, kind, rest, steps));
         }
         Ok(Carried { places, operations, documents: carried })
+    }
+
+    /// What this device's unsent words made of a document, one after the other.
+    fn steps_of(
+        &mut self,
+        id: DocumentId,
+        kind: Kind,
+        rest: &[AuthoredChange],
+        places: &BTreeSet<(LogId, u64)>,
+    ) -> Result<Vec<Content>, Error> {
+        let bad = |e: crate::document::BadDocument| Error::Kind(e.to_string());
+        let (mut changes, mut steps) = (rest.to_vec(), Vec::new());
+        let own: BTreeSet<_> = self.parts(id)?.into_iter().filter(|place| places.contains(place)).collect();
+        for (log, seq) in own {
+            let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+            changes.extend(self.change_of(&entry)?);
+            let document = Document::load(self.device_id(), changes.iter().cloned()).map_err(bad)?;
+            steps.extend(Content::read(kind, &document).map_err(bad)?);
+        }
+        Ok(steps)
     }
 
     /// Takes this device's unsent entries out of the store, and out of the roll.

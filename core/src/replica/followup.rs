@@ -1,0 +1,163 @@
+//! What is taken up again after it was sent: requests and decisions, corrections, contests, recalls, consent.
+
+use std::collections::BTreeSet;
+
+use super::engine::Engine;
+use super::error::Error;
+use crate::base::DocumentId;
+use crate::watch::correction::{RETRACTION, is_retracted};
+use crate::watch::decision::{self, APPROVED, REFUSED, Standing};
+use crate::watch::recall::recalls_due;
+use crate::watch::{
+    Contest, Correction, Decision, Disclosure, Kind, Observation, Recall, RecallDue, Request, WatchDocument,
+};
+
+impl Engine {
+    /// The liaison asks something of the group. The coordinators decide.
+    ///
+    /// # Errors
+    /// [`Error::Role`] unless this member is a liaison; [`Error::Invalid`] if it may not be asked.
+    pub fn ask(&mut self, request: Request) -> Result<DocumentId, Error> {
+        self.create(&Request { at_ms: self.now_ms(), ..request })
+    }
+
+    /// A coordinator approves or refuses a request.
+    ///
+    /// # Errors
+    /// [`Error::Role`] unless this member is a coordinator; [`Error::NotHere`]; [`Error::Invalid`] without a reason, or if
+    /// what is asked may not be approved.
+    pub fn decide_request(
+        &mut self,
+        request: DocumentId,
+        approve: bool,
+        reason: &str,
+    ) -> Result<DocumentId, Error> {
+        let asked: Request = self.read(request)?;
+        let decision = Decision {
+            request: request.to_string(),
+            decision: if approve { APPROVED } else { REFUSED }.to_owned(),
+            reason: reason.to_owned(),
+            at_ms: self.now_ms(),
+        };
+        decision.validate_on(&asked)?;
+        self.create(&decision)
+    }
+
+    /// Where a request stands.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`]; errors of the store.
+    pub fn request_standing(&mut self, request: DocumentId) -> Result<Standing, Error> {
+        self.read::<Request>(request)?;
+        Ok(decision::standing(&self.about::<Decision>(request)?))
+    }
+
+    /// Corrects something of this member's own that was sent: adds what is right, or takes it back.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`]; [`Error::Invalid`] without words, or if it is somebody else's.
+    pub fn correct(&mut self, target: DocumentId, retract: bool, text: &str) -> Result<DocumentId, Error> {
+        self.fresh()?;
+        self.row(target)?.ok_or(Error::NotHere(target))?;
+        self.create(&Correction {
+            target: target.to_string(),
+            correction: if retract { RETRACTION } else { "amendment" }.to_owned(),
+            text: text.to_owned(),
+            at_ms: self.now_ms(),
+        })
+    }
+
+    /// A reporter contests what became of their report. `reason` is a key of `codes/contest.json`.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`] if the outcome or the report is not here; [`Error::Invalid`] if the report is somebody else's.
+    pub fn contest(
+        &mut self,
+        outcome: DocumentId,
+        observation: DocumentId,
+        reason: &str,
+        text: &str,
+    ) -> Result<DocumentId, Error> {
+        self.fresh()?;
+        for (id, kind) in [(outcome, Kind::OUTCOME), (observation, Kind::OBSERVATION)] {
+            self.row(id)?.filter(|row| row.kind == kind.0).ok_or(Error::NotHere(id))?;
+        }
+        self.create(&Contest {
+            outcome: outcome.to_string(),
+            observation: observation.to_string(),
+            reason: reason.to_owned(),
+            text: text.to_owned(),
+            at_ms: self.now_ms(),
+        })
+    }
+
+    /// Takes back the consent that a report of this member's own may be passed to an audience, a key of
+    /// `codes/consent.json`. It blocks later releases; those that rest on it are among [`Engine::recalls_due`] on the
+    /// coordinators' phones; and the report's history says when.
+    ///
+    /// # Errors
+    /// As [`Engine::change`].
+    pub fn withdraw_consent(&mut self, observation: DocumentId, audience: &str) -> Result<(), Error> {
+        self.change::<Observation>(observation, |content| {
+            content.consent.retain(|consent| consent != audience);
+            Ok(())
+        })
+    }
+
+    /// Releases that rest on a report which was taken back, or whose author withdrew the consent, and that are not recalled
+    /// yet.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn recalls_due(&mut self) -> Result<BTreeSet<RecallDue>, Error> {
+        let disclosures = self.all::<Disclosure>()?;
+        let handed_over: Vec<(&str, &str)> = disclosures
+            .iter()
+            .flat_map(|d| d.content.observations.iter().map(|o| (d.content.release.as_str(), o.as_str())))
+            .collect();
+        let (mut withdrawn, mut retracted) = (BTreeSet::new(), BTreeSet::new());
+        for (_, observation) in &handed_over {
+            let Ok(id) = DocumentId::parse(observation) else { continue };
+            if let Ok(content) = self.read::<Observation>(id)
+                && !content.consent.iter().any(|consent| consent == "liaison")
+            {
+                withdrawn.insert((*observation).to_owned());
+            }
+            if is_retracted(&self.about::<Correction>(id)?) {
+                retracted.insert((*observation).to_owned());
+            }
+        }
+        let recalled = self.all::<Recall>()?.into_iter().map(|recall| recall.content.release).collect();
+        Ok(recalls_due(handed_over, &withdrawn, &retracted, &recalled))
+    }
+
+    /// Calls a release back. `reason` is a key of `codes/recall.json`.
+    ///
+    /// # Errors
+    /// [`Error::Role`] unless this member is a coordinator; [`Error::NotHere`]; [`Error::Invalid`].
+    pub fn recall(
+        &mut self,
+        release: DocumentId,
+        reason: &str,
+        text: &str,
+        replaced_by: Option<DocumentId>,
+    ) -> Result<DocumentId, Error> {
+        self.fresh()?;
+        for id in [Some(release), replaced_by].into_iter().flatten() {
+            self.row(id)?.filter(|row| row.kind == Kind::RELEASE.0).ok_or(Error::NotHere(id))?;
+        }
+        self.create(&Recall {
+            release: release.to_string(),
+            reason: reason.to_owned(),
+            text: text.to_owned(),
+            replaced_by: replaced_by.map(|id| id.to_string()).unwrap_or_default(),
+            at_ms: self.now_ms(),
+        })
+    }
+
+    /// Documents of one kind about a document.
+    pub(super) fn about<T: WatchDocument>(&mut self, id: DocumentId) -> Result<Vec<T>, Error> {
+        let rows = self.rows_about(id)?.into_iter().filter(|row| row.kind == T::KIND.0);
+        rows.map(|row| self.read(row.id)).collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! Documents of kinds whose changes are judged by what they do (PROTOCOL.md §6.4).
+
+use super::disk::{self, DOCUMENTS, QUARANTINE, SetAsideRow};
+use super::engine::Engine;
+use super::error::Error;
+use super::receive::{NewPart, Received};
+use super::view::Part;
+use crate::base::{DocumentId, cbor};
+use crate::document::{AuthoredChange, Document};
+use crate::entry::{LogId, Verified};
+use crate::storage::Batch;
+use crate::watch::kinds::check_change;
+use crate::watch::{Content, Kind, Writer};
+
+/// A change with where it stands and who wrote it.
+struct Placed {
+    log: LogId,
+    seq: u64,
+    part: Part,
+    writer: Writer,
+}
+
+impl Engine {
+    /// Judges everything that there is of a document anew, with what came in: what waited for something else may have got
+    /// it. Sets aside what does not count, alike on every device.
+    pub(super) fn judge(
+        &mut self,
+        batch: &mut Batch,
+        (id, kind): (DocumentId, Kind),
+        stored: &[(LogId, u64)],
+        parts: Vec<NewPart>,
+        report: &mut Received,
+    ) -> Result<(), Error> {
+        drop(self.recent.take(id));
+        let (mut placed, mut changes): (Vec<Placed>, Vec<AuthoredChange>) = (Vec::new(), Vec::new());
+        for (log, seq) in stored.iter().copied() {
+            let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+            let (Some(writer), Some(part), Some(change)) =
+                (self.writer_of(&entry, id)?, self.part_of(&entry)?, self.change_of(&entry)?)
+            else {
+                continue;
+            };
+            placed.push(Placed { log, seq, part, writer });
+            changes.push(change);
+        }
+        for NewPart { log, seq, part, role, change } in parts {
+            placed.push(Placed {
+                log,
+                seq,
+                part,
+                writer: Writer { member: part.author, role: role.0, document: id },
+            });
+            changes.push(change);
+        }
+        let writers: Vec<Writer> = placed.iter().map(|placed| placed.writer).collect();
+        let judged = Document::judge(self.device_id(), &changes, |at, before, after| {
+            writers.get(at).map_or(Ok(()), |writer| check_change(kind, before, after, writer))
+        });
+        let mut counted = Vec::new();
+        for (at, Placed { log, seq, part, .. }) in placed.into_iter().enumerate() {
+            let key = disk::part_key(id, log, seq);
+            if let Some(why) = judged.refused.get(&at) {
+                batch.delete(DOCUMENTS, key);
+                let row = cbor::encode(&SetAsideRow::because(why));
+                batch.put(QUARANTINE, disk::entry_key(log, seq), row);
+                report.set_aside += 1;
+                continue;
+            }
+            batch.put(DOCUMENTS, key, Vec::new());
+            if judged.accepted.contains(&at) {
+                counted.push(part);
+            }
+        }
+        if counted.is_empty() {
+            return Ok(());
+        }
+        let content = Content::read(kind, &judged.document).map_err(|e| Error::Kind(e.to_string()))?;
+        if let Some(content) = content {
+            self.put_row(batch, id, kind, &counted, &content, None)?;
+        }
+        self.recent.keep(id, judged.document);
+        Ok(())
+    }
+
+    /// Who wrote a stored part of a document, and as what.
+    fn writer_of(&self, entry: &Verified, document: DocumentId) -> Result<Option<Writer>, Error> {
+        let header = entry.header();
+        let past = self.group()?.roll.state_at(&header.roll_heads);
+        let author = past.and_then(|past| past.device(header.device));
+        Ok(author.map(|(device, role)| Writer { member: device.member, role: role.0, document }))
+    }
+}

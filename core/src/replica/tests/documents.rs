@@ -1,0 +1,640 @@
+//! Documents of every kind over several phones: what counts, counts alike, whatever comes first.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::document::create_id;
+use crate::replica::testing::problem;
+use crate::storage::Batch;
+use crate::watch::decision::Standing;
+use crate::watch::roles::*;
+use crate::watch::{
+    Action, ActionPlan, Ballot, Bulletin, Choice, Closing, Commitment, Complaint, Consent, Finding, Invalid,
+    Keyed, Lesson, Meeting, Problem, Question, QuestionText, Referral, Release, Request, Said, Shift, Vote,
+    WatchDocument,
+};
+
+/// Somebody of a role who has joined the group.
+fn joined(carla: &mut Engine, seed: u64, role: u8) -> Engine {
+    let mut newcomer = engine(seed);
+    carla.admit(&newcomer.request().unwrap(), RoleId(role)).unwrap();
+    newcomer.join(&carla.admission().unwrap()).unwrap();
+    newcomer
+}
+
+/// Everybody hands everybody what they have, twice, so that it gets around.
+fn gossip(phones: &mut [&mut Engine]) {
+    for _ in 0..2 {
+        for from in 0..phones.len() {
+            for to in 0..phones.len() {
+                if from != to {
+                    let wires = entries(phones[from], phones[to]);
+                    phones[to].receive(wires, None).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// Writes whatever it is, as a modified app would.
+fn forge<T: WatchDocument>(by: &mut Engine, id: DocumentId, content: &T) {
+    by.transact(|engine, batch| engine.write(batch, T::KIND, id, content)).unwrap();
+}
+
+fn reasons(engine: &Engine) -> Vec<String> {
+    engine.set_aside().unwrap().into_iter().map(|aside| aside.reason).collect()
+}
+
+fn ballot() -> Ballot {
+    let option = |label: &str| Choice { label: label.into(), about: String::new() };
+    Ballot {
+        question: "What comes first?".into(),
+        options: [("lot".to_owned(), option("The lot")), ("lamp".to_owned(), option("The lamp"))].into(),
+        choices_max: 1,
+        until_ms: None,
+        closing: None,
+    }
+}
+
+fn choice(option: &str) -> Vec<String> {
+    vec![option.to_owned()]
+}
+
+#[test]
+fn votes_that_were_cast_offline_make_one_tally_everywhere() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let asked = carla.create(&ballot()).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    let request = engine(8);
+    let mut tablet = request;
+    let device = tablet.request_as_device_of(vic.member_id()).unwrap();
+    tablet.join(&vic.add_device(&device).unwrap()).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut tablet]);
+    // Offline, each for themselves, and Vic from two devices.
+    carla.cast_vote(asked, choice("lamp")).unwrap();
+    vera.cast_vote(asked, choice("lot")).unwrap();
+    let vote = vic.cast_vote(asked, choice("lamp")).unwrap();
+    vic.cast_vote(asked, choice("lot")).unwrap();
+    assert_eq!(tablet.cast_vote(asked, choice("lot")).unwrap(), vote);
+    assert!(matches!(vic.cast_vote(asked, choice("bench")), Err(Error::Invalid(_))));
+    gossip(&mut [&mut vera, &mut tablet, &mut vic, &mut carla]);
+    let tallies: Vec<_> =
+        [&mut carla, &mut vic, &mut vera, &mut tablet].map(|phone| phone.tally(asked).unwrap()).into();
+    assert_eq!(tallies[0].ranked(), [("lot", 2), ("lamp", 1)]);
+    assert_eq!((tallies[0].voters, tallies[0].is_final), (3, false));
+    assert!(tallies.iter().all(|tally| *tally == tallies[0]));
+}
+
+#[test]
+fn what_the_closing_does_not_name_does_not_count_whenever_it_says_it_was_written() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let asked = carla.create(&ballot()).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    vic.cast_vote(asked, choice("lot")).unwrap();
+    hand(&vic, &mut carla);
+    // Before the end by the clock, and not there when it was counted.
+    vera.cast_vote(asked, choice("lamp")).unwrap();
+    vic.cast_vote(asked, choice("lamp")).unwrap();
+    let result = carla.close_ballot(asked).unwrap();
+    assert_eq!(result.ranked(), [("lot", 1), ("lamp", 0)]);
+    gossip(&mut [&mut vera, &mut vic, &mut carla]);
+    for phone in [&mut carla, &mut vic, &mut vera] {
+        assert_eq!(phone.tally(asked).unwrap(), result);
+        assert!(matches!(phone.cast_vote(asked, choice("lamp")), Err(Error::Invalid(_))));
+    }
+    assert!(matches!(carla.close_ballot(asked), Err(Error::Invalid(_))));
+    // A phone that lacks a vote says so rather than count another result.
+    let mut late = joined(&mut carla, 9, ROLE_VOLUNTEER);
+    hand(&carla, &mut late);
+    assert_eq!(late.tally(asked).unwrap(), result);
+}
+
+#[test]
+fn a_second_vote_under_another_identity_is_set_aside_everywhere() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let asked = carla.create(&ballot()).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    vic.cast_vote(asked, choice("lot")).unwrap();
+    let second = create_id(vic.member_id(), Kind::VOTE.0, [1; 8]);
+    forge(&mut vic, second, &Vote { ballot: asked.to_string(), choices: choice("lot") });
+    for phone in [&mut carla, &mut vera] {
+        hand(&vic, phone);
+        assert_eq!(phone.tally(asked).unwrap().ranked(), [("lot", 1), ("lamp", 0)]);
+        assert!(
+            reasons(phone)[0].contains("not the one that this vote was made for"),
+            "{:?}",
+            reasons(phone)
+        );
+    }
+}
+
+#[test]
+fn a_problem_is_not_closed_without_an_assessment_on_any_phone() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let id = carla.create(&Problem { stage: "scanning".into(), ..problem() }).unwrap();
+    for stage in ["analysis", "response", "assessment"] {
+        carla
+            .change::<Problem>(id, |p| {
+                stage.clone_into(&mut p.stage);
+                p.assessment.after = None;
+                Ok(())
+            })
+            .unwrap();
+    }
+    let refused = carla.advance_problem(id, "closed");
+    assert!(matches!(&refused, Err(Error::Invalid(why)) if why.field == "assessment.after"), "{refused:?}");
+    hand(&carla, &mut liaison);
+    // A modified app closes it all the same, and the next entry builds on that.
+    let mut content: Problem = carla.read(id).unwrap();
+    content.stage = "closed".into();
+    forge(&mut carla, id, &content);
+    content.title = "Built on it".into();
+    forge(&mut carla, id, &content);
+    for phone in [&mut liaison, &mut vic] {
+        hand(&carla, phone);
+        let shown: Problem = phone.read(id).unwrap();
+        assert_eq!((shown.stage.as_str(), shown.is_closed()), ("assessment", false));
+        let reasons = reasons(phone);
+        assert!(reasons[0].contains("assessment.after"), "{reasons:?}");
+        assert!(reasons[1].contains("builds on a change that has no effect"), "{reasons:?}");
+    }
+    // The liaison works on it too, and measures.
+    liaison
+        .change::<Problem>(id, |p| {
+            p.assessment.after = Some(12.0);
+            Ok(())
+        })
+        .unwrap();
+    liaison.advance_problem(id, "closed").unwrap();
+    hand(&liaison, &mut vic);
+    assert!(vic.read::<Problem>(id).unwrap().is_closed());
+    assert!(matches!(vic.advance_problem(id, "scanning"), Err(Error::Role(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    /// Entries of a judged document arrive one by one in any order, with waits in between.
+    #[test]
+    fn what_is_set_aside_does_not_depend_on_what_came_first(mut seed: u64) {
+        let Town { mut carla, mut vic, mut vera, mut liaison } = town();
+        let id = carla.create(&Problem { stage: "scanning".into(), ..problem() }).unwrap();
+        hand(&carla, &mut liaison);
+        carla.advance_problem(id, "analysis").unwrap();
+        liaison.change::<Problem>(id, |p| { p.scan = "Seen again".into(); Ok(()) }).unwrap();
+        let mut jump: Problem = liaison.read(id).unwrap();
+        jump.stage = "closed".into();
+        jump.assessment.after = None;
+        forge(&mut liaison, id, &jump);
+        hand(&liaison, &mut carla);
+        carla.change::<Problem>(id, |p| { p.title = "Renamed".into(); Ok(()) }).unwrap();
+        for phone in [&mut vic, &mut vera] {
+            let mut wires = entries(&carla, phone);
+            for at in (1..wires.len()).rev() {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                wires.swap(at, usize::try_from(seed >> 33).unwrap() % (at + 1));
+            }
+            for wire in wires {
+                phone.receive(vec![wire], None).unwrap();
+            }
+        }
+        let seen = |phone: &mut Engine| {
+            let aside: BTreeSet<_> = phone.set_aside().unwrap().into_iter().map(|a| (a.entry, a.reason)).collect();
+            let row = phone.row(id).unwrap().unwrap();
+            (phone.read::<Problem>(id).unwrap(), aside, (row.title, row.entries, row.updated_ms))
+        };
+        let (of_carla, of_vic, of_vera) = (seen(&mut carla), seen(&mut vic), seen(&mut vera));
+        prop_assert_eq!(of_carla.0.title.as_str(), "Renamed");
+        prop_assert_eq!(of_carla.1.len(), 1);
+        prop_assert_eq!(&of_carla, &of_vic);
+        prop_assert_eq!(&of_vic, &of_vera);
+    }
+}
+
+#[test]
+fn a_problem_that_went_through_its_stages_offline_survives_a_renewal() {
+    let Town { mut carla, mut vic, .. } = town();
+    carla.acknowledge_all();
+    let id = carla.create(&Problem { stage: "scanning".into(), ..problem() }).unwrap();
+    for stage in ["analysis", "response", "assessment", "closed"] {
+        carla.advance_problem(id, stage).unwrap();
+    }
+    carla.renew().unwrap();
+    assert!(carla.read::<Problem>(id).unwrap().is_closed());
+    hand(&carla, &mut vic);
+    assert!(vic.read::<Problem>(id).unwrap().is_closed());
+    assert_eq!(vic.set_aside().unwrap(), []);
+}
+
+#[test]
+fn a_draft_survives_a_crash_at_every_keystroke() {
+    let typed = ["s", "se", "see", "seen"];
+    for fault in [FaultAt::BeforeWrite, FaultAt::AfterWrite] {
+        for good in 0..=typed.len() {
+            let store = Arc::new(MemoryStore::default());
+            let mut phone = Engine::open(environment(1, Arc::clone(&store) as Arc<dyn Store>)).unwrap();
+            phone.found().unwrap();
+            let id = phone.new_draft(Kind::OBSERVATION);
+            drop(phone);
+            let faulty = Arc::new(FaultyStore::new(MemoryStore::clone(&store), good, fault));
+            let mut phone = Engine::open(environment(1, faulty)).unwrap();
+            let saved = typed
+                .iter()
+                .take_while(|text| phone.save_draft(id, Kind::OBSERVATION, text.as_bytes()).is_ok());
+            let saved = saved.count();
+            assert_eq!(saved, good.min(typed.len()));
+            // The last keystroke, or filing it: whichever the disk failed at.
+            let filed = saved == typed.len() && phone.record_from_draft(id, draft("seen")).is_ok();
+            assert!(!filed);
+            drop(phone);
+            let mut phone = Engine::open(environment(1, store)).unwrap();
+            let left = phone.draft(id).unwrap().map(|draft| String::from_utf8(draft.bytes).unwrap());
+            let is_filed = phone.row(id).unwrap().is_some();
+            let written = fault == FaultAt::AfterWrite;
+            assert_eq!(is_filed, written && good == typed.len());
+            let last = if written { good + 1 } else { good };
+            let expected = (!is_filed && last > 0).then(|| typed[last - 1].to_owned());
+            assert_eq!(left, expected, "{fault:?} after {good}");
+            assert_eq!(phone.drafts().unwrap().len(), usize::from(left.is_some()));
+            if !is_filed {
+                phone.save_draft(id, Kind::OBSERVATION, b"again").unwrap();
+                assert_eq!(phone.record_from_draft(id, draft("seen")).unwrap(), id);
+                assert_eq!(phone.drafts().unwrap(), []);
+            }
+        }
+    }
+}
+
+#[test]
+fn drafts_are_sealed_and_what_cannot_be_filed_stays_one() {
+    let store = Arc::new(MemoryStore::default());
+    let mut phone = Engine::open(environment(1, Arc::clone(&store) as Arc<dyn Store>)).unwrap();
+    phone.found().unwrap();
+    let id = phone.new_draft(Kind::BULLETIN);
+    phone.save_draft(id, Kind::BULLETIN, b"PLANTED WORDS").unwrap();
+    let rows = store.scan(disk::DRAFTS, &[], None, usize::MAX).unwrap();
+    assert!(rows.iter().all(|(_, row)| !row.windows(7).any(|bytes| bytes == b"PLANTED")));
+    assert!(phone.create_from_draft(id, &Bulletin::default()).is_err());
+    assert_eq!(phone.drafts().unwrap()[0].bytes, b"PLANTED WORDS");
+    let large = vec![0; DRAFT_BYTES_MAX + 1];
+    assert!(matches!(phone.save_draft(id, Kind::BULLETIN, &large), Err(Error::Invalid(_))));
+    phone.discard_draft(id).unwrap();
+    assert_eq!(phone.draft(id).unwrap(), None);
+}
+
+fn lesson() -> Lesson {
+    let text = QuestionText { question: "What?".into(), answers: vec!["What I saw".into(), "Who".into()] };
+    let said = Said { title: "What to report".into(), text: String::new() };
+    Lesson {
+        texts: Keyed::from_iter([("en", said)]),
+        questions: vec![Question { texts: Keyed::from_iter([("en", text)]), right: 0 }],
+        pass_count: 1,
+        before_reporting: true,
+        expires_ms: None,
+    }
+}
+
+#[test]
+fn where_the_group_asks_for_it_a_new_member_reports_after_a_lesson() {
+    let Town { mut carla, mut vic, .. } = town();
+    assert!(carla.record(draft("not asked for yet")).is_ok());
+    assert!(
+        matches!(carla.set_policy(settings::LESSON_FIRST, 1), Err(Error::Invalid(_))),
+        "nobody could report"
+    );
+    let id = carla.create(&lesson()).unwrap();
+    carla.set_policy(settings::LESSON_FIRST, 1).unwrap();
+    let mut alone = engine(9);
+    let waiting = alone.record(draft("recorded alone")).unwrap();
+    carla.admit(&alone.request().unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
+    alone.join(&carla.admission().unwrap()).unwrap();
+    assert!(alone.record(draft("before the lesson has come")).is_err());
+    hand(&carla, &mut vic);
+    hand(&carla, &mut alone);
+    let refused = vic.record(draft("too early"));
+    assert!(matches!(&refused, Err(Error::Invalid(why)) if why.field == "lesson"), "{refused:?}");
+    assert!(matches!(vic.take_lesson(id, vec![1]), Err(Error::Invalid(_))));
+    assert!(vic.record(draft("still too early")).is_err());
+    vic.take_lesson(id, vec![0]).unwrap();
+    vic.record(draft("now")).unwrap();
+    // What waited comes along with the lesson.
+    hand(&alone, &mut carla);
+    assert_eq!(carla.row(waiting).unwrap(), None);
+    alone.take_lesson(id, vec![0]).unwrap();
+    hand(&alone, &mut carla);
+    assert!(carla.row(waiting).unwrap().is_some());
+}
+
+#[test]
+fn an_expired_lesson_cannot_be_taken_and_an_expired_bulletin_leaves_the_front_page() {
+    let Town { mut carla, mut vic, .. } = town();
+    let old = carla.create(&Lesson { expires_ms: Some(1_700_000_000_000), ..lesson() }).unwrap();
+    let said = Said { title: "Meeting".into(), text: "At seven".into() };
+    let bulletin = |expires_ms: i64| Bulletin {
+        category: "meeting".into(),
+        texts: Keyed::from_iter([("en", said.clone())]),
+        issued_ms: 1_779_000_000_000,
+        expires_ms,
+        ..Bulletin::default()
+    };
+    let current = carla.create(&bulletin(1_781_000_000_000)).unwrap();
+    carla.create(&bulletin(1_779_500_000_000)).unwrap();
+    hand(&carla, &mut vic);
+    assert!(matches!(vic.take_lesson(old, vec![0]), Err(Error::Invalid(why)) if why.field == "lesson"));
+    assert_eq!(vic.lessons().unwrap(), []);
+    let page: Vec<_> = vic.front_page().unwrap().into_iter().map(|bulletin| bulletin.id).collect();
+    assert_eq!(page, [current]);
+}
+
+fn release_to(carla: &mut Engine, liaison: &Engine, id: DocumentId) -> Result<DocumentId, Error> {
+    carla.release(&ReleasePlan {
+        title: "One".into(),
+        purpose: "Patrol planning".into(),
+        recipient: Some(liaison.member_id()),
+        expires_ms: None,
+        observations: vec![(id, Redaction::default())],
+    })
+}
+
+#[test]
+fn a_withdrawn_consent_blocks_later_releases_and_recalls_the_earlier() {
+    let Town { mut carla, mut vic, mut vera, mut liaison } = town();
+    let id = vic.record(draft("for the liaison")).unwrap();
+    let wrong = vera.record(draft("about the wrong house")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    let (first, second) =
+        (release_to(&mut carla, &liaison, id).unwrap(), release_to(&mut carla, &liaison, wrong).unwrap());
+    assert!(carla.recalls_due().unwrap().is_empty());
+    assert!(matches!(vera.withdraw_consent(id, "liaison"), Err(Error::Role(_))));
+    assert!(matches!(vera.correct(id, true, "not mine"), Err(Error::Invalid(_))));
+    vic.withdraw_consent(id, "liaison").unwrap();
+    vera.correct(wrong, true, "It was another house").unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    assert!(matches!(release_to(&mut carla, &liaison, id), Err(Error::Invalid(_))));
+    let due = carla.recalls_due().unwrap();
+    let mut due: Vec<_> = due.iter().map(|due| (due.release.clone(), due.reason)).collect();
+    due.sort_by_key(|(_, reason)| *reason);
+    assert_eq!(due, [(first.to_string(), "consent_withdrawn"), (second.to_string(), "corrected")]);
+    carla.recall(first, "consent_withdrawn", "", None).unwrap();
+    carla.recall(second, "corrected", "Another house", None).unwrap();
+    assert!(carla.recalls_due().unwrap().is_empty());
+    hand(&carla, &mut liaison);
+    let about: Vec<_> = liaison.get(first).unwrap().about.iter().map(|row| row.title.clone()).collect();
+    assert_eq!(about, ["consent_withdrawn"]);
+}
+
+#[test]
+fn a_reporter_contests_and_the_liaison_does_not_read_it() {
+    let Town { mut carla, mut vic, mut vera, mut liaison } = town();
+    let id = vic.record(draft("for the liaison")).unwrap();
+    hand(&vic, &mut carla);
+    let release = release_to(&mut carla, &liaison, id).unwrap();
+    hand(&carla, &mut liaison);
+    let answer =
+        LiaisonAnswer { status: "closed".into(), outcome: "no_action".into(), reason: String::new() };
+    liaison.respond(release, &answer).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison]);
+    let outcome = vic.list(&Filter { kind: Some(Kind::OUTCOME), ..Filter::default() }).unwrap()[0].0.id;
+    let contest = vic.contest(outcome, id, "not_resolved", "").unwrap();
+    assert!(matches!(vera.contest(outcome, id, "not_resolved", ""), Err(Error::Invalid(_))));
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison]);
+    assert!(carla.row(contest).unwrap().is_some());
+    assert_eq!(liaison.row(contest).unwrap(), None);
+}
+
+#[test]
+fn a_request_passes_the_gate_only_while_nobody_refuses() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let request = Request {
+        asks: "If you happen to see the van again, note when".into(),
+        purpose: "To know whether it still comes".into(),
+        ..Request::default()
+    };
+    let id = liaison.ask(request).unwrap();
+    let mut chris = joined(&mut carla, 9, ROLE_COORDINATOR);
+    gossip(&mut [&mut carla, &mut chris, &mut liaison, &mut vic]);
+    assert_eq!(vic.row(id).unwrap(), None, "volunteers do not see it");
+    assert_eq!(carla.request_standing(id).unwrap(), Standing::Open);
+    assert!(matches!(carla.decide_request(id, true, " "), Err(Error::Invalid(_))));
+    assert!(matches!(liaison.decide_request(id, true, "Mine"), Err(Error::Role(_))));
+    carla.decide_request(id, true, "Nobody has to go anywhere").unwrap();
+    chris.decide_request(id, false, "It singles out a tradesman").unwrap();
+    gossip(&mut [&mut carla, &mut chris, &mut liaison]);
+    for phone in [&mut carla, &mut chris, &mut liaison] {
+        assert_eq!(phone.request_standing(id).unwrap(), Standing::Refused);
+    }
+}
+
+#[test]
+fn an_auditor_notices_a_release_without_an_entry_and_an_entry_that_is_gone() {
+    let Town { mut carla, mut vic, liaison, .. } = town();
+    let mut auditor = joined(&mut carla, 9, ROLE_AUDITOR);
+    let id = vic.record(draft("for the liaison")).unwrap();
+    hand(&vic, &mut carla);
+    for _ in 0..3 {
+        release_to(&mut carla, &liaison, id).unwrap();
+    }
+    hand(&carla, &mut auditor);
+    let log = auditor.disclosure_log().unwrap();
+    assert_eq!(log.len(), 3);
+    assert!(log.values().all(|entry| entry.purpose == "Patrol planning" && entry.observations_count == 1));
+    assert_eq!(auditor.row(id).unwrap(), None);
+    assert!(auditor.audit().unwrap().is_empty());
+    // One that nobody logged.
+    let logged: Release = carla.all::<Release>().unwrap()[0].content.clone();
+    let unlogged = carla.create(&logged).unwrap();
+    hand(&carla, &mut auditor);
+    assert_eq!(auditor.audit().unwrap(), BTreeSet::from([Finding::Unlogged(unlogged)]));
+    // One that is gone.
+    let cited: BTreeSet<String> = log.values().flat_map(|entry| entry.cites.clone()).collect();
+    let gone = log.keys().find(|id| cited.contains(&id.to_string())).copied().unwrap();
+    let mut batch = Batch::default();
+    batch.delete(disk::ROWS, gone.as_bytes());
+    auditor.store.apply(batch).unwrap();
+    assert!(auditor.audit().unwrap().contains(&Finding::Missing(gone)));
+    // And a complaint reaches the auditor, not the liaison.
+    let complaint = Complaint {
+        category: "profiling".into(),
+        text: "Nothing but who was there".into(),
+        ..Complaint::default()
+    };
+    let complaint = vic.complain(complaint).unwrap();
+    hand(&vic, &mut auditor);
+    assert!(auditor.row(complaint).unwrap().is_some());
+}
+
+#[test]
+fn a_referral_is_opened_by_the_health_partner_alone() {
+    let Town { mut carla, mut vic, mut vera, mut liaison } = town();
+    let mut clinic = joined(&mut carla, 9, ROLE_HEALTH_PARTNER);
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison, &mut clinic]);
+    let referral = Referral {
+        services: vec!["treatment".into()],
+        urgency: "soon".into(),
+        text: "PLANTED WORDS".into(),
+        contact: "By telephone".into(),
+        consent: Consent {
+            given_by: "self".into(),
+            given_ms: 1_779_000_000_000,
+            covers: "That I ask for treatment".into(),
+            ends_ms: 1_790_000_000_000,
+            withdrawn_ms: None,
+        },
+        ..Referral::default()
+    };
+    let unasked = Referral { consent: Consent::default(), ..referral.clone() };
+    assert!(matches!(vic.refer(unasked), Err(Error::Invalid(_))));
+    let id = vic.refer(referral).unwrap();
+    for phone in [&mut carla, &mut vera, &mut liaison, &mut clinic] {
+        // Whatever the relay would hand out: everything.
+        let rows = vic.store.scan(ENTRIES, &[], None, usize::MAX).unwrap();
+        let wires = rows.iter().map(|(_, bytes)| cbor::decode(bytes).unwrap()).collect();
+        phone.receive(wires, None).unwrap();
+    }
+    for phone in [&carla, &vera, &liaison] {
+        assert_eq!(phone.row(id).unwrap(), None);
+    }
+    let received: Referral = clinic.read(id).unwrap();
+    assert_eq!(received.text, "PLANTED WORDS");
+    assert!(received.notice.contains("42 CFR part 2"));
+    vic.withdraw_referral(id).unwrap();
+    hand(&vic, &mut clinic);
+    let withdrawn: Referral = clinic.read(id).unwrap();
+    assert!(withdrawn.text.is_empty() && !withdrawn.is_standing(1_780_000_000_000));
+}
+
+#[test]
+fn a_shopkeeper_sees_bulletins_and_own_commitments_and_no_reports() {
+    let Town { mut carla, mut vic, mut vera, mut liaison } = town();
+    let (mut shop, mut bar) = (joined(&mut carla, 8, ROLE_BUSINESS), joined(&mut carla, 9, ROLE_BUSINESS));
+    let commitment = |business: &str| Commitment {
+        business: business.into(),
+        what: "lighting".into(),
+        from_ms: 1_779_000_000_000,
+        status: "offered".into(),
+        ..Commitment::default()
+    };
+    let (own, other) = (shop.create(&commitment("Shop")).unwrap(), bar.create(&commitment("Bar")).unwrap());
+    vic.record(draft("at the corner")).unwrap();
+    let said = Said { title: "Meeting".into(), text: String::new() };
+    let bulletin = Bulletin {
+        category: "meeting".into(),
+        texts: Keyed::from_iter([("en", said)]),
+        issued_ms: 1_779_000_000_000,
+        expires_ms: 1_781_000_000_000,
+        ..Bulletin::default()
+    };
+    let bulletin = carla.create(&bulletin).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison, &mut shop, &mut bar]);
+    let seen: BTreeSet<_> =
+        shop.list(&Filter::default()).unwrap().into_iter().map(|(row, _)| row.id).collect();
+    assert_eq!(seen, BTreeSet::from([own, bulletin]));
+    assert!(matches!(shop.record(draft("x")), Err(Error::Role(_))));
+    shop.change::<Commitment>(own, |c| {
+        c.status = "kept".into();
+        Ok(())
+    })
+    .unwrap();
+    assert!(matches!(carla.change::<Commitment>(own, |_| Ok(())), Err(Error::Role(_))));
+    hand(&shop, &mut carla);
+    assert_eq!(carla.read::<Commitment>(own).unwrap().status, "kept");
+    assert!(carla.row(other).unwrap().is_some());
+}
+
+#[test]
+fn an_action_is_carried_over_and_a_shift_counts_for_who_came() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let action = Action {
+        what: "Ask about the fence".into(),
+        owner: vic.member_id().to_string(),
+        due_ms: 1_779_000_000_000,
+        status: "open".into(),
+        note: String::new(),
+    };
+    let meeting = |starts_ms: i64| Meeting { title: "Meeting".into(), starts_ms, ..Meeting::default() };
+    let april = carla
+        .create(&Meeting { actions: Keyed::from_iter([("1", action)]), ..meeting(1_777_000_000_000) })
+        .unwrap();
+    let may = carla.create(&meeting(1_779_500_000_000)).unwrap();
+    let shift = carla.create(&Shift {
+        title: "Friday".into(),
+        starts_ms: 1_780_000_000_000,
+        ends_ms: 1_780_010_000_000,
+        cells: vec!["g250:17675:-35908".into()],
+        ..Shift::default()
+    });
+    let shift = shift.unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    let carried = vic.carried_over(may).unwrap();
+    assert_eq!(carried.iter().map(|c| (c.meeting, c.key.as_str())).collect::<Vec<_>>(), [(april, "1")]);
+    for phone in [&mut vic, &mut vera] {
+        assert!(matches!(phone.check_out(shift), Err(Error::Invalid(_))));
+        phone.check_in(shift).unwrap();
+        phone.check_out(shift).unwrap();
+    }
+    // Nobody checks anybody else in.
+    let refused = vic.change::<Shift>(shift, |content| {
+        content.attendance.clear();
+        Ok(())
+    });
+    assert!(matches!(refused, Err(Error::Invalid(Invalid { field, .. })) if field == "attendance"));
+    carla
+        .change::<Meeting>(april, |content| {
+            content.actions.get_mut("1").unwrap().status = "done".into();
+            Ok(())
+        })
+        .unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    assert_eq!(vera.carried_over(may).unwrap(), []);
+    assert_eq!(carla.read::<Shift>(shift).unwrap().attendance.len(), 2);
+    assert_eq!(carla.effort_ms().unwrap(), vera.effort_ms().unwrap());
+    assert!(carla.effort_ms().unwrap() > 0);
+}
+
+#[test]
+fn conflicts_are_shown_with_who_wrote_what() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let action = Action {
+        what: "Fence".into(),
+        owner: "nobody".into(),
+        due_ms: 5,
+        status: "open".into(),
+        note: String::new(),
+    };
+    let plan = ActionPlan {
+        title: "The lot".into(),
+        goal: "A fence".into(),
+        problem: String::new(),
+        actions: Keyed::from_iter([("fence", action)]),
+    };
+    let id = carla.create(&plan).unwrap();
+    hand(&carla, &mut liaison);
+    for phone in [&mut carla, &mut liaison] {
+        let owner = phone.member_id().to_string();
+        phone
+            .change::<ActionPlan>(id, |plan| {
+                plan.actions.get_mut("fence").unwrap().owner = owner;
+                Ok(())
+            })
+            .unwrap();
+    }
+    gossip(&mut [&mut carla, &mut liaison, &mut vic]);
+    let detail = vic.get(id).unwrap();
+    assert_eq!(detail.conflicts.len(), 1);
+    assert_eq!(detail.conflicts[0].field, "actions.fence.owner");
+    for value in &detail.conflicts[0].values {
+        assert_eq!(value.author.map(|author| author.to_string()), Some(value.value.clone()));
+    }
+    let authors: BTreeSet<_> = detail.history.iter().filter_map(|row| row.author).collect();
+    assert_eq!(authors, BTreeSet::from([carla.member_id(), liaison.member_id()]));
+}
+
+#[test]
+fn what_is_frozen_or_somebody_elses_is_not_changed() {
+    let Town { mut carla, mut vic, .. } = town();
+    let id = carla.create(&lesson()).unwrap();
+    assert!(matches!(carla.change::<Lesson>(id, |_| Ok(())), Err(Error::Role(_))));
+    assert!(matches!(vic.create(&lesson()), Err(Error::Role(_))));
+    assert!(matches!(carla.read::<Ballot>(id), Err(Error::NotHere(_))));
+    let closed = Ballot { closing: Some(Closing { at_ms: 1, ..Closing::default() }), ..ballot() };
+    assert!(matches!(carla.create(&closed), Err(Error::Invalid(why)) if why.field == "closing"));
+}
