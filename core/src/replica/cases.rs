@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::app::Replica;
 use super::engine::Engine;
 use super::error::Error;
-use super::view::Filter;
 use crate::base::{DocumentId, MemberId};
 use crate::watch::case::{clusters, in_several_cases};
 use crate::watch::guard::{self, Place};
@@ -42,12 +41,10 @@ impl Engine {
     ///
     /// # Errors
     /// Errors of the store.
-    pub fn cases(&self) -> Result<Vec<CaseRow>, Error> {
-        let rows = self.list(&Filter { kind: Some(Kind::CASE), ..Filter::default() })?;
-        let titles: BTreeMap<DocumentId, String> =
-            rows.iter().map(|(row, _)| (row.id, row.title.clone())).collect();
+    pub fn cases(&mut self) -> Result<Vec<CaseRow>, Error> {
+        let known = self.index()?.of_kind(Kind::CASE);
         let linked: BTreeMap<DocumentId, BTreeSet<DocumentId>> =
-            rows.into_iter().map(|(row, _)| (row.id, row.about.into_iter().collect())).collect();
+            known.map(|case| (case.id, case.about.iter().copied().collect())).collect();
         let doubles = in_several_cases(&linked);
         let mut cases = BTreeMap::new();
         for cluster in clusters(&linked) {
@@ -62,7 +59,7 @@ impl Engine {
                 });
                 let row = CaseRow {
                     case: *case,
-                    title: titles.get(case).cloned().unwrap_or_default(),
+                    title: self.row(*case)?.map(|row| row.title).unwrap_or_default(),
                     elsewhere: elsewhere.collect(),
                     authors_count: self.authors(&observations)?.len(),
                     observations,
@@ -188,7 +185,7 @@ impl Replica {
     /// # Errors
     /// Errors of the store.
     pub async fn cases(&self) -> Result<Vec<CaseRow>, Error> {
-        self.run(|engine| engine.cases()).await
+        self.run(Engine::cases).await
     }
 
     /// Takes an observation out of a case, and no other.

@@ -13,7 +13,7 @@ use crate::watch::suggest::{Place, Point, Sighting, SuggestionIndex};
 use crate::watch::{Cell, Kind, codes};
 
 /// What is kept of one row.
-pub(super) struct Doc {
+pub(in crate::replica) struct Doc {
     pub id: DocumentId,
     pub kind: Kind,
     pub author: MemberId,
@@ -42,7 +42,7 @@ impl Doc {
 
 /// Everything that this device may read, by identity, word, place and time.
 #[derive(Default)]
-pub(super) struct Index {
+pub(in crate::replica) struct Index {
     docs: Vec<Option<Doc>>,
     number_by_id: BTreeMap<DocumentId, u32>,
     free: Vec<u32>,
@@ -128,6 +128,11 @@ impl Index {
     pub fn get(&self, id: DocumentId) -> Option<&Doc> {
         let number = usize::try_from(*self.number_by_id.get(&id)?).ok()?;
         self.docs.get(number)?.as_ref()
+    }
+
+    /// Every document of a kind.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Doc> {
+        self.docs.iter().flatten().filter(move |doc| doc.kind == kind)
     }
 
     /// Documents of a kind that are about another one.

@@ -101,7 +101,7 @@ impl Engine {
     }
 
     /// The index, as the rows on disk are now.
-    fn index(&mut self) -> Result<&Index, Error> {
+    pub(super) fn index(&mut self) -> Result<&Index, Error> {
         self.refresh()?;
         let mut finder = std::mem::take(&mut self.finder);
         let brought = self.bring_up_to_date(&mut finder);
