@@ -34,6 +34,10 @@ pub(super) fn words_of(text: &str) -> BTreeSet<String> {
 }
 
 fn fold(text: &str) -> String {
+    // Most text is, and the long way takes most of the time that an index takes.
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     text.chars().flat_map(char::to_lowercase).nfkd().filter(|c| !is_combining_mark(*c)).collect()
 }
 
@@ -133,19 +137,19 @@ mod tests {
         fn finds_what_reading_every_text_finds(
             texts in proptest::collection::vec("[abñÑéE ]{0,12}", 0..8),
             search in "[abnNe]{1,3}",
-            removed in 0usize..8,
+            removed in 0u32..8,
         ) {
             let mut index = Words::default();
-            let kept: Vec<_> = texts.iter().enumerate().map(|(n, text)| index.insert(n as u32, text)).collect();
-            if let Some(words) = kept.get(removed) {
-                index.remove(removed as u32, words);
+            let kept: Vec<_> = texts.iter().zip(0..).map(|(text, n)| index.insert(n, text)).collect();
+            if let Some(words) = kept.get(removed as usize) {
+                index.remove(removed, words);
             }
             let begins = |text: &String| words_of(text).iter().any(|w| w.starts_with(&search.to_lowercase()));
-            let there = texts.iter().enumerate().filter(|(n, _)| *n != removed);
+            let there = texts.iter().enumerate().filter(|(n, _)| *n != removed as usize);
             let expected: Vec<usize> = there.filter(|(_, text)| begins(text)).map(|(n, _)| n).collect();
             prop_assert_eq!(hits(&index, &search), expected);
-            for (n, words) in kept.iter().enumerate() {
-                index.remove(n as u32, words);
+            for (words, n) in kept.iter().zip(0..) {
+                index.remove(n, words);
             }
             prop_assert_eq!(index.len(), 0);
         }

@@ -14,12 +14,11 @@ const NOON_MS: i64 = 1_779_990_000_000;
 /// A report at one of a few places and times near each other.
 fn report(what: &str, step: u8) -> ObservationDraft {
     let mut draft = draft(what);
-    let step = i64::from(step);
-    draft.observation.when.start_ms = NOON_MS + step * 7 * 60_000;
+    draft.observation.when.start_ms = NOON_MS + i64::from(step) * 7 * 60_000;
     draft.observation.behaviours =
-        vec![["hand_to_hand", "threat", "offer_to_sell"][step as usize % 3].into()];
+        vec![["hand_to_hand", "threat", "offer_to_sell"][usize::from(step % 3)].into()];
     if let Some(sealed) = &mut draft.sealed {
-        let lat = 39.74 + step as f64 / 4_000.0;
+        let lat = 39.74 + f64::from(step) / 4_000.0;
         sealed.position = Some(Position { lat, lon: -104.95, accuracy_m: 10.0, method: "gps".into() });
     }
     draft
