@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::ChangeHash;
 
 use super::{AuthoredChange, BadDocument, Document};
-use crate::base::DeviceId;
 
 /// Changes of one document, by their place in what was handed in.
 pub struct Judged<E> {
@@ -35,33 +34,34 @@ pub enum NotAccepted<E> {
 }
 
 impl Document {
-    /// Judges changes, in any order, each once what it builds on is judged. `judge` gets the place of the change, the
-    /// document that its author had (none if empty), and that document with the change.
-    ///
-    /// `author` is who may go on to change the document.
+    /// Judges changes of this document, in any order, each once what it builds on is judged. What the document has counts.
+    /// `judge` gets the place of the change, the document that its author had (none if empty), and that document with the
+    /// change.
     pub fn judge<E>(
-        author: DeviceId,
+        self,
         changes: &[AuthoredChange],
         mut judge: impl FnMut(usize, Option<&Document>, &Document) -> Result<(), E>,
     ) -> Judged<E> {
         let mut judged = Judged {
-            document: Self::new(author),
+            document: self,
             accepted: BTreeSet::new(),
             refused: BTreeMap::new(),
             waiting: (0..changes.len()).collect(),
         };
         let mut verdicts: BTreeMap<ChangeHash, bool> = BTreeMap::new();
         loop {
-            let ready = judged.waiting.iter().copied().find(|at| {
-                changes
-                    .get(*at)
-                    .is_some_and(|change| change.deps().iter().all(|dep| verdicts.contains_key(dep)))
-            });
+            let document = &mut judged.document;
+            let mut is_judged = |dep: &ChangeHash| verdicts.contains_key(dep) || document.has(dep);
+            let ready =
+                judged.waiting.iter().copied().find(|at| {
+                    changes.get(*at).is_some_and(|change| change.deps().iter().all(&mut is_judged))
+                });
             let Some((at, change)) = ready.and_then(|at| Some((at, changes.get(at)?))) else { return judged };
             judged.waiting.remove(&at);
             let verdict = match verdicts.get(&change.hash()) {
                 // The same change twice: one is as good as the other.
                 Some(true) => Ok(None),
+                None if judged.document.has(&change.hash()) => Ok(None),
                 Some(false) => Err(NotAccepted::BuildsOn),
                 None if change.deps().iter().any(|dep| verdicts.get(dep) == Some(&false)) => {
                     Err(NotAccepted::BuildsOn)
@@ -101,6 +101,10 @@ impl Document {
         Ok(Some(whole))
     }
 
+    fn has(&mut self, change: &ChangeHash) -> bool {
+        self.0.get_heads().contains(change) || self.0.get_change_by_hash(change).is_some()
+    }
+
     fn fork_at(&mut self, heads: &[ChangeHash]) -> Result<automerge::AutoCommit, BadDocument> {
         self.0.fork_at(heads).map_err(|e| BadDocument::Changes(e.to_string()))
     }
@@ -109,6 +113,7 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::DeviceId;
     use autosurgeon::{Hydrate, Reconcile};
     use proptest::prelude::*;
 
@@ -141,7 +146,8 @@ mod tests {
     }
 
     fn judged(changes: &[AuthoredChange]) -> (BTreeSet<[u8; 32]>, BTreeSet<[u8; 32]>, Option<Gauge>) {
-        let judged = Document::judge(DeviceId([9; 32]), changes, |_, before, after| one_up(before, after));
+        let judged =
+            Document::new(DeviceId([9; 32])).judge(changes, |_, before, after| one_up(before, after));
         let named = |at: &usize| changes[*at].hash().0;
         let mut document = judged.document;
         let content = (!document.is_empty()).then(|| document.read().unwrap());
@@ -161,6 +167,14 @@ mod tests {
                 shuffled.swap(at, usize::try_from(seed >> 33).unwrap() % (at + 1));
             }
             prop_assert_eq!(judged(&changes), judged(&shuffled));
+            // In two goes, if nothing of the first waits for the second.
+            let half = Document::new(DeviceId([9; 32]));
+            let half = half.judge(&changes[..changes.len() / 2], |_, before, after| one_up(before, after));
+            if half.waiting.is_empty() && half.refused.is_empty() {
+                let mut whole = half.document.judge(&changes, |_, before, after| one_up(before, after)).document;
+                let content = (!whole.is_empty()).then(|| whole.read::<Gauge>().unwrap());
+                prop_assert_eq!(content, judged(&changes).2);
+            }
         }
     }
 
@@ -172,7 +186,7 @@ mod tests {
         assert_eq!(content.unwrap().level, 1);
         let apart = history(&[(0, 1, false), (1, 3, true)]);
         let judged =
-            Document::judge(DeviceId([9; 32]), &apart[1..], |_, before, after| one_up(before, after));
+            Document::new(DeviceId([9; 32])).judge(&apart[1..], |_, before, after| one_up(before, after));
         assert_eq!(judged.waiting, BTreeSet::from([0]));
     }
 }

@@ -48,7 +48,7 @@ impl Engine {
         let content: Lesson = self.read(lesson)?;
         let record = LessonRecord { lesson: lesson.to_string(), answers, at_ms: self.now_ms() };
         record.validate_for(&content)?;
-        let id = self.create(&record)?;
+        let id = self.create_own(&record)?;
         self.bring_along()?;
         Ok(id)
     }
@@ -111,7 +111,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Invalid`] without consent; [`Error::Role`].
     pub fn refer(&mut self, referral: Referral) -> Result<DocumentId, Error> {
-        self.create(&Referral { notice: REDISCLOSURE_NOTICE.to_owned(), ..referral })
+        self.create_own(&Referral { notice: REDISCLOSURE_NOTICE.to_owned(), ..referral })
     }
 
     /// Takes back the consent to a referral of this member's own.
@@ -131,7 +131,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Invalid`]; [`Error::Role`] in a group that was founded without the auditor's compartment.
     pub fn complain(&mut self, complaint: Complaint) -> Result<DocumentId, Error> {
-        self.create(&Complaint { at_ms: self.now_ms(), ..complaint })
+        self.create_own(&Complaint { at_ms: self.now_ms(), ..complaint })
     }
 
     /// The disclosure log, as the auditor and the coordinators have it.

@@ -24,8 +24,15 @@ impl Engine {
     /// Makes a document. On disk when this returns.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the field and what to do; [`Error::Role`]; errors of the store.
+    /// [`Error::Invalid`] names the field and what to do; [`Error::Role`]; [`Error::Kind`] names the call that makes
+    /// documents of that kind, if it is another; errors of the store.
     pub fn create<T: WatchDocument>(&mut self, content: &T) -> Result<DocumentId, Error> {
+        made_directly::<T>()?;
+        self.create_own(content)
+    }
+
+    /// As [`Engine::create`], for the calls that make documents of certain kinds.
+    pub(super) fn create_own<T: WatchDocument>(&mut self, content: &T) -> Result<DocumentId, Error> {
         let id = self.new_id(T::KIND);
         self.create_at(id, content)?;
         Ok(id)
@@ -40,6 +47,7 @@ impl Engine {
         draft: DocumentId,
         content: &T,
     ) -> Result<DocumentId, Error> {
+        made_directly::<T>()?;
         self.refresh()?;
         let id = self.id_for_draft(draft, T::KIND);
         self.transact(|engine, batch| {
@@ -138,5 +146,15 @@ impl Engine {
     /// This device's clock, in milliseconds since the Unix epoch.
     pub(super) fn now_ms(&self) -> i64 {
         i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Refuses kinds that have a call of their own.
+fn made_directly<T: WatchDocument>() -> Result<(), Error> {
+    match T::MADE_BY {
+        None => Ok(()),
+        Some(call) => {
+            Err(Error::Kind(format!("documents of this kind are not made as they are: call `{call}`")))
+        }
     }
 }

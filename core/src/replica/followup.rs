@@ -18,7 +18,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Role`] unless this member is a liaison; [`Error::Invalid`] if it may not be asked.
     pub fn ask(&mut self, request: Request) -> Result<DocumentId, Error> {
-        self.create(&Request { at_ms: self.now_ms(), ..request })
+        self.create_own(&Request { at_ms: self.now_ms(), ..request })
     }
 
     /// A coordinator approves or refuses a request.
@@ -40,7 +40,7 @@ impl Engine {
             at_ms: self.now_ms(),
         };
         decision.validate_on(&asked)?;
-        self.create(&decision)
+        self.create_own(&decision)
     }
 
     /// Where a request stands.
@@ -59,7 +59,7 @@ impl Engine {
     pub fn correct(&mut self, target: DocumentId, retract: bool, text: &str) -> Result<DocumentId, Error> {
         self.fresh()?;
         self.row(target)?.ok_or(Error::NotHere(target))?;
-        self.create(&Correction {
+        self.create_own(&Correction {
             target: target.to_string(),
             correction: if retract { RETRACTION } else { "amendment" }.to_owned(),
             text: text.to_owned(),
@@ -82,7 +82,7 @@ impl Engine {
         for (id, kind) in [(outcome, Kind::OUTCOME), (observation, Kind::OBSERVATION)] {
             self.row(id)?.filter(|row| row.kind == kind.0).ok_or(Error::NotHere(id))?;
         }
-        self.create(&Contest {
+        self.create_own(&Contest {
             outcome: outcome.to_string(),
             observation: observation.to_string(),
             reason: reason.to_owned(),
@@ -146,7 +146,7 @@ impl Engine {
         for id in [Some(release), replaced_by].into_iter().flatten() {
             self.row(id)?.filter(|row| row.kind == Kind::RELEASE.0).ok_or(Error::NotHere(id))?;
         }
-        self.create(&Recall {
+        self.create_own(&Recall {
             release: release.to_string(),
             reason: reason.to_owned(),
             text: text.to_owned(),

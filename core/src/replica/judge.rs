@@ -21,8 +21,8 @@ struct Placed {
 }
 
 impl Engine {
-    /// Judges everything that there is of a document anew, with what came in: what waited for something else may have got
-    /// it. Sets aside what does not count, alike on every device.
+    /// Judges what came in; and everything that there is of the document, if some of it waited for something else. Sets aside
+    /// what does not count, alike on every device.
     pub(super) fn judge(
         &mut self,
         batch: &mut Batch,
@@ -31,9 +31,10 @@ impl Engine {
         parts: Vec<NewPart>,
         report: &mut Received,
     ) -> Result<(), Error> {
-        drop(self.recent.take(id));
         let (mut placed, mut changes): (Vec<Placed>, Vec<AuthoredChange>) = (Vec::new(), Vec::new());
-        for (log, seq) in stored.iter().copied() {
+        let base = self.settled(id, stored)?;
+        let before = if base.is_some() { self.row(id)? } else { None };
+        for (log, seq) in stored.iter().copied().filter(|_| base.is_none()) {
             let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
             let (Some(writer), Some(part), Some(change)) =
                 (self.writer_of(&entry, id)?, self.part_of(&entry)?, self.change_of(&entry)?)
@@ -53,7 +54,8 @@ impl Engine {
             changes.push(change);
         }
         let writers: Vec<Writer> = placed.iter().map(|placed| placed.writer).collect();
-        let judged = Document::judge(self.device_id(), &changes, |at, before, after| {
+        let base = base.unwrap_or_else(|| Document::new(self.device_id()));
+        let judged = base.judge(&changes, |at, before, after| {
             writers.get(at).map_or(Ok(()), |writer| check_change(kind, before, after, writer))
         });
         let mut counted = Vec::new();
@@ -76,10 +78,27 @@ impl Engine {
         }
         let content = Content::read(kind, &judged.document).map_err(|e| Error::Kind(e.to_string()))?;
         if let Some(content) = content {
-            self.put_row(batch, id, kind, &counted, &content, None)?;
+            self.put_row(batch, id, kind, &counted, &content, before)?;
         }
-        self.recent.keep(id, judged.document);
+        // With what waits on disk and not in memory, it would be taken for all there is.
+        if judged.waiting.is_empty() {
+            self.recent.keep(id, judged.document);
+        }
         Ok(())
+    }
+
+    /// The document that its stored parts make, if none of them waits for another: then all of them count.
+    fn settled(&mut self, id: DocumentId, stored: &[(LogId, u64)]) -> Result<Option<Document>, Error> {
+        if stored.is_empty() {
+            return Ok(None);
+        }
+        let mut document = match self.load(id) {
+            Ok(document) => document,
+            // One that waits does not fit: it is judged, and fails alone.
+            Err(Error::Kind(_)) => return Ok(None),
+            Err(why) => return Err(why),
+        };
+        Ok((!document.lacks_changes() && self.row(id)?.is_some()).then_some(document))
     }
 
     /// Who wrote a stored part of a document, and as what.

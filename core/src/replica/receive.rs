@@ -104,6 +104,7 @@ pub(super) struct NewPart {
 }
 
 /// What a document's changes amount to.
+#[expect(clippy::large_enum_variant, reason = "one at a time is held")]
 enum Outcome {
     /// They can be read; a row shows it, unless the kind is of a later version.
     Content(Option<watch::Content>),

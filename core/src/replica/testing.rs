@@ -10,7 +10,8 @@ use crate::base::{CompartmentId, EpochId};
 use crate::entry::Received;
 use crate::roll::Roll;
 use crate::watch::{
-    Analysis, Assessment, Keyed, Observation, Opening, PlannedResponse, Position, Problem, Sealed, When,
+    Analysis, Assessment, Keyed, Observation, Opening, PlannedResponse, Position, Problem, Sealed,
+    WatchDocument, When,
 };
 
 /// An entry as a device keeps it.
@@ -84,6 +85,17 @@ pub fn draft(what: &str) -> ObservationDraft {
         ..Sealed::default()
     };
     ObservationDraft { observation, sealed: Some(sealed) }
+}
+
+/// A document's content as JSON, field by field as it is stored; for golden vectors.
+///
+/// # Panics
+/// If it cannot be stored, which is a mistake in its type.
+#[expect(clippy::expect_used, reason = "for tests alone")]
+pub fn as_json<T: WatchDocument>(content: &T) -> serde_json::Value {
+    let mut document = automerge::AutoCommit::new();
+    autosurgeon::reconcile(&mut document, content).expect("it can be stored");
+    serde_json::to_value(automerge::AutoSerde::from(&document)).expect("it can be written as JSON")
 }
 
 /// A problem that has everything that closing it asks for.

@@ -43,6 +43,7 @@ impl Annotation {
 
 impl WatchDocument for Annotation {
     const KIND: Kind = Kind::ANNOTATION;
+    const MADE_BY: Option<&str> = Some("annotate");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

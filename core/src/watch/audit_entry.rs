@@ -78,6 +78,7 @@ pub fn check_log(
 
 impl WatchDocument for AuditEntry {
     const KIND: Kind = Kind::AUDIT_ENTRY;
+    const MADE_BY: Option<&str> = Some("release");
 
     fn validate(&self) -> Result<(), Invalid> {
         check_id("release", &self.release)?;

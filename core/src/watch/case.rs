@@ -143,6 +143,7 @@ impl Link {
 
 impl WatchDocument for Case {
     const KIND: Kind = Kind::CASE;
+    const MADE_BY: Option<&str> = Some("link");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

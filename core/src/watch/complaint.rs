@@ -25,6 +25,7 @@ stored! {
 
 impl WatchDocument for Complaint {
     const KIND: Kind = Kind::COMPLAINT;
+    const MADE_BY: Option<&str> = Some("complain");
 
     fn validate(&self) -> Result<(), Invalid> {
         check_code("category", &self.category, codes::complaint())?;

@@ -16,6 +16,10 @@ pub trait WatchDocument: Hydrate + Reconcile {
     /// Its kind.
     const KIND: Kind;
 
+    /// The call of the engine that makes such documents, if they are not made as they are: it asks for more, or writes
+    /// others with them.
+    const MADE_BY: Option<&str> = None;
+
     /// Whether changes are judged by what they do, too: see [`WatchDocument::check_change`].
     const JUDGED: bool = false;
 
@@ -197,7 +201,6 @@ macro_rules! kinds {
 
         /// What a document says, by its kind.
         #[derive(Clone, Debug, PartialEq)]
-        #[expect(clippy::large_enum_variant, reason = "few at a time are held, never a list of them")]
         pub enum Content {
             $(
                 $(#[$meta])+

@@ -25,6 +25,7 @@ stored! {
 
 impl WatchDocument for Contest {
     const KIND: Kind = Kind::CONTEST;
+    const MADE_BY: Option<&str> = Some("contest");
     const JUDGED: bool = true;
 
     fn validate(&self) -> Result<(), Invalid> {

@@ -35,6 +35,7 @@ pub fn is_retracted<'a>(corrections: impl IntoIterator<Item = &'a Correction>) -
 
 impl WatchDocument for Correction {
     const KIND: Kind = Kind::CORRECTION;
+    const MADE_BY: Option<&str> = Some("correct");
     const JUDGED: bool = true;
 
     fn validate(&self) -> Result<(), Invalid> {

@@ -64,6 +64,7 @@ impl Decision {
 
 impl WatchDocument for Decision {
     const KIND: Kind = Kind::DECISION;
+    const MADE_BY: Option<&str> = Some("decide_request");
 
     fn validate(&self) -> Result<(), Invalid> {
         check_id("request", &self.request)?;

@@ -77,6 +77,7 @@ fn check_list(field: &str, items: &[String]) -> Result<(), Invalid> {
 
 impl WatchDocument for Disclosure {
     const KIND: Kind = Kind::DISCLOSURE;
+    const MADE_BY: Option<&str> = Some("release");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

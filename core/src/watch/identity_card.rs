@@ -43,6 +43,7 @@ impl IdentityCard {
 
 impl WatchDocument for IdentityCard {
     const KIND: Kind = Kind::IDENTITY_CARD;
+    const MADE_BY: Option<&str> = Some("set_card");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

@@ -55,6 +55,7 @@ impl std::fmt::Debug for InvitationRecord {
 
 impl WatchDocument for InvitationRecord {
     const KIND: Kind = Kind::INVITATION;
+    const MADE_BY: Option<&str> = Some("invite");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

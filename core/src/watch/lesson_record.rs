@@ -41,6 +41,7 @@ impl LessonRecord {
 
 impl WatchDocument for LessonRecord {
     const KIND: Kind = Kind::LESSON_RECORD;
+    const MADE_BY: Option<&str> = Some("take_lesson");
 
     fn validate(&self) -> Result<(), Invalid> {
         check_id("lesson", &self.lesson)?;

@@ -63,6 +63,7 @@ impl NotDuplicates {
 
 impl WatchDocument for NotDuplicates {
     const KIND: Kind = Kind::NOT_DUPLICATES;
+    const MADE_BY: Option<&str> = Some("not_duplicates");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

@@ -396,6 +396,7 @@ fn check_lines<const N: usize>(lines: [(&str, &String); N]) -> Result<(), Invali
 
 impl WatchDocument for Observation {
     const KIND: Kind = Kind::OBSERVATION;
+    const MADE_BY: Option<&str> = Some("record");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()
@@ -416,6 +417,7 @@ impl WatchDocument for Observation {
 
 impl WatchDocument for Sealed {
     const KIND: Kind = Kind::SEALED;
+    const MADE_BY: Option<&str> = Some("record");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

@@ -66,6 +66,7 @@ pub(super) fn check_closed(status: &str, outcome: &str) -> Result<(), Invalid> {
 
 impl WatchDocument for Outcome {
     const KIND: Kind = Kind::OUTCOME;
+    const MADE_BY: Option<&str> = Some("respond");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

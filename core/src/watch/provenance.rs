@@ -67,6 +67,7 @@ impl Source {
 
 impl WatchDocument for Provenance {
     const KIND: Kind = Kind::PROVENANCE;
+    const MADE_BY: Option<&str> = Some("release");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

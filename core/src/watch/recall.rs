@@ -56,6 +56,7 @@ pub fn recalls_due<'a>(
 
 impl WatchDocument for Recall {
     const KIND: Kind = Kind::RECALL;
+    const MADE_BY: Option<&str> = Some("recall");
 
     fn validate(&self) -> Result<(), Invalid> {
         check_id("release", &self.release)?;

@@ -76,6 +76,7 @@ impl Consent {
 
 impl WatchDocument for Referral {
     const KIND: Kind = Kind::REFERRAL;
+    const MADE_BY: Option<&str> = Some("refer");
     const JUDGED: bool = true;
 
     fn validate(&self) -> Result<(), Invalid> {

@@ -375,6 +375,7 @@ fn mask(text: &str, spans: &[Span]) -> Result<String, Invalid> {
 
 impl WatchDocument for Release {
     const KIND: Kind = Kind::RELEASE;
+    const MADE_BY: Option<&str> = Some("release");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

@@ -26,6 +26,7 @@ stored! {
 
 impl WatchDocument for Request {
     const KIND: Kind = Kind::REQUEST;
+    const MADE_BY: Option<&str> = Some("ask");
 
     fn validate(&self) -> Result<(), Invalid> {
         check_wording("asks", &self.asks)?;

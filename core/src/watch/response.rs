@@ -53,6 +53,7 @@ impl Response {
 
 impl WatchDocument for Response {
     const KIND: Kind = Kind::RESPONSE;
+    const MADE_BY: Option<&str> = Some("respond");
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()

@@ -32,6 +32,7 @@ impl Vote {
 
 impl WatchDocument for Vote {
     const KIND: Kind = Kind::VOTE;
+    const MADE_BY: Option<&str> = Some("cast_vote");
     const JUDGED: bool = true;
 
     fn validate(&self) -> Result<(), Invalid> {

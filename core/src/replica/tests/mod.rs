@@ -4,6 +4,7 @@ mod belonging;
 mod documents;
 mod finding;
 mod guarding;
+mod judged;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -11,6 +11,7 @@ mod entries;
 mod histories;
 mod identities;
 mod invitations;
+mod kinds;
 mod operations;
 mod relay;
 mod story;
@@ -61,5 +62,6 @@ fn vectors() -> BTreeMap<&'static str, Value> {
         ("relay", relay::relay(&town)),
         ("frames", relay::frames(&town)),
         ("invitation", invitations::invitations(&town)),
+        ("kinds", kinds::kinds(&town)),
     ])
 }
