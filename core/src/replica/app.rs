@@ -20,7 +20,7 @@ use crate::base::DocumentId;
 use crate::entry::evidence::Proven;
 use crate::storage::{Options, SledStore, StoreKind};
 use crate::sync::session::Budget;
-use crate::watch::ReleasedItem;
+use crate::watch::{OpenFact, ReleasedItem};
 
 /// One device of one member, as an app holds it. Clones share the device.
 #[derive(Clone)]
@@ -125,6 +125,14 @@ impl Replica {
     /// As [`Engine::preview`].
     pub async fn preview(&self, plan: ReleasePlan) -> Result<Vec<ReleasedItem>, Error> {
         self.run(move |engine| engine.preview(&plan)).await
+    }
+
+    /// What a release would say is not settled.
+    ///
+    /// # Errors
+    /// As [`Engine::open_facts`].
+    pub async fn open_facts(&self, plan: ReleasePlan) -> Result<Vec<OpenFact>, Error> {
+        self.run(move |engine| engine.open_facts(&plan)).await
     }
 
     /// Hands a redacted copy to the liaison.

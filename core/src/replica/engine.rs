@@ -11,6 +11,7 @@ use rand_core::CryptoRng;
 use super::clock::Clock;
 use super::disk::{self, DiskCipher, META, OUTBOX, OutboxRow};
 use super::error::Error;
+use super::find::Finder;
 use super::recent::Recent;
 use super::relay::RelayMemory;
 use super::vault::Vault;
@@ -52,6 +53,8 @@ pub struct Engine {
     pub(super) gone: BTreeSet<DocumentId>,
     /// Documents as they are on disk.
     pub(super) recent: Recent,
+    /// What is found without opening anything.
+    pub(super) finder: Finder,
     /// Grows with whatever is to be told to the relay beside entries.
     pub(super) mail_mark: u64,
     /// A write failed: what is in memory may be ahead of the disk.
@@ -236,6 +239,7 @@ impl Engine {
             alone: BTreeSet::new(),
             gone: BTreeSet::new(),
             recent: Recent::default(),
+            finder: Finder::default(),
             mail_mark: 0,
             stale: false,
         };
@@ -246,6 +250,7 @@ impl Engine {
     fn load_group(&mut self) -> Result<(), Error> {
         self.alone = self.stored_alone()?;
         self.recent.clear();
+        self.finder = Finder::default();
         if self.store.get(META, GROUP)?.is_none() {
             self.group = None;
             return Ok(());
@@ -633,7 +638,9 @@ impl Engine {
 
     /// Documents that changed, and documents that are not shown any more, since this was last called.
     pub fn take_changed(&mut self) -> (BTreeSet<DocumentId>, BTreeSet<DocumentId>) {
-        (std::mem::take(&mut self.changed), std::mem::take(&mut self.gone))
+        let taken = (std::mem::take(&mut self.changed), std::mem::take(&mut self.gone));
+        self.finder.note(taken.0.union(&taken.1));
+        taken
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod alone;
 mod app;
+mod cases;
 mod clock;
 mod community;
 mod desk;
@@ -17,6 +18,7 @@ mod effects;
 mod engine;
 mod error;
 mod feed;
+mod find;
 mod followup;
 mod invitations;
 mod joining;
@@ -41,6 +43,7 @@ pub mod testing;
 mod tests;
 
 pub use app::{Live, Replica};
+pub use cases::{CaseRow, FactRow};
 pub use clock::{Clock, SystemClock};
 pub use documents::Typed;
 pub use drafts::{DRAFT_BYTES_MAX, Draft};
@@ -49,6 +52,7 @@ pub use effects::SyncReport;
 pub use engine::{Engine, Environment};
 pub use error::{Error, Fault};
 pub use feed::{Feed, FeedEvent};
+pub use find::{Area, Cursor, PAGE_ROWS, Page, Query, Sort};
 pub use invitations::{OpenInvitation, PendingRequest};
 pub use joining::Joining;
 pub use membership::{

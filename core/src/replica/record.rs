@@ -8,6 +8,7 @@ use crate::entry::plaintext::{Content, Form};
 use crate::entry::seal;
 use crate::storage::Batch;
 use crate::watch::blur;
+use crate::watch::guard::{self, Place};
 use crate::watch::kinds::{Kind, Rule, rule};
 use crate::watch::{Annotation, Case, Content as Shown, Observation, Sealed};
 
@@ -39,8 +40,9 @@ impl Engine {
     /// on this device and comes along when there is one.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the field and what to do, which may be to take a lesson first; [`Error::Role`]; errors of
-    /// the store.
+    /// [`Error::Invalid`] names the field and what to do, which may be to take a lesson first or to answer the question that
+    /// the bias guard ([`guard`](crate::watch::guard)) asks; the draft stays with the app until it is answered.
+    /// [`Error::Role`]; errors of the store.
     pub fn record(&mut self, draft: ObservationDraft) -> Result<DocumentId, Error> {
         self.must_have_learned()?;
         let id = self.new_id(Kind::OBSERVATION);
@@ -65,6 +67,7 @@ impl Engine {
     }
 
     fn write_draft(&mut self, id: DocumentId, draft: ObservationDraft) -> Result<(), Error> {
+        guard::check_report(&draft.observation, draft.sealed.as_ref())?;
         self.transact(|engine, batch| engine.append_draft(batch, id, draft))
     }
 
@@ -101,6 +104,7 @@ impl Engine {
         let annotation =
             Annotation { target: target.to_string(), text: text.to_owned(), status: status.to_owned() };
         annotation.validate()?;
+        guard::check("text", text, Place::Remark)?;
         self.write_new(Kind::ANNOTATION, &annotation)
     }
 
@@ -137,6 +141,10 @@ impl Engine {
             content.link(link.observation.to_string(), link.reason.clone(), by.clone());
         }
         content.validate()?;
+        guard::check("title", title, Place::Remark)?;
+        for link in links {
+            guard::check("reason", &link.reason, Place::Remark)?;
+        }
         self.transact(|engine, batch| engine.write(batch, Kind::CASE, id, &content))?;
         Ok(id)
     }

@@ -1,6 +1,6 @@
 //! Handing over: redacted releases, the liaison's answers, and proof of a source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::disk;
 use super::engine::Engine;
@@ -11,9 +11,10 @@ use crate::entry::evidence::{self, Evidence, Proven};
 use crate::entry::keys::Secret;
 use crate::entry::seal;
 use crate::entry::{Kind as EntryKind, LogId, chain};
+use crate::watch::guard;
 use crate::watch::{
-    AuditEntry, Content, Disclosure, Kind, Outcome, Provenance, Redaction, Release, ReleasedItem, Source,
-    redact, roles,
+    AuditEntry, Content, Disclosure, Kind, OpenFact, Outcome, Provenance, Redaction, Release, ReleasedItem,
+    Source, redact, roles,
 };
 
 /// What a coordinator is about to hand over.
@@ -67,6 +68,27 @@ impl Engine {
         Ok(items)
     }
 
+    /// What would leave of the cases that a release's observations are linked in: what they disagree about. To keep it
+    /// back, settle it first.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn open_facts(&mut self, plan: &ReleasePlan) -> Result<Vec<OpenFact>, Error> {
+        let mut cases = BTreeSet::new();
+        for (observation, _) in &plan.observations {
+            let about = self.rows_about(*observation)?;
+            cases.extend(about.iter().filter(|row| row.kind == Kind::CASE).map(|row| row.id));
+        }
+        let mut values_by_fact: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for case in cases {
+            for open in self.case(case)?.open_facts() {
+                values_by_fact.entry(open.fact).or_default().extend(open.values);
+            }
+        }
+        let open = values_by_fact.into_iter();
+        Ok(open.map(|(fact, values)| OpenFact { fact, values: values.into_iter().collect() }).collect())
+    }
+
     /// Hands a redacted, frozen copy to the liaison, with its disclosure record, in one durable write.
     ///
     /// # Errors
@@ -115,9 +137,11 @@ impl Engine {
             revision: 1,
             sources_count: u32::try_from(plan.observations.len()).unwrap_or(u32::MAX),
             items,
+            open_facts: self.open_facts(plan)?,
             commitments,
         };
         release.validate()?;
+        guard::check_release(&release)?;
         let disclosure = Disclosure {
             release: id.to_string(),
             observations: plan.observations.iter().map(|(id, _)| id.to_string()).collect(),

@@ -59,6 +59,9 @@ pub struct Row {
     /// Documents that this one is about.
     #[n(12)]
     pub about: Vec<DocumentId>,
+    /// The exact position as latitude and longitude in 1e-7 degrees (WGS 84); for sealed parts.
+    #[n(13)]
+    pub position_e7: Option<(i32, i32)>,
 }
 
 /// Whether a document has left the phone.
@@ -263,7 +266,7 @@ impl Engine {
         let mut authors = parts.iter().map(|part| part.author).chain(before.map(|old| old.author));
         let creator = authors.find(|author| is_created_by(id, *author, kind.0));
         let added = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-        let Summary { title, text, when_ms, cell, codes, flags, about } = content.summary();
+        let Summary { title, text, when_ms, cell, codes, flags, about, position_e7 } = content.summary();
         let row = Row {
             id,
             kind,
@@ -278,6 +281,7 @@ impl Engine {
             codes,
             flags,
             about,
+            position_e7,
         };
         for target in &row.about {
             batch.put(ABOUT, [target.as_bytes().as_slice(), id.as_bytes()].concat(), Vec::new());
@@ -324,26 +328,32 @@ impl Engine {
     /// Errors of the store.
     pub fn list(&self, filter: &Filter) -> Result<Vec<(Row, Delivery)>, Error> {
         let mut rows = Vec::new();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.store.scan(ROWS, &[], after.as_deref(), PAGE_ROWS)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (key, sealed) in &page {
-                let row = self.open_row(key, sealed)?;
-                let kind_fits = match filter.kind {
-                    Some(kind) => kind == row.kind,
-                    None => filter.all_kinds || row.kind.is_content(),
-                };
-                if kind_fits && filter.author.is_none_or(|author| author == row.author) {
-                    let delivery = self.delivery(row.id);
-                    rows.push((row, delivery));
-                }
+        self.each_row(|row| {
+            let kind_fits = match filter.kind {
+                Some(kind) => kind == row.kind,
+                None => filter.all_kinds || row.kind.is_content(),
+            };
+            if kind_fits && filter.author.is_none_or(|author| author == row.author) {
+                let delivery = self.delivery(row.id);
+                rows.push((row, delivery));
             }
-        }
+        })?;
         rows.sort_unstable_by(|(a, _), (b, _)| b.updated_ms.cmp(&a.updated_ms).then(a.id.cmp(&b.id)));
         rows.truncate(filter.rows_max.unwrap_or(usize::MAX));
         Ok(rows)
+    }
+
+    /// Reads every row, in the order of identities.
+    pub(super) fn each_row(&self, mut look: impl FnMut(Row)) -> Result<(), Error> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.scan(ROWS, &[], after.as_deref(), PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, sealed) in &page {
+                look(self.open_row(key, sealed)?);
+            }
+        }
     }
 
     /// One document in full, with its history and what became of it.

@@ -20,7 +20,7 @@ pub const CELL_SIZE_M_MIN: u32 = 50;
 pub const CELL_SIZE_M_MAX: u32 = 50_000;
 
 /// Metres per degree of latitude on a sphere of the Earth's mean radius, 6,371,008.8 m (IUGG).
-const DEGREE_M: f64 = 111_195.080_233_532_9;
+pub(super) const DEGREE_M: f64 = 111_195.080_233_532_9;
 
 /// Positions this near to 0,0, in degrees, are taken for a missing position: it is open sea, and what software writes
 /// when it knows nothing.

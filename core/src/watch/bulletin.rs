@@ -70,7 +70,7 @@ impl WatchDocument for Bulletin {
             cell: self.cell.clone(),
             codes: vec![self.category.clone()],
             flags: if self.cancelled { vec!["cancelled".to_owned()] } else { Vec::new() },
-            about: Vec::new(),
+            ..Summary::default()
         }
     }
 }

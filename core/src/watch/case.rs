@@ -4,16 +4,25 @@
 //! heard of a colleague's link cannot remove it by writing what it knows, and so that nothing disappears unseen. The
 //! linked observations stay untouched.
 //!
-//! Two coordinators who link different observations at once get both links. If both link the same observation at once,
-//! the link stands once, everybody shows the same reason, and the other one stays readable in the document as a
-//! conflict.
+//! Two coordinators who link at once get both links, of one observation too: each member's link is one of its own. An
+//! observation belongs to the case while any link to it stands. Whoever takes it out takes back the links they see, so
+//! that a colleague's link that they had not heard of still stands afterwards.
+//!
+//! One observation may be in several cases: [`clusters`] says which cases that joins, and [`in_several_cases`] what is in
+//! more than one.
 
 use super::check::{Invalid, check_count, check_id};
 use super::content::{Summary, WatchDocument, ids, put_each};
 use super::kinds::Kind;
 use super::text::{self, LINE_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+mod clusters;
+mod facts;
+
+pub use clusters::{Cluster, clusters, in_several_cases};
+pub use facts::{FACT_VALUES_COUNT_MAX, Fact, FactValue, RESOLUTIONS_COUNT_MAX, Resolution};
 
 /// Most links of one case, standing and removed; a longer story is a problem, not a case.
 pub const LINKS_COUNT_MAX: usize = 500;
@@ -24,9 +33,15 @@ pub struct Case {
     /// What the group calls it; never a person's name.
     #[autosurgeon(missing = "Default::default")]
     pub title: String,
-    /// Links by the id of the observation they link.
+    /// Links by [`Link::key`].
     #[autosurgeon(missing = "Default::default", reconcile = "put_each")]
     pub links: BTreeMap<String, Link>,
+    /// What was said about the event, each value with who said it, by [`FactValue::key`].
+    #[autosurgeon(missing = "Default::default", reconcile = "put_each")]
+    pub facts: BTreeMap<String, FactValue>,
+    /// Which of several values holds, by [`Resolution::key`].
+    #[autosurgeon(missing = "Default::default", reconcile = "put_each")]
+    pub resolutions: BTreeMap<String, Resolution>,
 }
 
 /// Why an observation belongs to a case, and who says so.
@@ -55,30 +70,30 @@ impl Case {
             by: by.into(),
             removed_by: String::new(),
         };
-        self.links.insert(link.observation.clone(), link);
+        self.links.insert(link.key(), link);
     }
 
-    /// Takes one link back and leaves the others alone.
+    /// Takes an observation out and leaves the others alone: takes back every link to it that is known here.
     ///
     /// # Errors
     /// When the observation is not linked.
-    pub fn unlink(&mut self, observation: &str, by: impl Into<String>) -> Result<(), Invalid> {
-        match self.links.get_mut(observation) {
-            Some(link) if link.stands() => {
-                link.removed_by = by.into();
-                Ok(())
-            }
-            _ => Err(Invalid::new(
-                "links",
-                "do not hold this observation",
-                "open the case again: somebody may have taken the link back",
-            )),
+    pub fn unlink(&mut self, observation: &str, by: &str) -> Result<(), Invalid> {
+        let links = self.links.values_mut().filter(|link| link.observation == observation && link.stands());
+        let taken_back = links.map(|link| by.clone_into(&mut link.removed_by)).count();
+        if taken_back > 0 {
+            return Ok(());
         }
+        Err(Invalid::new(
+            "links",
+            "do not hold this observation",
+            "open the case again: somebody may have taken the link back",
+        ))
     }
 
-    /// Ids of the observations that are linked now.
+    /// Ids of the observations that are linked now, each once.
     pub fn observations(&self) -> impl Iterator<Item = &str> {
-        self.links.iter().filter(|(_, link)| link.stands()).map(|(observation, _)| observation.as_str())
+        let standing = self.links.values().filter(|link| link.stands());
+        standing.map(|link| link.observation.as_str()).collect::<BTreeSet<_>>().into_iter()
     }
 
     /// Judges the author's own input.
@@ -89,22 +104,27 @@ impl Case {
     pub fn validate(&self) -> Result<(), Invalid> {
         text::check_required_line("title", &self.title, LINE_CHARS_MAX)?;
         check_count("links", self.links.len(), LINKS_COUNT_MAX)?;
-        for (i, (observation, link)) in self.links.iter().enumerate() {
+        for (i, (key, link)) in self.links.iter().enumerate() {
             let named = |e: Invalid| e.within(&format!("links[{i}]"));
             link.validate().map_err(named)?;
-            if link.observation != *observation {
+            if *key != link.key() {
                 return Err(named(Invalid::new(
                     "observation",
-                    "is filed under another observation",
+                    "is filed under another observation or member",
                     "link with `Case::link`",
                 )));
             }
         }
-        Ok(())
+        self.validate_facts()
     }
 }
 
 impl Link {
+    /// What a case files it under: the observation and the member, so that nobody's link stands in another's place.
+    pub fn key(&self) -> String {
+        format!("{}:{}", self.observation, self.by)
+    }
+
     /// Whether the link has not been taken back.
     pub fn stands(&self) -> bool {
         self.removed_by.is_empty()

@@ -110,6 +110,7 @@ impl Standing {
         let known = self.entries.iter().position(|entry| entry.code == code);
         if known.is_none() {
             self.entries.push(Entry {
+                family: None,
                 code: code.to_owned(),
                 en: change.en.clone(),
                 es: change.es.clone(),

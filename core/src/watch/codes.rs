@@ -31,6 +31,9 @@ pub struct Entry {
     /// Legal classes, by jurisdiction and date.
     #[serde(default)]
     pub schedules: Vec<Schedule>,
+    /// For a behaviour: a key of `codes/behaviour_families.json`.
+    #[serde(default)]
+    pub family: Option<String>,
     /// Whether the code is kept only for old reports.
     #[serde(default)]
     pub retired: bool,
@@ -138,6 +141,10 @@ macro_rules! catalogues {
 catalogues! {
     /// What was done: Lamppost's own list of behaviours. No status cues, no descriptions of persons.
     behaviours,
+    /// What the reports of one event may disagree about.
+    facts,
+    /// Families of behaviours: what one event may be called by different people.
+    behaviour_families,
     /// NIBRS type of criminal activity, the letters that apply to drug offences.
     nibrs_activity,
     /// NIBRS location type, two digits.
@@ -204,6 +211,11 @@ catalogues! {
     urgency,
     /// Who consents to a referral.
     consent_giver,
+}
+
+/// The family of a behaviour: a key of [`behaviour_families`]. One that this version does not know is a family by itself.
+pub fn family(behaviour: &str) -> &str {
+    behaviours().get(behaviour).and_then(|entry| entry.family.as_deref()).unwrap_or(behaviour)
 }
 
 fn parse(json: &str) -> Catalogue {
@@ -276,6 +288,15 @@ mod tests {
         }
         assert_eq!(substances().get("fentanyl").unwrap().nibrs.as_deref(), Some("H"));
         assert_eq!(nibrs_drug().get("fentanyl").unwrap().nibrs.as_deref(), Some("H"));
+    }
+
+    #[test]
+    fn every_behaviour_belongs_to_a_family() {
+        for entry in behaviours().entries() {
+            assert!(behaviour_families().contains(entry.family.as_deref().unwrap()), "{entry:?}");
+        }
+        assert_eq!(family("vehicle_window_exchange"), "dealing");
+        assert_eq!(family("of_a_later_version"), "of_a_later_version");
     }
 
     #[test]

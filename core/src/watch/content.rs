@@ -71,6 +71,8 @@ pub struct Summary {
     pub flags: Vec<String>,
     /// Documents that it is about.
     pub about: Vec<DocumentId>,
+    /// The exact position as latitude and longitude in 1e-7 degrees (WGS 84); for sealed parts.
+    pub position_e7: Option<(i32, i32)>,
 }
 
 /// The identities among `texts`; what is none is left out.

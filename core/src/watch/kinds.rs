@@ -8,7 +8,7 @@
 //! | numbers | for |
 //! |---|---|
 //! | 1–10 | a report and what becomes of it (1–9 are taken) |
-//! | 11–19 | more of that: request and decision, correction, contest, recall |
+//! | 11–19 | more of that: request and decision, correction, contest, recall, not duplicates |
 //! | 20–29 | the group at work: problem, meeting, action plan, shift, ballot and vote |
 //! | 30–39 | what the group publishes: bulletin, lesson, resource, catalogue update |
 //! | 40–49 | partners: youth session, business commitment, partner, referral |
@@ -26,8 +26,8 @@ use super::roles::{
 use super::{
     ActionPlan, Annotation, AuditEntry, Ballot, Bulletin, Case, CatalogueUpdate, Commitment, Complaint,
     Contest, Correction, Decision, Disclosure, IdentityCard, InvitationRecord, Lesson, LessonRecord, Meeting,
-    Observation, Outcome, Partner, Problem, Provenance, Recall, Referral, Release, Request, Resource,
-    Response, Sealed, Shift, Vote, YouthSession,
+    NotDuplicates, Observation, Outcome, Partner, Problem, Provenance, Recall, Referral, Release, Request,
+    Resource, Response, Sealed, Shift, Vote, YouthSession,
 };
 use crate::document::{BadDocument, Document};
 
@@ -47,6 +47,7 @@ impl Kind {
             Self::IDENTITY_CARD,
             Self::INVITATION,
             Self::AUDIT_ENTRY,
+            Self::NOT_DUPLICATES,
         ];
         !parts.contains(&self)
     }
@@ -140,6 +141,8 @@ kinds! {
     CONTEST = 14 "contest" in COMPARTMENT_GROUP by VOLUNTEERS, author_only => Contest(Contest);
     /// A release is called back.
     RECALL = 15 "recall" in COMPARTMENT_LIAISON by COORDINATORS, frozen => Recall(Recall);
+    /// That two reports are of two events. Any coordinator may take back what another one said.
+    NOT_DUPLICATES = 16 "not_duplicates" in COMPARTMENT_GROUP by COORDINATORS => NotDuplicates(NotDuplicates);
     /// Something that the group works on for longer than one event. The liaison works on it too, so everybody reads it.
     PROBLEM = 20 "problem" in COMPARTMENT_COMMON by COORDINATORS_AND_LIAISONS => Problem(Problem);
     /// A meeting with its agenda, minutes and actions.
@@ -208,6 +211,7 @@ mod tests {
                 (13, "correction"),
                 (14, "contest"),
                 (15, "recall"),
+                (16, "not_duplicates"),
                 (20, "problem"),
                 (21, "meeting"),
                 (22, "action_plan"),
@@ -257,6 +261,7 @@ mod tests {
             Kind::SEALED,
             Kind::ANNOTATION,
             Kind::CASE,
+            Kind::NOT_DUPLICATES,
             Kind::DISCLOSURE,
             Kind::PROVENANCE,
             Kind::IDENTITY_CARD,

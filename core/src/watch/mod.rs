@@ -11,6 +11,8 @@
 //! | [`observation`] | what a volunteer saw, and its sealed sibling |
 //! | [`annotation`] | what others of the group say about it |
 //! | [`case`] | observations of the same event, linked by coordinators |
+//! | [`not_duplicates`] | two reports that are of two events, so that nobody is asked again |
+//! | [`suggest`] | reports that may tell of one event or one pattern, and why |
 //! | [`release`] | the frozen, redacted copy for the liaison, and how it is redacted |
 //! | [`response`] | what the liaison answers |
 //! | [`outcome`] | what every member may know of that answer |
@@ -31,6 +33,10 @@
 //! | [`kinds`] | the table of kinds: number, type, where each lives and who may write it |
 //! | [`content`] | what every kind has in common |
 //! | [`roles`] | roles, compartments and the template of a watch group |
+//! | [`guard`] | what is held before it is filed, and what members may be asked to do |
+//! | [`emergency`] | what comes before a report: the number, the first steps |
+//! | [`statistics`] | what may be published of many reports |
+//! | [`trends`] | where and how often, week by week, beside the effort |
 //! | [`codes`] | versioned code lists with labels |
 //! | [`blur`] | public grid cells instead of positions |
 //! | [`language`] | texts in several languages |
@@ -53,6 +59,8 @@ pub mod contest;
 pub mod correction;
 pub mod decision;
 pub mod disclosure;
+pub mod emergency;
+pub mod guard;
 pub mod identity_card;
 pub mod invitation;
 pub mod kinds;
@@ -60,6 +68,7 @@ pub mod language;
 pub mod lesson;
 pub mod lesson_record;
 pub mod meeting;
+pub mod not_duplicates;
 pub mod observation;
 pub mod outcome;
 pub mod partner;
@@ -73,10 +82,15 @@ pub mod resource;
 pub mod response;
 pub mod roles;
 pub mod shift;
+pub mod statistics;
+pub mod suggest;
 pub mod text;
+pub mod trends;
 pub mod vote;
 pub mod youth_session;
 
+#[cfg(test)]
+mod bad_input;
 #[cfg(test)]
 mod testing;
 
@@ -86,7 +100,7 @@ pub use audit_entry::{AuditEntry, Finding};
 pub use ballot::{Ballot, Choice, Closing, Tally};
 pub use blur::Cell;
 pub use bulletin::Bulletin;
-pub use case::{Case, Link};
+pub use case::{Case, Fact, FactValue, Link, Resolution};
 pub use catalogue_update::{CatalogueUpdate, CodeChange};
 pub use check::Invalid;
 pub use codes::Catalogue;
@@ -104,6 +118,7 @@ pub use language::Said;
 pub use lesson::{Lesson, Question, QuestionText};
 pub use lesson_record::LessonRecord;
 pub use meeting::{Action, AgendaItem, CarriedAction, Meeting};
+pub use not_duplicates::NotDuplicates;
 pub use observation::{Observation, People, Position, Quantity, Sealed, Substance, Vehicle, When};
 pub use outcome::Outcome;
 pub use partner::Partner;
@@ -111,7 +126,7 @@ pub use problem::{Analysis, Assessment, Opening, PlannedResponse, Problem};
 pub use provenance::{Provenance, Source};
 pub use recall::{Recall, RecallDue};
 pub use referral::{Consent, Referral};
-pub use release::{OptionalField, Redaction, Release, ReleasedItem, Span, redact};
+pub use release::{OpenFact, OptionalField, Redaction, Release, ReleasedItem, Span, redact};
 pub use request::Request;
 pub use resource::Resource;
 pub use response::Response;

@@ -1,7 +1,8 @@
 //! What a volunteer saw: the part the group reads, and its sealed sibling for the coordinators.
 //!
 //! `validate` judges what the author is about to write. What others wrote is not judged: a code that this version does
-//! not know is kept and shown as it is. There is no field for a name or for race.
+//! not know is kept and shown as it is. There is no field for a name or for race; what words may say of it is judged by
+//! [`guard`](super::guard) before filing.
 
 use super::blur::{self, Cell};
 use super::check::{
@@ -11,6 +12,7 @@ use super::check::{
 use super::codes;
 use super::content::{Summary, WatchDocument, ids};
 use super::kinds::Kind;
+use super::suggest::Point;
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
 
@@ -28,6 +30,9 @@ pub const PEOPLE_COUNT_MAX: u32 = 10_000;
 
 /// Largest quantity: nine digits before the decimal point, as NIBRS allows.
 pub const QUANTITY_MAX: f64 = 999_999_999.999;
+
+/// Longest span of one observation in milliseconds: 366 days. What goes on for longer is told in several.
+pub const SPAN_MS_MAX: i64 = 366 * 86_400_000;
 
 /// Largest radius of uncertainty of a position in metres; beyond it the position says nothing.
 pub const ACCURACY_M_MAX: f64 = 100_000.0;
@@ -241,7 +246,8 @@ impl When {
     /// Judges the author's own input.
     ///
     /// # Errors
-    /// When a time is not between 1970 and 2200, the end lies before the start, or the precision is unknown.
+    /// When a time is not between 1970 and 2200, the end lies before the start or more than [`SPAN_MS_MAX`] after it, or
+    /// the precision is unknown.
     pub fn validate(&self) -> Result<(), Invalid> {
         check_time("start_ms", self.start_ms)?;
         if let Some(end_ms) = self.end_ms {
@@ -253,6 +259,13 @@ impl When {
                     "swap the two or leave the end out",
                 ));
             }
+        }
+        if self.end_ms.is_some_and(|end_ms| end_ms - self.start_ms > SPAN_MS_MAX) {
+            return Err(Invalid::new(
+                "end_ms",
+                "lies more than a year after the start",
+                "check the year, or write several reports",
+            ));
         }
         check_code("precision", &self.precision, codes::precision())
     }
@@ -397,7 +410,7 @@ impl WatchDocument for Observation {
             cell: self.cell.clone(),
             codes: self.behaviours.iter().chain(&self.activity).cloned().collect(),
             flags: self.flags.clone(),
-            about: Vec::new(),
+            ..Summary::default()
         }
     }
 }
@@ -411,10 +424,15 @@ impl WatchDocument for Sealed {
     }
 
     fn summary(&self) -> Summary {
+        // What a coordinator searches for: the place, the car.
+        let cars = self.vehicles.iter().flat_map(|car| [&car.colour, &car.make, &car.body, &car.plate]);
+        let said = [&self.address, &self.notes].into_iter().chain(cars).filter(|text| !text.is_empty());
+        let point = self.position.as_ref().map(Point::from);
         Summary {
             title: "sealed part".to_owned(),
-            text: [self.address.as_str(), &self.notes].join(" ").trim().to_owned(),
+            text: said.map(String::as_str).collect::<Vec<_>>().join(" "),
             about: ids([&self.observation]),
+            position_e7: point.map(|point| (point.lat_e7, point.lon_e7)),
             ..Summary::default()
         }
     }

@@ -5,8 +5,11 @@
 //! A later change is a new release with the next revision.
 
 use super::blur::Cell;
+use super::case::FACT_VALUES_COUNT_MAX;
 use super::check::{Invalid, check_count, check_distinct, check_each, check_hex, check_id, check_time};
 use super::content::{Summary, WatchDocument};
+use super::emergency::concerns_overdose;
+use super::guard;
 use super::kinds::Kind;
 use super::observation::{Observation, Quantity, Substance, When};
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
@@ -22,8 +25,14 @@ pub const ITEMS_COUNT_MAX: usize = 200;
 /// Most commitments of one release: several entries (a report and its amendments) may stand behind one item.
 pub const COMMITMENTS_COUNT_MAX: usize = 4_000;
 
+/// Most open facts of one release.
+pub const OPEN_FACTS_COUNT_MAX: usize = 200;
+
 /// Longest redacted text in characters: a mask may be longer than what it hides.
 const REDACTED_CHARS_MAX: usize = 3 * TEXT_CHARS_MAX;
+
+/// Key of `codes/consent.json` by which an author allows what concerns the person of an overdose to be passed on.
+pub const OVERDOSE_CONSENT: &str = "liaison_overdose";
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -51,12 +60,26 @@ pub struct Release {
     /// What happened, one item per event.
     #[autosurgeon(missing = "Default::default")]
     pub items: Vec<ReleasedItem>,
+    /// What the reports behind it disagree about and nobody has settled.
+    #[autosurgeon(missing = "Default::default")]
+    pub open_facts: Vec<OpenFact>,
     /// Commitments to the entries behind it, as lower-case hex.
     #[autosurgeon(missing = "Default::default")]
     pub commitments: Vec<String>,
     /// How many observations stand behind it; not how many people.
     #[autosurgeon(missing = "Default::default")]
     pub sources_count: u32,
+}
+
+/// A fact of which several values stand side by side. Whoever reads the release sees them all, and no author.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hydrate, Reconcile)]
+pub struct OpenFact {
+    /// A key of `codes/facts.json`.
+    #[autosurgeon(missing = "Default::default")]
+    pub fact: String,
+    /// What was said, sorted.
+    #[autosurgeon(missing = "Default::default")]
+    pub values: Vec<String>,
 }
 
 /// One event as it is handed over. Fields mean what they mean in [`Observation`]; an empty one was unknown or dropped.
@@ -103,6 +126,9 @@ pub struct Redaction {
     pub spans: Vec<Span>,
     /// Whether to give times to the hour only (UTC hours).
     pub coarsen_time: bool,
+    /// Whether a coordinator reviewed a private vantage point: the observer was a guest there for a reason of their own,
+    /// and nobody had asked them to look ([`guard::judge_vantage`]).
+    pub vantage_reviewed: bool,
 }
 
 /// A stretch of text, counted in characters (Unicode scalar values).
@@ -135,10 +161,14 @@ pub enum OptionalField {
 
 /// The copy of an observation that may leave the group.
 ///
+/// Medical first: of an overdose nothing leaves that tells of the person, unless the author also allowed
+/// [`OVERDOSE_CONSENT`]. What is left is that there was one, where, and when to the hour.
+///
 /// ```
 /// use lamppost_core::watch::{Observation, Redaction, Span, redact};
 ///
 /// let observation = Observation {
+///     vantage: "public_way".into(),
 ///     what_happened: "Mr. Roe in No. 12 passed a bag to a driver".into(),
 ///     consent: vec!["liaison".into()],
 ///     ..Observation::default()
@@ -153,8 +183,8 @@ pub enum OptionalField {
 /// ```
 ///
 /// # Errors
-/// When the author does not allow it to be passed to the liaison, a span does not lie within the text, or the cell is
-/// no public grid cell.
+/// When the author does not allow it to be passed to the liaison, the observer stood in a private place and nobody
+/// reviewed that, a span does not lie within the text, or the cell is no public grid cell.
 pub fn redact(observation: &Observation, redaction: &Redaction) -> Result<ReleasedItem, Invalid> {
     if !observation.consent.iter().any(|c| c == "liaison") {
         return Err(Invalid::new(
@@ -163,12 +193,30 @@ pub fn redact(observation: &Observation, redaction: &Redaction) -> Result<Releas
             "ask the author, or leave this observation out",
         ));
     }
+    if guard::judge_vantage(&observation.vantage) != guard::Verdict::Pass && !redaction.vantage_reviewed {
+        return Err(Invalid::new(
+            "vantage",
+            "is a private place of somebody else",
+            "ask the author why they were there, review it, or leave this observation out",
+        ));
+    }
     let keeps = |field| !redaction.drop_fields.contains(&field);
     // The author's device made the cell; a copy that leaves must not rely on it being a blurred one.
     if keeps(OptionalField::Cell) && !observation.cell.is_empty() {
         observation.cell.parse::<Cell>()?;
     }
     let o = observation;
+    if concerns_overdose(o) && !o.consent.iter().any(|c| c == OVERDOSE_CONSENT) {
+        mask(&o.what_happened, &redaction.spans)?;
+        return Ok(ReleasedItem {
+            when: to_the_hour(&o.when),
+            cell: kept(keeps(OptionalField::Cell), &o.cell),
+            location: kept(keeps(OptionalField::Location), &o.location),
+            behaviours: vec!["overdose".to_owned()],
+            what_happened: MASK.to_owned(),
+            ..ReleasedItem::default()
+        });
+    }
     Ok(ReleasedItem {
         when: if redaction.coarsen_time { to_the_hour(&o.when) } else { o.when.clone() },
         cell: kept(keeps(OptionalField::Cell), &o.cell),
@@ -184,9 +232,10 @@ pub fn redact(observation: &Observation, redaction: &Redaction) -> Result<Releas
 }
 
 impl Release {
-    /// Names of the item fields that leave with it, sorted: what a disclosure lists.
+    /// Names of the fields that leave with it, sorted: what a disclosure lists.
     pub fn fields(&self) -> Vec<String> {
-        let fields: BTreeSet<&str> = self.items.iter().flat_map(ReleasedItem::fields).collect();
+        let open = (!self.open_facts.is_empty()).then_some("open_facts");
+        let fields: BTreeSet<&str> = self.items.iter().flat_map(ReleasedItem::fields).chain(open).collect();
         fields.into_iter().map(str::to_owned).collect()
     }
 
@@ -218,6 +267,8 @@ impl Release {
         }
         check_count("items", self.items.len(), ITEMS_COUNT_MAX)?;
         check_each("items", &self.items, ReleasedItem::validate)?;
+        check_count("open_facts", self.open_facts.len(), OPEN_FACTS_COUNT_MAX)?;
+        check_each("open_facts", &self.open_facts, OpenFact::validate)?;
         check_count("commitments", self.commitments.len(), COMMITMENTS_COUNT_MAX)?;
         for (i, commitment) in self.commitments.iter().enumerate() {
             check_hex(&format!("commitments[{i}]"), commitment)?;
@@ -232,6 +283,14 @@ impl Release {
             ));
         }
         Ok(())
+    }
+}
+
+impl OpenFact {
+    fn validate(&self) -> Result<(), Invalid> {
+        check_id("fact", &self.fact)?;
+        check_count("values", self.values.len(), FACT_VALUES_COUNT_MAX)?;
+        check_each("values", &self.values, |value| text::check_required_line("value", value, LINE_CHARS_MAX))
     }
 }
 

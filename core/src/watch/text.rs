@@ -1,6 +1,7 @@
 //! Checks for what people type.
 
 use super::check::Invalid;
+use unicode_normalization::char::is_combining_mark;
 
 /// Longest free text, in characters.
 pub const TEXT_CHARS_MAX: usize = 4_000;
@@ -8,46 +9,83 @@ pub const TEXT_CHARS_MAX: usize = 4_000;
 /// Longest single line such as a title or a colour, in characters.
 pub const LINE_CHARS_MAX: usize = 200;
 
-/// Accepts text of several lines: no control characters except the line feed, no bidirectional overrides.
-///
-/// Empty text is accepted; see [`check_required`].
+/// Most accents and other marks on one letter (Unicode Standard Annex 15, Stream-Safe Text Format).
+pub const MARKS_COUNT_MAX: usize = 30;
+
+/// Accepts text of several lines: no control characters except the line feed, none that reorder what stands beside them,
+/// none that cannot be seen, no towers of accents. Empty text is accepted; see [`check_required`]. Apps pass what people
+/// paste through [`tidy`] first.
 ///
 /// # Errors
 /// When it is longer than `chars_max` characters or holds a character that is not allowed.
 pub fn check(field: &str, text: &str, chars_max: usize) -> Result<(), Invalid> {
-    let chars = text.chars().count();
-    if chars > chars_max {
+    // Bytes first: what is far too long is not counted to its end.
+    if text.len() > chars_max.saturating_mul(4) || text.chars().count() > chars_max {
         return Err(Invalid::new(
             field,
-            format!("has {chars} characters, at most {chars_max} are allowed"),
+            format!("is too long: at most {chars_max} characters are allowed"),
             "shorten it",
         ));
     }
+    let mut marks = 0;
     for (at, c) in text.chars().enumerate() {
-        if c.is_control() && c != '\n' {
-            return Err(Invalid::new(
-                field,
-                format!("holds the control character U+{:04X} at character {at}", u32::from(c)),
-                "remove it; line feeds are the only ones allowed",
-            ));
+        let refused = |what: &str, remedy: &str| {
+            let problem = format!("holds the {what} U+{:04X} at character {at}", u32::from(c));
+            Err(Invalid::new(field, problem, remedy))
+        };
+        if is_control(c) {
+            return refused("control character", "remove it; line feeds are the only ones allowed");
         }
         if is_bidi_control(c) {
-            return Err(Invalid::new(
-                field,
-                format!("holds the direction control U+{:04X} at character {at}", u32::from(c)),
+            return refused(
+                "direction control",
                 "remove it: it can make a signed text read differently on the screen",
-            ));
+            );
+        }
+        if is_invisible(c) {
+            return refused("invisible character", "remove it: what is signed must be what is seen");
+        }
+        marks = if is_combining_mark(c) { marks + 1 } else { 0 };
+        if marks > MARKS_COUNT_MAX {
+            return refused("accent too many", "remove the accents piled up there");
         }
     }
     Ok(())
 }
 
-/// Accepts what [`check`] accepts if it says something: at least one character that is not white space.
+/// The text without what [`check`] refuses and with line feeds for other line ends: for what was pasted from elsewhere.
+/// Nothing that can be seen is lost but towers of accents.
+///
+/// ```
+/// use lamppost_core::watch::text;
+///
+/// assert_eq!(text::tidy("\u{FEFF}Two cars,\r\nfour\u{AD} visits"), "Two cars,\nfour visits");
+/// ```
+pub fn tidy(text: &str) -> String {
+    let mut tidied = String::with_capacity(text.len());
+    let mut marks = 0;
+    for c in text.replace("\r\n", "\n").chars() {
+        let c = match c {
+            '\r' | '\u{B}' | '\u{C}' | '\u{85}' => '\n',
+            '\t' => ' ',
+            other => other,
+        };
+        marks = if is_combining_mark(c) { marks + 1 } else { 0 };
+        if !is_control(c) && !is_bidi_control(c) && !is_invisible(c) && marks <= MARKS_COUNT_MAX {
+            tidied.push(c);
+        }
+    }
+    tidied
+}
+
+/// Accepts what [`check`] accepts if it says something: at least one character that can be seen.
 ///
 /// # Errors
 /// As [`check`], and when it is blank.
 pub fn check_required(field: &str, text: &str, chars_max: usize) -> Result<(), Invalid> {
-    check_not_blank(field, text)?;
+    if !text.chars().any(is_seen) {
+        return Err(Invalid::new(field, "is empty", "write at least a few words"));
+    }
     check(field, text, chars_max)
 }
 
@@ -83,11 +121,39 @@ pub fn check_required_line(field: &str, text: &str, chars_max: usize) -> Result<
     check_line(field, text, chars_max)
 }
 
+fn is_control(c: char) -> bool {
+    c.is_control() && c != '\n'
+}
+
 /// Embeddings, overrides and isolates (Unicode Standard Annex 9, table 1), the characters of 'Trojan Source'.
 ///
 /// The plain marks U+200E, U+200F and U+061C stay allowed: keyboards for right-to-left scripts insert them.
 fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// What takes no room on the screen and has no use in a report: it can hide words, or hide that two texts differ.
+///
+/// From the property Default_Ignorable_Code_Point (Unicode Standard Annex 44), without the joiners U+200C and U+200D and
+/// the variation selectors U+FE00 to U+FE0F, which Persian, Indic scripts and emoji need, and the marks above.
+pub(super) fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}' | '\u{34F}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}' | '\u{200B}'
+            | '\u{2060}'..='\u{2065}' | '\u{206A}'..='\u{206F}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}'
+            | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}'
+    )
+}
+
+/// Whether it shows by itself: no white space, no mark that needs a letter, no joiner, not the blank of Braille.
+fn is_seen(c: char) -> bool {
+    let joiner = matches!(c, '\u{200C}'..='\u{200F}' | '\u{61C}' | '\u{FE00}'..='\u{FE0F}' | '\u{2800}');
+    !(c.is_whitespace()
+        || c.is_control()
+        || is_combining_mark(c)
+        || is_bidi_control(c)
+        || is_invisible(c)
+        || joiner)
 }
 
 #[cfg(test)]
@@ -98,7 +164,8 @@ mod tests {
     fn length_is_counted_in_characters() {
         assert!(check("t", "ñandú", 5).is_ok());
         let refused = check("t", "ñandúes", 5).unwrap_err();
-        assert_eq!(refused.problem, "has 7 characters, at most 5 are allowed");
+        assert_eq!(refused.problem, "is too long: at most 5 characters are allowed");
+        assert!(check("t", &"😀".repeat(5), 5).is_ok() && check("t", &"😀".repeat(6), 5).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lamppost_core::watch::guard::{self, Place};
 use lamppost_core::watch::{Redaction, Span};
 use neighborhood::input::Report;
 
@@ -39,8 +40,12 @@ impl Chosen {
 }
 
 fn allows_release(reports: &[Report], number: usize) -> bool {
-    let consent = reports.get(number).map(|report| &report.observation.consent);
-    consent.is_some_and(|audiences| audiences.iter().any(|audience| audience == "liaison"))
+    let observation = reports.get(number).map(|report| &report.observation);
+    // What was seen from somebody else's private place would need a review, and nobody is here to make it.
+    observation.is_some_and(|seen| {
+        seen.consent.iter().any(|audience| audience == "liaison")
+            && guard::judge_vantage(&seen.vantage) == guard::Verdict::Pass
+    })
 }
 
 fn of_one_event(reports: &[Report], among: &[usize]) -> Option<Vec<usize>> {
@@ -57,7 +62,8 @@ fn of_one_event(reports: &[Report], among: &[usize]) -> Option<Vec<usize>> {
 /// Words in which authors speak of themselves.
 const OF_ONESELF: &[&str] = &["I", "me", "Me", "my", "My", "mine", "we", "We", "us", "our", "Our", "ours"];
 
-/// Masks every sentence in which the author speaks of themselves, and gives times to the hour. Says what it masks.
+/// Masks every sentence in which the author speaks of themselves and whatever the guard asks about, and gives times to
+/// the hour. Says what it masks.
 pub fn redaction(text: &str) -> (Redaction, Vec<String>) {
     let mut spans = Vec::new();
     let mut hidden = Vec::new();
@@ -66,6 +72,14 @@ pub fn redaction(text: &str) -> (Redaction, Vec<String>) {
             spans.push(Span { start, end: start + sentence.chars().count() });
             hidden.push(sentence);
         }
+    }
+    for found in guard::judge(text, Place::Handover).findings().iter().flat_map(|finding| &finding.spans) {
+        let (Some(before), Some(words)) = (text.get(..found.start), text.get(found.clone())) else {
+            continue;
+        };
+        let start = before.chars().count();
+        spans.push(Span { start, end: start + words.chars().count() });
+        hidden.push(words.to_owned());
     }
     (Redaction { spans, coarsen_time: true, ..Redaction::default() }, hidden)
 }
@@ -101,7 +115,7 @@ mod tests {
 
     fn report(consents: bool, event: Option<&str>) -> Report {
         let consent = if consents { vec!["liaison".to_owned()] } else { Vec::new() };
-        let observation = Observation { consent, ..Observation::default() };
+        let observation = Observation { consent, vantage: "public_way".to_owned(), ..Observation::default() };
         Report { observation, same_event: event.map(str::to_owned), ..Report::default() }
     }
 
@@ -126,6 +140,7 @@ mod tests {
         let (redaction, hidden) = redaction(text);
         assert_eq!(hidden, ["I see it", "from my window today.", "We left"]);
         let observation = Observation {
+            vantage: "own_property".into(),
             what_happened: text.into(),
             consent: vec!["liaison".into()],
             ..Observation::default()
@@ -134,6 +149,13 @@ mod tests {
             redact(&observation, &redaction).unwrap().what_happened,
             "A car waits. ▮▮▮\n▮▮▮ It left at 9.30! What US plate? ▮▮▮"
         );
+    }
+
+    #[test]
+    fn what_the_guard_asks_about_is_masked() {
+        let (redaction, hidden) = redaction("Señora Roe sold a bag.");
+        assert_eq!(hidden, ["Señora Roe"]);
+        assert_eq!(redaction.spans, [Span { start: 0, end: 10 }]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The story, chapter by chapter.
 
 mod belonging;
+mod overview;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -54,6 +55,7 @@ pub async fn play(arguments: Arguments) -> Result<Promises, Failure> {
     story.record().await?;
     story.come_online().await?;
     story.coordinate().await?;
+    story.overview().await?;
     let release = story.release().await?;
     story.answer(release).await?;
     story.prove(release).await?;

@@ -2,6 +2,7 @@
 //! this machine.
 
 mod dictionary;
+mod find;
 mod fleet;
 mod roll;
 
@@ -22,6 +23,8 @@ struct CommandLine {
 enum Command {
     /// Upload, joining, live and cold start of a whole town, beside the floors of this machine.
     Fleet(fleet::Arguments),
+    /// Lists, searches and suggestions on one phone, over a town's reports.
+    Find(find::Arguments),
     /// What a roll costs as a group grows: 50, 150 and 500 devices.
     Roll {
         /// JSON instead of a table.
@@ -47,6 +50,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Fleet(arguments) => fleet::run(&arguments),
+        Command::Find(arguments) => find::run(&arguments),
         Command::Roll { json } => roll::run(json),
         Command::Dictionary { file } => {
             dictionary::train().and_then(|bytes| std::fs::write(file, bytes)).map_err(Into::into)

@@ -23,6 +23,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("engine_receive", targets::engine_receive::engine_receive),
     ("entry", targets::entry::entry),
     ("frame", targets::frame::frame),
+    ("guard", targets::guard::guard),
     ("handover", targets::handover::handover),
     ("joining", targets::joining::joining),
     ("phone_session", targets::phone_session::phone_session),

@@ -33,6 +33,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     handovers(&mut seeds);
     joinings(&mut seeds);
     programs(&mut seeds);
+    texts(&mut seeds);
     seeds
 }
 
@@ -103,6 +104,22 @@ fn open(entry: &Received, key: &EntryKey) -> lamppost_core::entry::plaintext::Co
     seal::open(entry, key).unwrap()
 }
 
+/// Words that the guard knows, and what people paste beside them.
+fn texts(seeds: &mut Seeds) {
+    let texts = [
+        "A black man in a hoodie. He does not belong here.",
+        "Un moreno con capucha; no tiene trabajo, ¿papeles?",
+        "She votes Republican and goes to the mosque.",
+        "WANTED: the man with the red bike! $500 reward, follow him.",
+        "Call +1 (303) 555-0119 or a.b@mail.example.org, plate ABC-1234, 1418 Quitman Street, Mr. Roe.",
+        "If you happen to see him, do not follow. Look through his trash, enter the yard.",
+        "Two people swapped a small bag for cash\r\nby the door.\u{FEFF}\u{202E}\u{AD}",
+        "sen\u{303}or Nu\u{301}n\u{303}ez \u{FF53}\u{FF4F}\u{FF4C}\u{FF44} \u{1F600}\u{200D}\u{FE0F}",
+        "dont dont dont look look into into the the the windows",
+    ];
+    seeds.extend(texts.map(|text| ("guard", text.as_bytes().to_vec())));
+}
+
 fn changes(seeds: &mut Seeds) {
     let mut document = Document::new(AUTHOR);
     let mut made: Vec<AuthoredChange> = Vec::new();
@@ -110,7 +127,7 @@ fn changes(seeds: &mut Seeds) {
     made.extend(document.write(&case).unwrap());
     case.link("a".repeat(48), "the same hour", "b".repeat(64));
     made.extend(document.write(&case).unwrap());
-    case.unlink(&"a".repeat(48), "b".repeat(64)).unwrap();
+    case.unlink(&"a".repeat(48), &"b".repeat(64)).unwrap();
     made.extend(document.write(&case).unwrap());
     let mut other = Document::new(AUTHOR);
     let observation = Observation { what_happened: "a lamp is out".to_owned(), ..Observation::default() };

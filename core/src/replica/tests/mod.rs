@@ -3,6 +3,8 @@
 mod belonging;
 mod calls;
 mod documents;
+mod finding;
+mod guarding;
 mod judged;
 
 use std::sync::Arc;

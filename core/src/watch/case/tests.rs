@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::watch::testing::{document_of, fork, keeps_what_it_does_not_know, stored};
-use automerge::{AutoCommit, ObjId, ROOT, ReadDoc};
+use automerge::AutoCommit;
 use autosurgeon::{hydrate, reconcile};
 use proptest::prelude::*;
 
@@ -16,6 +16,7 @@ fn edit(doc: &mut AutoCommit, change: impl FnOnce(&mut Case)) {
     let mut case: Case = hydrate(doc).unwrap();
     change(&mut case);
     reconcile(doc, &case).unwrap();
+    doc.commit();
 }
 
 /// Merges both ways and returns what both devices then read.
@@ -40,8 +41,8 @@ fn concurrent_links_of_different_observations_all_stand() {
     edit(&mut b, |case| case.link("obs-3", "40 m apart", "ben"));
     let case = merged(&mut a, &mut b);
     assert_eq!(observations(&case), ["obs-1", "obs-2", "obs-3"]);
-    assert_eq!(case.links["obs-2"].by, "ana");
-    assert_eq!(case.links["obs-3"].reason, "40 m apart");
+    assert_eq!(case.links["obs-2:ana"].by, "ana");
+    assert_eq!(case.links["obs-3:ben"].reason, "40 m apart");
 }
 
 #[test]
@@ -54,22 +55,28 @@ fn the_first_links_of_an_empty_case_meet_too() {
 }
 
 #[test]
-fn concurrent_links_of_one_observation_stand_once_and_keep_both_reasons() {
+fn concurrent_links_of_one_observation_both_stand_and_link_it_once() {
     let mut a = document_of(&opened(), 1);
     let mut b = fork(&mut a, 2);
     edit(&mut a, |case| case.link("obs-2", "12 min apart", "ana"));
     edit(&mut b, |case| case.link("obs-2", "same plate", "ben"));
     let case = merged(&mut a, &mut b);
     assert_eq!(observations(&case), ["obs-1", "obs-2"]);
-    let links: ObjId = a.get(ROOT, "links").unwrap().unwrap().1;
-    let mut reasons: Vec<String> = a
-        .get_all(&links, "obs-2")
-        .unwrap()
-        .into_iter()
-        .map(|(_, link)| a.get(&link, "reason").unwrap().unwrap().0.as_str().unwrap().to_string())
-        .collect();
-    reasons.sort();
-    assert_eq!(reasons, ["12 min apart", "same plate"]);
+    assert_eq!(case.links["obs-2:ana"].reason, "12 min apart");
+    assert_eq!(case.links["obs-2:ben"].reason, "same plate");
+}
+
+#[test]
+fn a_link_taken_back_takes_no_other_with_it_that_was_made_unseen() {
+    let mut a = document_of(&opened(), 1);
+    let mut b = fork(&mut a, 2);
+    edit(&mut a, |case| case.link("obs-2", "12 min apart", "ana"));
+    edit(&mut a, |case| case.unlink("obs-2", "ana").unwrap());
+    edit(&mut b, |case| case.link("obs-2", "same plate", "ben"));
+    let case = merged(&mut a, &mut b);
+    assert_eq!(observations(&case), ["obs-1", "obs-2"]);
+    edit(&mut a, |case| case.unlink("obs-2", "ana").unwrap());
+    assert_eq!(observations(&merged(&mut a, &mut b)), ["obs-1"]);
 }
 
 #[test]
@@ -94,7 +101,7 @@ fn unlinking_takes_back_one_link_and_says_who_did_it() {
     edit(&mut b, |case| case.link("obs-2", "same van", "ben"));
     let case = merged(&mut a, &mut b);
     assert_eq!(observations(&case), ["obs-2"]);
-    assert_eq!(case.links["obs-1"].removed_by, "ana");
+    assert_eq!(case.links["obs-1:ana"].removed_by, "ana");
 }
 
 #[test]
@@ -102,10 +109,10 @@ fn unlinking_against_a_concurrent_edit_keeps_both_visible() {
     let mut a = document_of(&opened(), 1);
     let mut b = fork(&mut a, 2);
     edit(&mut a, |case| case.unlink("obs-1", "ana").unwrap());
-    edit(&mut b, |case| case.links.get_mut("obs-1").unwrap().reason = "same plate".into());
+    edit(&mut b, |case| case.links.get_mut("obs-1:ana").unwrap().reason = "same plate".into());
     let case = merged(&mut a, &mut b);
     assert!(observations(&case).is_empty());
-    assert_eq!(case.links["obs-1"].reason, "same plate");
+    assert_eq!(case.links["obs-1:ana"].reason, "same plate");
 }
 
 #[test]
@@ -134,7 +141,7 @@ fn refusals_name_the_field() {
     assert_eq!(refused(|c| c.link("obs-2", "why", "")), "links[1].by");
     assert_eq!(refused(|c| c.unlink("obs-1", "a b").unwrap()), "links[0].removed_by");
     let misfiled = |c: &mut Case| {
-        c.links.insert("obs-2".into(), c.links["obs-1"].clone());
+        c.links.insert("obs-2:ana".into(), c.links["obs-1:ana"].clone());
     };
     assert_eq!(refused(misfiled), "links[1].observation");
     let many = |c: &mut Case| (0..=LINKS_COUNT_MAX).for_each(|i| c.link(format!("o{i}"), "why", "ana"));
@@ -158,45 +165,177 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn comes_back_as_it_was(title: String, links in links()) {
-        let case = Case { title, links };
+    fn comes_back_as_it_was(title: String, links in links(), facts in facts()) {
+        let mut case = Case { title, links, ..Case::default() };
+        for (fact, value, by, decides) in facts {
+            let key = case.state_fact(fact.clone(), value, by.clone());
+            if decides {
+                case.resolve_fact(&fact, &key, by).unwrap();
+            }
+        }
         prop_assert_eq!(stored(&case), case);
     }
 
-    /// Three coordinators link and unlink at will; merged in any order they read the same, and every link made is there.
+    /// Three coordinators link, take back, state and decide at will, and hear of each other now and then. Whatever way the
+    /// rest then travels, also twice, everybody reads the same; every link made and every value said is there; what is
+    /// linked is what a plain model says; and what is settled was settled by somebody who had seen every value.
     #[test]
-    fn any_order_of_merging_reads_the_same(
-        steps in proptest::collection::vec((0usize..3, 0u8..6, any::<bool>()), 0..24),
-        flip: bool,
+    fn any_order_and_repetition_of_merging_reads_the_same(
+        steps in proptest::collection::vec((0usize..3, step()), 0..32),
+        order in Just(vec![0usize, 1, 2, 0, 1, 2]).prop_shuffle(),
     ) {
         let mut a = document_of(&opened(), 1);
         let (b, c) = (fork(&mut a, 2), fork(&mut a, 3));
         let mut docs = [a, b, c];
-        for (who, observation, link) in &steps {
-            edit(&mut docs[*who], |case| {
-                let id = format!("obs-{observation}");
-                if *link {
-                    case.link(id, "why", format!("member-{who}"));
+        let mut said = BTreeSet::new();
+        for (who, step) in &steps {
+            let by = format!("member-{who}");
+            match step {
+                Step::Hear(from) => {
+                    let mut other = docs[*from].clone();
+                    docs[*who].merge(&mut other).unwrap();
+                }
+                Step::Link(observation) => edit(&mut docs[*who], |case| case.link(format!("obs-{observation}"), "why", by)),
+                // Nothing to take back is fine here.
+                Step::Unlink(observation) => edit(&mut docs[*who], |case| {
+                    let _ = case.unlink(&format!("obs-{observation}"), &by);
+                }),
+                Step::State(value) => edit(&mut docs[*who], |case| {
+                    said.insert(case.state_fact("vehicle_colour", format!("colour {value}"), by));
+                }),
+                Step::Decide(nth) => edit(&mut docs[*who], |case| {
+                    let keys: Vec<String> = case.facts.keys().cloned().collect();
+                    if !keys.is_empty() {
+                        case.resolve_fact("vehicle_colour", &keys[nth % keys.len()], by).unwrap();
+                    }
+                }),
+            }
+        }
+        let mut read = Vec::new();
+        for first in 0..3 {
+            let mut all = docs[first].clone();
+            for at in &order {
+                let mut other = docs[*at].clone();
+                all.merge(&mut other).unwrap();
+            }
+            read.push(hydrate::<_, Case>(&all).unwrap());
+        }
+        prop_assert_eq!(&read[0], &read[1]);
+        prop_assert_eq!(&read[0], &read[2]);
+        let case = &read[0];
+        for (who, step) in &steps {
+            if let Step::Link(observation) = step {
+                let key = format!("obs-{observation}:member-{who}");
+                prop_assert!(case.links.contains_key(&key));
+            }
+        }
+        prop_assert_eq!(&said, &case.facts.keys().cloned().collect::<BTreeSet<_>>());
+        if let Some(fact) = case.facts_by_code().get("vehicle_colour") {
+            let seen_all = |r: &Resolution| fact.values.keys().all(|key| r.seen.contains(key));
+            let alone = fact.texts().len() == 1;
+            prop_assert!(fact.settled.is_none() || alone || case.resolutions.values().any(seen_all));
+            // A word that nobody has heard of opens it again.
+            let mut later = case.clone();
+            later.state_fact("vehicle_colour", "a colour nobody named", "member-9");
+            prop_assert_eq!(&later.facts_by_code()["vehicle_colour"].settled, &None);
+        }
+    }
+
+    /// What a member links and nobody who had heard of it takes back stays linked, whatever else happens at once.
+    #[test]
+    fn a_link_is_ended_only_by_somebody_who_saw_it(unlinks in proptest::collection::vec(any::<bool>(), 0..6)) {
+        let mut a = document_of(&opened(), 1);
+        let mut b = fork(&mut a, 2);
+        for unlink in unlinks {
+            edit(&mut a, |case| {
+                if unlink {
+                    let _ = case.unlink("obs-7", "ana");
                 } else {
-                    // Nothing to take back is fine here.
-                    let _ = case.unlink(&id, format!("member-{who}"));
+                    case.link("obs-7", "why", "ana");
                 }
             });
         }
-        let [mut a, mut b, mut c] = docs;
-        if flip {
-            b.merge(&mut c.clone()).unwrap();
-            merged(&mut a, &mut b);
-        } else {
-            merged(&mut a, &mut b);
-            merged(&mut a, &mut c);
-        }
-        let case = merged(&mut b, &mut c);
-        merged(&mut a, &mut c);
-        prop_assert_eq!(&hydrate::<_, Case>(&a).unwrap(), &case);
-        for (_, observation, link) in &steps {
-            let id = format!("obs-{observation}");
-            prop_assert!(!link || case.links.contains_key(&id));
-        }
+        edit(&mut b, |case| case.link("obs-7", "same place", "ben"));
+        prop_assert!(merged(&mut a, &mut b).observations().any(|linked| linked == "obs-7"));
     }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Hear(usize),
+    Link(u8),
+    Unlink(u8),
+    State(u8),
+    Decide(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0usize..3).prop_map(Step::Hear),
+        (0u8..6).prop_map(Step::Link),
+        (0u8..6).prop_map(Step::Unlink),
+        (0u8..4).prop_map(Step::State),
+        (0usize..8).prop_map(Step::Decide),
+    ]
+}
+
+fn facts() -> impl Strategy<Value = Vec<(String, String, String, bool)>> {
+    proptest::collection::vec(any::<(String, String, String, bool)>(), 0..5)
+}
+
+#[test]
+fn values_stand_side_by_side_until_somebody_who_saw_them_decides() {
+    let mut a = document_of(&opened(), 1);
+    edit(&mut a, |case| drop(case.state_fact("vehicle_colour", "white", "ana")));
+    let colour = |case: &Case| case.facts_by_code()["vehicle_colour"].settled.clone();
+    assert_eq!(colour(&hydrate(&a).unwrap()).as_deref(), Some("white"));
+    let mut b = fork(&mut a, 2);
+    edit(&mut a, |case| {
+        let grey = case.state_fact("vehicle_colour", "grey", "ana");
+        assert_eq!(colour(case), None);
+        case.resolve_fact("vehicle_colour", &grey, "ana").unwrap();
+        assert_eq!(colour(case).as_deref(), Some("grey"));
+    });
+    // A value that whoever decided had not seen opens it again, and nothing is lost.
+    edit(&mut b, |case| drop(case.state_fact("vehicle_colour", "silver", "ben")));
+    let case = merged(&mut a, &mut b);
+    assert_eq!(colour(&case), None);
+    let texts =
+        case.facts_by_code()["vehicle_colour"].texts().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(texts, ["grey", "silver", "white"]);
+    // Two who decide at once and differently have decided nothing; who saw both has.
+    let choose = |case: &mut Case, text: &str, by: &str| {
+        let key = case.facts.iter().find(|(_, value)| value.value == text).unwrap().0.clone();
+        case.resolve_fact("vehicle_colour", &key, by).unwrap();
+    };
+    edit(&mut a, |case| choose(case, "grey", "ana"));
+    edit(&mut b, |case| choose(case, "silver", "ben"));
+    assert_eq!(colour(&merged(&mut a, &mut b)), None);
+    edit(&mut a, |case| choose(case, "silver", "ana"));
+    assert_eq!(colour(&merged(&mut a, &mut b)).as_deref(), Some("silver"));
+}
+
+#[test]
+fn facts_that_are_refused_name_the_field() {
+    let refused = |edit: fn(&mut Case)| {
+        let mut case = opened();
+        edit(&mut case);
+        case.validate().unwrap_err().field
+    };
+    assert!(refused(|c| drop(c.state_fact("name", "somebody", "ana"))).ends_with("].fact"));
+    assert!(refused(|c| drop(c.state_fact("weapon", " ", "ana"))).ends_with("].value"));
+    assert!(refused(|c| drop(c.state_fact("weapon", "a knife", ""))).ends_with("].by"));
+    assert!(
+        refused(|c| drop(c.facts.insert(
+            "00".into(),
+            FactValue { fact: "weapon".into(), value: "a knife".into(), by: "ana".into() }
+        )))
+        .ends_with("].key")
+    );
+    let mut case = opened();
+    let key = case.state_fact("weapon", "a knife", "ana");
+    assert!(case.resolve_fact("start", &key, "ana").is_err());
+    assert!(case.resolve_fact("weapon", "00", "ana").is_err());
+    assert_eq!(case.resolve_fact("weapon", &key, "ana"), Ok(()));
+    assert_eq!(case.validate(), Ok(()));
 }

@@ -33,6 +33,7 @@ fn release() -> Release {
         expires_ms: Some(T + 1),
         revision: 1,
         items: vec![redact(&observation(), &Redaction::default()).unwrap()],
+        open_facts: vec![OpenFact { fact: "weapon".into(), values: vec!["a knife".into(), "none".into()] }],
         commitments: vec!["0a".repeat(32), "0b".repeat(32)],
         sources_count: 2,
     }
@@ -44,7 +45,7 @@ fn a_redacted_item_holds_nothing_of_the_observer() {
     private.vantage = "VANTAGE".into();
     private.called_emergency_at_ms = Some(1_234_567);
     private.consent.push("CONSENT".into());
-    let item = redact(&private, &Redaction::default()).unwrap();
+    let item = redact(&private, &Redaction { vantage_reviewed: true, ..Redaction::default() }).unwrap();
     let shown = format!("{item:?}");
     for absent in ["VANTAGE", "CONSENT", "1234567"] {
         assert!(!shown.contains(absent), "{absent}");
@@ -134,6 +135,52 @@ fn times_are_coarsened_to_the_hour() {
 }
 
 #[test]
+fn a_private_vantage_point_is_reviewed_before_anything_leaves() {
+    for (vantage, free) in [
+        ("public_way", true),
+        ("own_property", true),
+        ("workplace", true),
+        ("camera", true),
+        ("told", true),
+        ("invited", false),
+        ("", false),
+        ("from_a_newer_version", false),
+    ] {
+        let seen = Observation { vantage: vantage.into(), ..observation() };
+        let refused = redact(&seen, &Redaction::default()).map_err(|refused| refused.field);
+        assert_eq!(refused.is_ok(), free, "{vantage}: {refused:?}");
+        assert!(redact(&seen, &Redaction { vantage_reviewed: true, ..Redaction::default() }).is_ok());
+    }
+}
+
+#[test]
+fn of_an_overdose_nothing_leaves_that_tells_of_the_person() {
+    let by_flag = Observation { flags: vec!["overdose".into(), "minors".into()], ..observation() };
+    let by_behaviour =
+        Observation { behaviours: vec!["public_use".into(), "overdose".into()], ..observation() };
+    for overdose in [by_flag, by_behaviour] {
+        let item = redact(&overdose, &Redaction::default()).unwrap();
+        assert_eq!(item.fields(), ["when", "cell", "location", "behaviours", "what_happened"]);
+        assert_eq!(
+            (item.what_happened.as_str(), item.behaviours.as_slice()),
+            (MASK, &["overdose".to_owned()][..])
+        );
+        assert_eq!(item.when.precision, "hour");
+        let items = vec![item];
+        assert_eq!(Release { items, ..release() }.validate(), Ok(()));
+
+        let mut allowed = overdose.clone();
+        allowed.consent.push(OVERDOSE_CONSENT.into());
+        let item = redact(&allowed, &Redaction::default()).unwrap();
+        assert_eq!(item.what_happened, allowed.what_happened);
+        assert_eq!(item.substances, allowed.substances);
+        // Neither consent alone is enough: the liaison is asked for first.
+        let only = Observation { consent: vec![OVERDOSE_CONSENT.into()], ..overdose };
+        assert_eq!(redact(&only, &Redaction::default()).unwrap_err().field, "consent");
+    }
+}
+
+#[test]
 fn without_consent_nothing_is_made() {
     let mut withdrawn = observation();
     withdrawn.consent = vec!["referral".into(), "statistics".into()];
@@ -198,7 +245,7 @@ fn a_release_names_the_fields_that_leave_with_it() {
     let mut two = release();
     two.items.push(ReleasedItem { flags: vec![], cell: String::new(), ..two.items[0].clone() });
     let fields = two.fields();
-    assert_eq!(fields.len(), 10);
+    assert_eq!(fields.len(), 11);
     assert!(fields.is_sorted());
     two.items.remove(0);
     assert!(!two.fields().contains(&"cell".to_owned()));
@@ -223,6 +270,7 @@ proptest! {
             .collect();
         let release = Release {
             title, purpose, recipient, created_ms, expires_ms, revision, items, commitments, sources_count,
+            ..release()
         };
         prop_assert_eq!(stored(&release), release);
     }

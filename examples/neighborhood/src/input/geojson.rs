@@ -69,7 +69,7 @@ pub(super) fn parse(text: &str, undated_ms: i64) -> Result<Loaded, InputError> {
     let mut lines = Lines::of(text);
     for (at, raw) in features.into_iter().enumerate() {
         let line = lines.line_of(raw.get());
-        match feature(raw.get(), undated_ms) {
+        match feature(raw.get(), undated_ms).and_then(super::unheld) {
             Ok(report) => loaded.reports.push(report),
             // A file may be one single line.
             Err(what) => {

@@ -39,6 +39,24 @@ fn the_sample_loads_whole() {
     assert_eq!(comments.len(), loaded.reports.len(), "each amendment is its own");
 }
 
+/// The sample is honest, and its authors knew no rules: none of it is held, and little is asked about.
+#[test]
+fn the_bias_guard_lets_the_sample_pass() {
+    use lamppost_core::watch::guard::{Place, Verdict, judge};
+
+    let reports = sample().reports;
+    let asked = reports
+        .iter()
+        .filter(|report| judge(&report.observation.what_happened, Place::Report) != Verdict::Pass);
+    assert!(asked.count() <= 2);
+    let held = include_str!("../../data/lanternfield.geojson")
+        .replace("The street lamp by the row of mailboxes has been out for at least four nights.", "")
+        .replace("The whole bend is black and people cross to the other side.", "Two black men in hoodies.");
+    let loaded = super::parse(held.as_bytes(), true, 0).unwrap();
+    assert_eq!(loaded.reports.len() + 1, reports.len());
+    assert!(loaded.refused[0].what.contains("What happened?"), "{:?}", loaded.refused);
+}
+
 #[test]
 fn the_sample_uses_known_codes_only() {
     let known = |list: &str, code: &str| assert!(list.split(' ').any(|known| known == code), "`{code}`");

@@ -4,6 +4,7 @@ pub mod change;
 pub mod engine_receive;
 pub mod entry;
 pub mod frame;
+pub mod guard;
 pub mod handover;
 pub mod joining;
 pub mod operations;

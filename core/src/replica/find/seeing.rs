@@ -1,0 +1,77 @@
+//! What many reports say together, of those that a query finds.
+
+use super::index::Index;
+use super::query::Query;
+use crate::replica::app::Replica;
+use crate::replica::engine::Engine;
+use crate::replica::error::Error;
+use crate::watch::Kind;
+use crate::watch::trends::{self, CellCount, Hotspots, Reported, Week};
+
+impl Engine {
+    /// How many of the reports that a query finds there are in each public cell, by behaviour family, most first: the map of
+    /// whoever may read them all. Nothing of it may be shown to others; that is what [`Engine::hotspots`] is for.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn cell_counts(&mut self, query: &Query) -> Result<Vec<CellCount>, Error> {
+        Ok(trends::counts(&self.reported(query)?))
+    }
+
+    /// Week by week, how many of the reports that a query finds there were, beside the effort. `shifts` are (when, minutes
+    /// of watching), with times in milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn weeks(&mut self, query: &Query, shifts: &[(i64, u64)]) -> Result<Vec<Week>, Error> {
+        Ok(trends::weeks(&self.reported(query)?, shifts.iter().copied()))
+    }
+
+    /// Where there were eleven reports or more of one behaviour family in a month, latest month first: of all reports, so that
+    /// no two queries differ by one.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn hotspots(&mut self) -> Result<Vec<Hotspots>, Error> {
+        let now_ms = i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX);
+        Ok(trends::hotspots(&self.reported(&Query::default())?, now_ms))
+    }
+
+    fn reported(&mut self, query: &Query) -> Result<Vec<Reported>, Error> {
+        let found = self.select(&Query { kind: Some(Kind::OBSERVATION), ..query.clone() })?;
+        let index: &Index = self.index()?;
+        let docs = found.iter().filter_map(|at| index.get(at.id));
+        let reported = docs.map(|doc| Reported {
+            at_ms: doc.time_ms(),
+            cell: doc.cell,
+            behaviours: doc.behaviours().cloned().collect(),
+        });
+        Ok(reported.collect())
+    }
+}
+
+impl Replica {
+    /// How many reports there are in each public cell, by behaviour family, for whoever may read them all.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn cell_counts(&self, query: Query) -> Result<Vec<CellCount>, Error> {
+        self.run(move |engine| engine.cell_counts(&query)).await
+    }
+
+    /// Week by week, how many reports there were, beside the effort.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn weeks(&self, query: Query, shifts: Vec<(i64, u64)>) -> Result<Vec<Week>, Error> {
+        self.run(move |engine| engine.weeks(&query, &shifts)).await
+    }
+
+    /// Where there were many reports, month by month: what may be shown to anybody.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn hotspots(&self) -> Result<Vec<Hotspots>, Error> {
+        self.run(Engine::hotspots).await
+    }
+}
