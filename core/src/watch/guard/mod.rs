@@ -145,11 +145,15 @@ fn weigh(text: &str, hits: &[Hit], place: Place) -> BTreeMap<&'static str, Vec<R
             Class::Status => about_whom(in_group, None),
             Class::Suspicion => about_whom(tells_what, None),
             // A cap on a fence is no description of anybody.
-            Class::Appearance => about_whom(tells_what && has(Class::Person), None),
+            Class::Appearance if !(tells_what && has(Class::Person)) => None,
+            // Clothing is honest beside a deed that the rules have no word for, so that is only asked.
+            Class::Appearance if !has(Class::Idle) => (!behaviour).then_some("clothing"),
+            Class::Appearance => about_whom(true, None),
             Class::Label if !tells_what => in_group.then_some("label"),
             Class::Label => about_whom(true, Some("label")),
             Class::Behaviour
             | Class::Person
+            | Class::Idle
             | Class::Descriptor
             | Class::Negation
             | Class::RequestRefused

@@ -24,6 +24,8 @@ pub(super) enum Class {
     Race,
     /// Clothing, hair, body.
     Appearance,
+    /// Being somewhere: standing, walking, waiting, living there.
+    Idle,
     /// A feeling about somebody.
     Suspicion,
     /// Work, home, habits: who somebody is.

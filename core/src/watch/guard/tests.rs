@@ -14,7 +14,8 @@ struct Fixture {
     expected: String,
     /// What is wrong with it, or `report`.
     category: String,
-    /// `rules`: looked at while the rules were written. `apart`: written before them, and never looked at.
+    /// `rules`: looked at while the rules were written. `apart`: written before them. `apart_second`: written when the
+    /// first rules stood, in other words than theirs. Which of those apart fail was never looked at.
     part: String,
 }
 
@@ -84,12 +85,16 @@ fn the_rates_of_error_stay_where_they_were_measured() {
     });
     // Which of the texts kept apart fail is not printed: rules written for them would measure nothing.
     let apart = rates("apart", &mut |_, _| ());
-    println!("rules: {rules:?}\napart: {apart:?}");
-    assert!(apart.profiling + apart.honest + apart.askable > 80 && rules.profiling + rules.honest > 110);
+    let second = rates("apart_second", &mut |_, _| ());
+    println!("rules: {rules:?}\napart: {apart:?}\napart, second: {second:?}");
+    assert!(rules.honest + rules.profiling + rules.askable >= 165);
+    assert!(apart.honest + apart.profiling + apart.askable + second.honest + second.profiling >= 121);
     assert!(rules.held_wrongly <= 1 && rules.asked_wrongly <= 1);
     assert!(rules.passed_wrongly <= 1 && rules.unasked <= 1);
-    assert!(apart.held_wrongly <= 1 && apart.asked_wrongly <= 1);
+    assert!(apart.held_wrongly + second.held_wrongly <= 1);
+    assert!(apart.asked_wrongly + second.asked_wrongly <= 1);
     assert!(apart.passed_wrongly <= 4 && apart.unasked <= 3);
+    assert!(second.passed_wrongly <= 19);
 }
 
 #[test]
@@ -149,7 +154,8 @@ fn places_differ_in_what_may_stand_there() {
     assert!(check("t", phone, Place::Report).is_ok() && check("t", phone, Place::Remark).is_ok());
     assert_eq!(check("t", phone, Place::Handover).unwrap_err().field, "t");
     // An answer to 'what did they wear?' need not say again what happened.
-    assert_eq!(word_at("He wore a grey hoodie.", Place::Report), "held");
+    assert_eq!(word_at("He was standing there in a grey hoodie.", Place::Report), "held");
+    assert_eq!(word_at("He wore a grey hoodie.", Place::Report), "ask");
     assert_eq!(word_at("He wore a grey hoodie.", Place::Remark), "pass");
     for place in [Place::Report, Place::Remark, Place::Sealed, Place::Handover] {
         assert_eq!(word_at("She votes Republican.", place), "held", "{place:?}");

@@ -185,7 +185,8 @@ fn parse(bytes: &[u8], is_json: bool, modified_ms: i64) -> Result<Loaded, InputE
 /// A report that the bias guard holds is left out: its author is not here to say what happened.
 fn unheld(report: Report) -> Result<Report, String> {
     guard::check_report(&report.observation, Some(&report.sealed)).map_err(|held| held.to_string())?;
-    guard::check("comment", &report.comment, Place::Remark).map_err(|held| held.to_string())?;
+    let amended = format!("{} {}", report.observation.what_happened, report.comment);
+    guard::check("what_happened", &amended, Place::Report).map_err(|held| held.to_string())?;
     Ok(report)
 }
 

@@ -52,7 +52,7 @@ fn the_bias_guard_lets_the_sample_pass() {
     let held = include_str!("../../data/lanternfield.geojson")
         .replace("The street lamp by the row of mailboxes has been out for at least four nights.", "")
         .replace("The whole bend is black and people cross to the other side.", "Two black men in hoodies.");
-    let loaded = super::parse(held.as_bytes(), true, 0).unwrap();
+    let loaded = parse(held.as_bytes(), true, 0).unwrap();
     assert_eq!(loaded.reports.len() + 1, reports.len());
     assert!(loaded.refused[0].what.contains("What happened?"), "{:?}", loaded.refused);
 }
