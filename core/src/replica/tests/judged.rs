@@ -145,7 +145,7 @@ fn a_problem_is_not_closed_without_an_assessment_on_any_phone() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     /// Entries of a judged document arrive one by one in any order, with waits in between.
     #[test]
     fn what_is_set_aside_does_not_depend_on_what_came_first(mut seed: u64) {

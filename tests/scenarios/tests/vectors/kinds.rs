@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use crate::town::Town;
 
+/// A change of some content.
+type Edit<T> = fn(&mut T);
+
 pub fn kinds(town: &Town) -> Value {
     let rules = rules().iter().map(|rule| {
         json!([
@@ -108,7 +111,7 @@ fn problems(cases: &mut Cases) {
         cases.add(&format!("from {from} to {to}"), counts, Some(&at(from)), &at(to));
     }
     let lacking = |stage: &str, edit: fn(&mut Problem)| edited(&at(stage), edit);
-    let closing: [(&str, fn(&mut Problem)); 5] = [
+    let closing: [(&str, Edit<Problem>); 5] = [
         ("without what was measured afterwards", |p| p.assessment.after = None),
         ("without the baseline", |p| p.assessment.baseline = None),
         ("without displacement", |p| p.assessment.displacement.clear()),
@@ -141,7 +144,11 @@ fn corrections(cases: &mut Cases, own: DocumentId, other: DocumentId) {
 fn shifts(cases: &mut Cases) {
     let planned = Shift { title: "Friday".into(), starts_ms: 1, ends_ms: 9, ..Shift::default() };
     let own = cases.writer.member.to_string();
-    let came = |who: &str| edited(&planned, |s| drop(s.attendance.insert(who.into(), Attendance::default())));
+    let came = |who: &str| {
+        edited(&planned, |s| {
+            s.attendance.insert(who.into(), Attendance::default());
+        })
+    };
     cases.add("a volunteer plans a shift", false, None, &planned);
     cases.add("a volunteer checks in", true, Some(&planned), &came(&own));
     cases.add("a volunteer checks somebody in", false, Some(&planned), &came("somebody"));
@@ -172,7 +179,7 @@ fn votes(cases: &mut Cases, ballot: DocumentId) {
     cases.add("until later", true, Some(&open), &edited(&open, |b| b.until_ms = Some(7)));
     cases.add("another question", false, Some(&open), &edited(&open, |b| b.question = "Who?".into()));
     cases.add("more choices", false, Some(&open), &edited(&open, |b| b.choices_max = 2));
-    let relabelled = edited(&open, |b| drop(b.options.insert("a".into(), option("Another"))));
+    let relabelled = edited(&open, |b| _ = b.options.insert("a".into(), option("Another")));
     cases.add("another option", false, Some(&open), &relabelled);
 }
 
@@ -197,7 +204,7 @@ fn referrals(cases: &mut Cases) {
     let referral = Referral { consent, notice: REDISCLOSURE_NOTICE.into(), ..Referral::default() };
     cases.add("a referral", true, None, &referral);
     cases.add("a referral without the notice", false, None, &edited(&referral, |r| r.notice.clear()));
-    let without: [(&str, fn(&mut Consent)); 4] = [
+    let without: [(&str, Edit<Consent>); 4] = [
         ("by nobody", |c| c.given_by = "neighbour".into()),
         ("at no time", |c| c.given_ms = 0),
         ("for nothing", |c| c.covers = " ".into()),
