@@ -7,13 +7,16 @@ use super::documents::Typed;
 use super::drafts::Draft;
 use super::engine::Engine;
 use super::error::Error;
+use super::recall::HandedOver;
 use super::record::ObservationDraft;
+use super::release::ReleasePlan;
+use super::schedule::{LeavesWhen, ScheduledRelease};
 use crate::base::DocumentId;
 use crate::watch::catalogue_update;
 use crate::watch::decision::Standing;
 use crate::watch::{
-    AuditEntry, Bulletin, CarriedAction, Catalogue, Complaint, Finding, Kind, Lesson, RecallDue, Referral,
-    Request, Tally, WatchDocument,
+    AuditEntry, Bulletin, CarriedAction, Catalogue, Complaint, Difference, Finding, Kind, Lesson, RecallDue,
+    Referral, Request, Tally, WatchDocument,
 };
 
 impl Replica {
@@ -75,6 +78,11 @@ mirrored! {
     ask(request: Request) -> DocumentId;
     request_standing(request: DocumentId) -> Standing;
     recalls_due() -> BTreeSet<RecallDue>;
+    what_became_of(observation: DocumentId) -> Vec<HandedOver>;
+    difference(release: DocumentId) -> Vec<Difference>;
+    unschedule(id: DocumentId) -> ();
+    scheduled() -> Vec<ScheduledRelease>;
+    release_due() -> Vec<DocumentId>;
     cast_vote(ballot: DocumentId, choices: Vec<String>) -> DocumentId;
     close_ballot(ballot: DocumentId) -> Tally;
     tally(ballot: DocumentId) -> Tally;
@@ -158,6 +166,27 @@ impl Replica {
         replaced_by: Option<DocumentId>,
     ) -> Result<DocumentId, Error> {
         self.run(move |engine| engine.recall(release, &reason, &text, replaced_by)).await
+    }
+
+    /// As [`Engine::revise`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn revise(&self, release: DocumentId, plan: ReleasePlan) -> Result<DocumentId, Error> {
+        self.run(move |engine| engine.revise(release, &plan)).await
+    }
+
+    /// As [`Engine::schedule`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn schedule(
+        &self,
+        replaced: Option<DocumentId>,
+        plan: ReleasePlan,
+        when: LeavesWhen,
+    ) -> Result<DocumentId, Error> {
+        self.run(move |engine| engine.schedule(replaced, &plan, &when)).await
     }
 
     /// As [`Engine::advance_problem`].

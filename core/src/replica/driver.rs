@@ -121,6 +121,8 @@ async fn run(
     report: &mut SyncReport,
     state: &mut (dyn FnMut(LinkState) + Send),
 ) -> Result<End, Error> {
+    // What is due leaves with this session.
+    replica.run(Engine::release_due).await?;
     let plan = replica.run(move |engine| engine.plan(live, budget)).await?;
     let begun = Instant::now();
     let now_ms = move || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -1,16 +1,11 @@
-//! What is taken up again after it was sent: requests and decisions, corrections, contests, recalls, consent.
-
-use std::collections::BTreeSet;
+//! What is taken up again after it was sent: requests and decisions, corrections, contests, consent.
 
 use super::engine::Engine;
 use super::error::Error;
 use crate::base::DocumentId;
-use crate::watch::correction::{RETRACTION, is_retracted};
+use crate::watch::correction::RETRACTION;
 use crate::watch::decision::{self, APPROVED, REFUSED, Standing};
-use crate::watch::recall::recalls_due;
-use crate::watch::{
-    Contest, Correction, Decision, Disclosure, Kind, Observation, Recall, RecallDue, Request, WatchDocument,
-};
+use crate::watch::{Contest, Correction, Decision, Kind, Observation, Request, WatchDocument};
 
 impl Engine {
     /// The liaison asks something of the group. The coordinators decide.
@@ -101,57 +96,6 @@ impl Engine {
         self.change::<Observation>(observation, |content| {
             content.consent.retain(|consent| consent != audience);
             Ok(())
-        })
-    }
-
-    /// Releases that rest on a report which was taken back, or whose author withdrew the consent, and that are not recalled
-    /// yet.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub fn recalls_due(&mut self) -> Result<BTreeSet<RecallDue>, Error> {
-        let disclosures = self.all::<Disclosure>()?;
-        let handed_over: Vec<(&str, &str)> = disclosures
-            .iter()
-            .flat_map(|d| d.content.observations.iter().map(|o| (d.content.release.as_str(), o.as_str())))
-            .collect();
-        let (mut withdrawn, mut retracted) = (BTreeSet::new(), BTreeSet::new());
-        for (_, observation) in &handed_over {
-            let Ok(id) = DocumentId::parse(observation) else { continue };
-            if let Ok(content) = self.read::<Observation>(id)
-                && !content.consent.iter().any(|consent| consent == "liaison")
-            {
-                withdrawn.insert((*observation).to_owned());
-            }
-            if is_retracted(&self.about::<Correction>(id)?) {
-                retracted.insert((*observation).to_owned());
-            }
-        }
-        let recalled = self.all::<Recall>()?.into_iter().map(|recall| recall.content.release).collect();
-        Ok(recalls_due(handed_over, &withdrawn, &retracted, &recalled))
-    }
-
-    /// Calls a release back. `reason` is a key of `codes/recall.json`.
-    ///
-    /// # Errors
-    /// [`Error::Role`] unless this member is a coordinator; [`Error::NotHere`]; [`Error::Invalid`].
-    pub fn recall(
-        &mut self,
-        release: DocumentId,
-        reason: &str,
-        text: &str,
-        replaced_by: Option<DocumentId>,
-    ) -> Result<DocumentId, Error> {
-        self.fresh()?;
-        for id in [Some(release), replaced_by].into_iter().flatten() {
-            self.row(id)?.filter(|row| row.kind == Kind::RELEASE).ok_or(Error::NotHere(id))?;
-        }
-        self.create_own(&Recall {
-            release: release.to_string(),
-            reason: reason.to_owned(),
-            text: text.to_owned(),
-            replaced_by: replaced_by.map(|id| id.to_string()).unwrap_or_default(),
-            at_ms: self.now_ms(),
         })
     }
 

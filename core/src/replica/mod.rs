@@ -26,11 +26,13 @@ mod judge;
 mod membership;
 mod outbox;
 mod people;
+mod recall;
 mod receive;
 mod recent;
 mod record;
 mod relay;
 mod release;
+mod schedule;
 mod standing;
 mod transport;
 mod vault;
@@ -59,10 +61,12 @@ pub use membership::{
     Admission, CodeLanguage, Concern, Decision, DeviceRequest, DeviceRow, GroupInfo, JoinRequest,
     RecoveryCode, RemovalNotice, RoleRow, RosterRow, settings,
 };
+pub use recall::{Answer, HandedOver};
 pub use receive::{Received as ReceiveReport, Warning};
 pub use record::{CaseLink, ObservationDraft};
 pub use relay::RelayMemory;
 pub use release::{EvidenceItem, ReleasePlan, Response as LiaisonAnswer};
+pub use schedule::{LeavesWhen, ScheduledRelease, WaitsFor};
 pub use transport::{Connection, Transport, TransportError, WebSocketTransport};
 pub use vault::{FixedVault, Vault, VaultError};
 

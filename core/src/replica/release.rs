@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use minicbor::{Decode, Encode};
+
 use super::disk;
 use super::engine::Engine;
 use super::error::Error;
@@ -11,24 +13,31 @@ use crate::entry::evidence::{self, Evidence, Proven};
 use crate::entry::keys::Secret;
 use crate::entry::seal;
 use crate::entry::{Kind as EntryKind, LogId, chain};
+use crate::storage::Batch;
 use crate::watch::guard;
 use crate::watch::{
-    AuditEntry, Content, Disclosure, Kind, OpenFact, Outcome, Provenance, Redaction, Release, ReleasedItem,
-    Source, redact, roles,
+    AuditEntry, Content, Difference, Disclosure, Kind, LinkedIn, OpenFact, Outcome, Provenance, Redaction,
+    Release, ReleasedItem, Source, difference, redact, roles,
 };
 
 /// What a coordinator is about to hand over.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct ReleasePlan {
     /// One line that says what it is about.
+    #[n(0)]
     pub title: String,
     /// Why it is handed over.
+    #[n(1)]
     pub purpose: String,
     /// The member who receives it.
+    #[n(2)]
     pub recipient: Option<MemberId>,
     /// When it is no longer to be used, in milliseconds since the Unix epoch.
+    #[n(3)]
     pub expires_ms: Option<i64>,
     /// The observations, each with what is to be left out.
+    #[n(4)]
     pub observations: Vec<(DocumentId, Redaction)>,
 }
 
@@ -63,7 +72,10 @@ impl Engine {
         self.fresh()?;
         let mut items = Vec::new();
         for (id, redaction) in &plan.observations {
-            items.push(redact(&self.draft_of(*id)?.observation, redaction)?);
+            let item = redact(&self.draft_of(*id)?.observation, redaction)?;
+            if !redaction.only_counted {
+                items.push(item);
+            }
         }
         Ok(items)
     }
@@ -94,6 +106,44 @@ impl Engine {
     /// # Errors
     /// [`Error::Role`] unless this member is a coordinator; [`Error::Invalid`], [`Error::NotHere`].
     pub fn release(&mut self, plan: &ReleasePlan) -> Result<DocumentId, Error> {
+        self.hand_over(plan, None, |_, _, _| Ok(()))
+    }
+
+    /// Hands over the next revision of a release, and calls the earlier one back, in one durable write. The recipient is that
+    /// of the earlier one, whatever the plan says. Both sides see what is different ([`Engine::difference`]).
+    ///
+    /// # Errors
+    /// As [`Engine::release`]; [`Error::Invalid`] if it was revised before: then revise the latest.
+    pub fn revise(&mut self, release: DocumentId, plan: &ReleasePlan) -> Result<DocumentId, Error> {
+        let before: Release = self.read(release)?;
+        let plan = ReleasePlan { recipient: MemberId::parse(&before.recipient).ok(), ..plan.clone() };
+        let later = self.rows_about(release)?.into_iter().find(|row| row.kind == Kind::RELEASE);
+        if let Some(later) = later {
+            let problem = format!("was revised before, as {}", later.id.short());
+            return Err(crate::watch::Invalid::new("release", problem, "revise the latest").into());
+        }
+        self.hand_over(&plan, Some((release, before.revision)), |engine, batch, id| {
+            engine.write_recall(batch, release, "corrected", "", Some(id))
+        })
+    }
+
+    /// What a revision says otherwise than the release that it takes the place of; nothing if it is the first.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`] if one of the two is not here.
+    pub fn difference(&mut self, release: DocumentId) -> Result<Vec<Difference>, Error> {
+        let after: Release = self.read(release)?;
+        let Ok(before) = DocumentId::parse(&after.replaces) else { return Ok(Vec::new()) };
+        Ok(difference(&self.read(before)?, &after))
+    }
+
+    /// Writes a release, its disclosure record and its proof, and whatever else belongs into the same write.
+    pub(super) fn hand_over(
+        &mut self,
+        plan: &ReleasePlan,
+        before: Option<(DocumentId, u32)>,
+        also: impl FnOnce(&mut Self, &mut Batch, DocumentId) -> Result<(), Error>,
+    ) -> Result<DocumentId, Error> {
         let items = self.preview(plan)?;
         let recipient = plan.recipient.ok_or_else(|| {
             crate::watch::Invalid::new(
@@ -134,7 +184,8 @@ impl Engine {
             recipient: recipient.to_string(),
             created_ms: now_ms,
             expires_ms: plan.expires_ms,
-            revision: 1,
+            revision: before.map_or(1, |(_, revision)| revision.saturating_add(1)),
+            replaces: before.map(|(id, _)| id.to_string()).unwrap_or_default(),
             sources_count: u32::try_from(plan.observations.len()).unwrap_or(u32::MAX),
             items,
             open_facts: self.open_facts(plan)?,
@@ -152,7 +203,8 @@ impl Engine {
             what: release.fields(),
         };
         disclosure.validate()?;
-        let provenance = Provenance { release: id.to_string(), sources };
+        let (links, corrections) = self.standing_of(plan)?;
+        let provenance = Provenance { release: id.to_string(), sources, links, corrections };
         provenance.validate()?;
         let (disclosure_id, provenance_id) = (self.new_id(Kind::DISCLOSURE), self.new_id(Kind::PROVENANCE));
         // A group that was founded before there was an auditor's compartment has none.
@@ -165,9 +217,26 @@ impl Engine {
             if audited {
                 engine.write(batch, Kind::AUDIT_ENTRY, audit_id, &audit)?;
             }
-            engine.write(batch, Kind::PROVENANCE, provenance_id, &provenance)
+            engine.write(batch, Kind::PROVENANCE, provenance_id, &provenance)?;
+            also(engine, batch, id)
         })?;
         Ok(id)
+    }
+
+    /// In which cases a plan's observations are linked now, and which corrections of them are here.
+    fn standing_of(&self, plan: &ReleasePlan) -> Result<(Vec<LinkedIn>, Vec<String>), Error> {
+        let (mut links, mut corrections) = (Vec::new(), Vec::new());
+        for (observation, _) in &plan.observations {
+            for row in self.rows_about(*observation)? {
+                let (id, observation) = (row.id.to_string(), observation.to_string());
+                match row.kind {
+                    Kind::CASE => links.push(LinkedIn { case: id, observation }),
+                    Kind::CORRECTION => corrections.push(id),
+                    _ => {}
+                }
+            }
+        }
+        Ok((links, corrections))
     }
 
     /// The liaison answers a release: in full to the coordinators, status and outcome to every member.

@@ -194,6 +194,15 @@ pub enum Step {
         /// The liaison's claim, in milliseconds since the Unix epoch.
         at_ms: u64,
     },
+    /// A copy was called back: its recipient is not to use it any more.
+    Recalled {
+        /// The release.
+        release: DocumentId,
+        /// A key of `codes/recall.json`.
+        reason: String,
+        /// The coordinator's claim, in milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
 }
 
 impl Step {
@@ -205,7 +214,8 @@ impl Step {
             | Self::SetAside { at_ms, .. }
             | Self::Seen { at_ms, .. }
             | Self::Released { at_ms, .. }
-            | Self::Answered { at_ms, .. } => *at_ms,
+            | Self::Answered { at_ms, .. }
+            | Self::Recalled { at_ms, .. } => *at_ms,
         }
     }
 
@@ -218,6 +228,7 @@ impl Step {
             Self::Seen { .. } => 3,
             Self::Released { .. } => 4,
             Self::Answered { .. } => 5,
+            Self::Recalled { .. } => 6,
         }
     }
 }
@@ -405,6 +416,17 @@ impl Engine {
         Ok(keys.iter().filter_map(|(key, _)| Some(disk::parse_part_key(key)?.1)).collect())
     }
 
+    /// The hashes of a document's entries as text, sorted.
+    pub(super) fn entries_of(&self, id: DocumentId) -> Result<Vec<String>, Error> {
+        let mut entries = Vec::new();
+        for (log, seq) in self.parts(id)? {
+            let entry = disk::read_entry(&*self.store, log, seq)?;
+            entries.extend(entry.map(|entry| entry.hash().to_string()));
+        }
+        entries.sort_unstable();
+        Ok(entries)
+    }
+
     fn history(&self, id: DocumentId) -> Result<Vec<HistoryRow>, Error> {
         let mut history = Vec::new();
         for (log, seq) in self.parts(id)? {
@@ -470,6 +492,7 @@ impl Engine {
                             at_ms: u64::try_from(disclosure.at_ms).unwrap_or_default(),
                         });
                         steps.extend(self.answers(release)?);
+                        steps.extend(self.recalled(row.id, release)?);
                     }
                 }
                 Kind::OUTCOME => steps.extend(answer(row)),
@@ -492,6 +515,11 @@ impl Engine {
             }
         }
         Ok(reasons.into_iter().map(|(reason, at_ms)| Step::SetAside { reason, at_ms }).collect())
+    }
+
+    fn recalled(&self, disclosure: DocumentId, release: DocumentId) -> Result<Option<Step>, Error> {
+        let notice = self.recall_notice(disclosure)?;
+        Ok(notice.map(|row| Step::Recalled { release, reason: row.text, at_ms: row.created_ms }))
     }
 
     fn answers(&self, release: DocumentId) -> Result<Vec<Step>, Error> {
@@ -517,7 +545,7 @@ impl Engine {
 }
 
 /// Sorts steps by time, and of equal time by the way that a report goes. Nothing comes before it was recorded, and no answer
-/// before the first copy was handed over.
+/// or recall before the first copy was handed over.
 fn in_order(mut steps: Vec<Step>) -> Vec<Step> {
     let first = |station: u8| {
         let times = steps.iter().filter(|step| step.station() == station).map(Step::at_ms);
@@ -526,7 +554,7 @@ fn in_order(mut steps: Vec<Step>) -> Vec<Step> {
     let (recorded, released) = (first(0), first(4));
     steps.sort_by_key(|step| match step.station() {
         0 => (0, 0),
-        5 => (step.at_ms().max(recorded).max(released), 5),
+        late @ (5 | 6) => (step.at_ms().max(recorded).max(released), late),
         station => (step.at_ms().max(recorded), station),
     });
     steps
@@ -556,17 +584,18 @@ mod tests {
             2 => Step::SetAside { reason, at_ms },
             3 => Step::Seen { by, at_ms, text },
             4 => Step::Released { release, recipient, purpose, at_ms },
-            _ => Step::Answered { status, outcome, at_ms },
+            5 => Step::Answered { status, outcome, at_ms },
+            _ => Step::Recalled { release, reason, at_ms },
         }
     }
 
     proptest! {
         /// Whatever order they are found in, and whatever the clocks say.
         #[test]
-        fn steps_have_one_order(times in prop::collection::vec(0..4_u64, 6), seed in any::<u64>()) {
+        fn steps_have_one_order(times in prop::collection::vec(0..4_u64, 7), seed in any::<u64>()) {
             let steps: Vec<Step> = (0..).zip(&times).map(|(station, at)| step(station, *at)).collect();
             let mut shuffled = steps.clone();
-            shuffled.rotate_left((seed % 6) as usize);
+            shuffled.rotate_left((seed % 7) as usize);
             if seed % 2 == 0 {
                 shuffled.reverse();
             }
@@ -574,7 +603,7 @@ mod tests {
             prop_assert_eq!(&in_order(shuffled), &sorted);
             let at = |station: u8| sorted.iter().position(|step| step.station() == station).unwrap();
             prop_assert_eq!(at(0), 0);
-            prop_assert!(at(4) < at(5));
+            prop_assert!(at(4) < at(5) && at(4) < at(6));
             for (one, other) in [(1, 2), (1, 3), (2, 3), (3, 4), (1, 4)] {
                 let (earlier, later) = (&sorted[at(one)], &sorted[at(other)]);
                 if earlier.at_ms() == later.at_ms() {

@@ -64,13 +64,7 @@ impl Engine {
         self.read::<Ballot>(ballot)?;
         let mut votes = BTreeMap::new();
         for (vote, _) in self.votes_on(ballot)? {
-            let mut entries = Vec::new();
-            for (log, seq) in self.parts(vote)? {
-                entries
-                    .extend(disk::read_entry(&*self.store, log, seq)?.map(|entry| entry.hash().to_string()));
-            }
-            entries.sort_unstable();
-            votes.insert(vote.to_string(), entries);
+            votes.insert(vote.to_string(), self.entries_of(vote)?);
         }
         let closing = Closing { votes, at_ms: self.now_ms() };
         self.change::<Ballot>(ballot, |content| {

@@ -29,7 +29,8 @@ impl Annotation {
     /// Judges the author's own input.
     ///
     /// # Errors
-    /// When the target is missing, the annotation says nothing, or asks for information without saying which.
+    /// When the target is missing, the annotation says nothing, asks for information without saying which, or
+    /// says that a copy was called back without the reason.
     pub fn validate(&self) -> Result<(), Invalid> {
         check_id("target", &self.target)?;
         check_optional_code("status", &self.status, codes::annotation_status())?;
@@ -100,7 +101,8 @@ mod tests {
     fn every_status_of_the_catalogue_is_either_enough_or_needs_words() {
         for entry in codes::annotation_status().entries() {
             let mark = Annotation { status: entry.code.clone(), text: String::new(), ..question() };
-            assert_eq!(mark.validate().is_err(), entry.code == "needs_info", "{}", entry.code);
+            let needs_words = matches!(entry.code.as_str(), "needs_info" | "recalled");
+            assert_eq!(mark.validate().is_err(), needs_words, "{}", entry.code);
         }
     }
 

@@ -45,6 +45,7 @@ fn release() -> Release {
         created_ms: T,
         expires_ms: Some(T + 1),
         revision: 1,
+        replaces: String::new(),
         items: vec![redact(&observation(), &Redaction::default()).unwrap()],
         open_facts: Vec::new(),
         commitments: vec!["0a".repeat(32)],

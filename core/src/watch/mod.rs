@@ -123,10 +123,12 @@ pub use observation::{Observation, People, Position, Quantity, Sealed, Substance
 pub use outcome::Outcome;
 pub use partner::Partner;
 pub use problem::{Analysis, Assessment, Opening, PlannedResponse, Problem};
-pub use provenance::{Provenance, Source};
+pub use provenance::{LinkedIn, Provenance, Source};
 pub use recall::{Recall, RecallDue};
 pub use referral::{Consent, Referral};
-pub use release::{OpenFact, OptionalField, Redaction, Release, ReleasedItem, Span, redact};
+pub use release::{
+    Difference, OpenFact, OptionalField, Redaction, Release, ReleasedItem, Span, difference, redact,
+};
 pub use request::Request;
 pub use resource::Resource;
 pub use response::Response;

@@ -18,6 +18,23 @@ pub struct Provenance {
     /// Its sources, one per commitment.
     #[autosurgeon(missing = "Default::default")]
     pub sources: Vec<Source>,
+    /// Which of its observations were linked in which cases when it was made.
+    #[autosurgeon(missing = "Default::default")]
+    pub links: Vec<LinkedIn>,
+    /// Ids of the corrections that it takes into account, as text.
+    #[autosurgeon(missing = "Default::default")]
+    pub corrections: Vec<String>,
+}
+
+/// An observation that was linked in a case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hydrate, Reconcile)]
+pub struct LinkedIn {
+    /// Id of the case, as text.
+    #[autosurgeon(missing = "Default::default")]
+    pub case: String,
+    /// Id of the observation, as text.
+    #[autosurgeon(missing = "Default::default")]
+    pub observation: String,
 }
 
 /// One signed entry behind a release.
@@ -94,7 +111,7 @@ mod tests {
     }
 
     fn provenance() -> Provenance {
-        Provenance { release: "rel-1".into(), sources: vec![source(1), source(2)] }
+        Provenance { release: "rel-1".into(), sources: vec![source(1), source(2)], ..Provenance::default() }
     }
 
     #[test]
@@ -125,11 +142,14 @@ mod tests {
         fn comes_back_as_it_was(
             release: String,
             sources in proptest::collection::vec(any::<(String, String, String, String)>(), 0..6),
+            links in proptest::collection::vec(any::<(String, String)>(), 0..3),
+            corrections in proptest::collection::vec(any::<String>(), 0..3),
         ) {
             let sources = sources.into_iter()
                 .map(|(entry, salt, commitment, observation)| Source { entry, salt, commitment, observation })
                 .collect();
-            let provenance = Provenance { release, sources };
+            let links = links.into_iter().map(|(case, observation)| LinkedIn { case, observation }).collect();
+            let provenance = Provenance { release, sources, links, corrections };
             prop_assert_eq!(stored(&provenance), provenance);
         }
     }

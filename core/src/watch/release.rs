@@ -7,14 +7,19 @@
 use super::blur::Cell;
 use super::case::FACT_VALUES_COUNT_MAX;
 use super::check::{Invalid, check_count, check_distinct, check_each, check_hex, check_id, check_time};
-use super::content::{Summary, WatchDocument};
+use super::content::{Summary, WatchDocument, ids};
 use super::emergency::concerns_overdose;
 use super::guard;
 use super::kinds::Kind;
 use super::observation::{Observation, Quantity, Substance, When};
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
+use minicbor::{Decode, Encode};
 use std::collections::BTreeSet;
+
+mod difference;
+
+pub use difference::{Difference, difference};
 
 /// What stands in place of each redacted span. Its length is fixed, so it does not tell the length of what was there.
 pub const MASK: &str = "▮▮▮";
@@ -57,6 +62,9 @@ pub struct Release {
     /// 1 for the first release of a matter, counting up with each correction.
     #[autosurgeon(missing = "Default::default")]
     pub revision: u32,
+    /// Id of the release that this revision takes the place of, as text; empty for the first.
+    #[autosurgeon(missing = "Default::default")]
+    pub replaces: String,
     /// What happened, one item per event.
     #[autosurgeon(missing = "Default::default")]
     pub items: Vec<ReleasedItem>,
@@ -118,44 +126,64 @@ pub struct ReleasedItem {
 }
 
 /// What to take out of an observation before it leaves the group.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Redaction {
     /// Fields to leave empty.
+    #[n(0)]
     pub drop_fields: BTreeSet<OptionalField>,
     /// Spans of `what_happened` to replace by [`MASK`]. Spans that touch or overlap become one mask.
+    #[n(1)]
     pub spans: Vec<Span>,
     /// Whether to give times to the hour only (UTC hours).
+    #[n(2)]
     pub coarsen_time: bool,
     /// Whether a coordinator reviewed a private vantage point: the observer was a guest there for a reason of their own,
     /// and nobody had asked them to look ([`guard::judge_vantage`]).
+    #[n(3)]
     pub vantage_reviewed: bool,
+    /// Whether the report only counts among the sources and none of its words leave: thirty reports of one thing are one
+    /// item with thirty sources.
+    #[n(4)]
+    pub only_counted: bool,
 }
 
 /// A stretch of text, counted in characters (Unicode scalar values).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(map)]
 pub struct Span {
     /// First character.
+    #[n(0)]
     pub start: usize,
     /// First character after it.
+    #[n(1)]
     pub end: usize,
 }
 
 /// A field that an item can do without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
 pub enum OptionalField {
     /// `cell`
+    #[n(0)]
     Cell,
     /// `location`
+    #[n(1)]
     Location,
     /// `basis`
+    #[n(2)]
     Basis,
     /// `activity`
+    #[n(3)]
     Activity,
     /// `substances`
+    #[n(4)]
     Substances,
     /// `quantity`
+    #[n(5)]
     Quantity,
     /// `flags`
+    #[n(6)]
     Flags,
 }
 
@@ -261,6 +289,13 @@ impl Release {
         }
         if self.revision == 0 {
             return Err(Invalid::new("revision", "is zero", "count revisions from 1"));
+        }
+        if !self.replaces.is_empty() {
+            check_id("replaces", &self.replaces)?;
+        }
+        if (self.revision > 1) == self.replaces.is_empty() {
+            let remedy = "count the first as 1, and name with every later one the release that it replaces";
+            return Err(Invalid::new("replaces", "does not fit the revision", remedy));
         }
         if self.items.is_empty() {
             return Err(Invalid::new("items", "is empty", "add what is to be handed over"));
@@ -386,6 +421,7 @@ impl WatchDocument for Release {
             title: self.title.clone(),
             text: self.items.iter().map(|item| item.what_happened.as_str()).collect::<Vec<_>>().join("\n"),
             codes: self.items.iter().flat_map(|item| item.behaviours.clone()).collect(),
+            about: ids([&self.replaces]),
             ..Summary::default()
         }
     }

@@ -160,7 +160,13 @@ fn what_code_cites_of_the_protocol_is_there() {
 #[test]
 fn links_in_documents_lead_somewhere() {
     let root = root();
-    let documents = ["README.md", "core/PROTOCOL.md", "server/OPERATING.md", "bindings/README.md"];
+    let documents = [
+        "README.md",
+        "core/PROTOCOL.md",
+        "server/OPERATING.md",
+        "bindings/README.md",
+        "tests/scenarios/README.md",
+    ];
     let mut broken = Vec::new();
     for document in documents {
         let path = root.join(document);
@@ -174,4 +180,40 @@ fn links_in_documents_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// Tests that a document names, as `path::name`.
+fn named_tests(document: &str) -> BTreeSet<(&str, &str)> {
+    let quoted = document.split('`').skip(1).step_by(2);
+    quoted.filter_map(|text| text.rsplit_once(".rs::").map(|(path, name)| (path, name))).collect()
+}
+
+/// Whether a source has a test of this name: a function right below the attribute that makes it one.
+fn has_test(source: &str, name: &str) -> bool {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let head = format!("fn {name}(");
+    lines.iter().enumerate().any(|(at, line)| {
+        let attributes =
+            lines.get(..at).unwrap_or_default().iter().rev().take_while(|line| line.starts_with('#'));
+        let mut attributes =
+            attributes.filter(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
+        (line.starts_with(&head) || line.starts_with(&format!("async {head}"))) && attributes.next().is_some()
+    })
+}
+
+#[test]
+fn every_test_that_is_named_here_is_in_the_source() {
+    let document = std::fs::read_to_string(root().join("tests/scenarios/README.md")).unwrap();
+    let named = named_tests(&document);
+    let missing = named.iter().filter(|(path, name)| {
+        let source = std::fs::read_to_string(root().join(format!("{path}.rs"))).unwrap_or_default();
+        !has_test(&source, name)
+    });
+    let missing: Vec<_> = missing.map(|(path, name)| format!("{path}.rs::{name}")).collect();
+    assert!(missing.is_empty(), "name the test that shows it now, or write it: {missing:#?}");
+    // Every row names one.
+    let rows = document.lines().filter(|line| line.starts_with("| ") && !line.contains("shown by"));
+    let bare: Vec<_> = rows.filter(|row| named_tests(row).is_empty()).collect();
+    assert!(bare.is_empty() && named.len() > 40, "{} named; nothing shows: {bare:#?}", named.len());
+    assert!(!has_test("#[test]\nfn other() {}\nfn name() {}", "name"));
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::roll::Target;
 use crate::watch::suggest::{Likeness, Point};
-use crate::watch::{Position, blur};
+use crate::watch::{Position, Resource, blur};
 
 const NOON_MS: i64 = 1_779_990_000_000;
 
@@ -344,4 +344,28 @@ fn what_is_not_settled_travels_in_a_release_and_names_nobody() {
     assert_eq!(released(&mut carla, &mut liaison).open_facts, []);
     assert!(matches!(vic.state_fact(case, "weapon", "none"), Err(Error::NotHere(_) | Error::Role(_))));
     assert!(matches!(carla.state_fact(case, "name", "somebody"), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn a_search_in_the_directory_of_help_leaves_nothing_behind() {
+    let Town { mut carla, mut vic, .. } = town();
+    let resource = Resource {
+        name: "Needle exchange".into(),
+        services: vec!["harm_reduction".into()],
+        phone: "555 0100".into(),
+        checked_ms: NOON_MS,
+        expires_ms: NOON_MS + 1,
+        ..Resource::default()
+    };
+    let resource = carla.create(&resource).unwrap();
+    hand(&carla, &mut vic);
+    let everything = |phone: &Engine| {
+        let tables = (1..=u8::MAX).map(crate::storage::Table);
+        tables.map(|table| phone.store.scan(table, &[], None, usize::MAX).unwrap()).collect::<Vec<_>>()
+    };
+    let before = everything(&vic);
+    let query = Query { text: "needle".into(), kind: Some(Kind::RESOURCE), ..Query::default() };
+    assert_eq!(ids(&vic.find(&query).unwrap()), [resource]);
+    assert_eq!(vic.read::<Resource>(resource).unwrap().phone, "555 0100");
+    assert_eq!(everything(&vic), before, "nothing to send, and nothing for whoever finds the phone");
 }

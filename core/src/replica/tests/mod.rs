@@ -5,6 +5,7 @@ mod calls;
 mod documents;
 mod finding;
 mod guarding;
+mod handing_over;
 mod judged;
 
 use std::sync::Arc;

@@ -32,6 +32,7 @@ fn release() -> Release {
         created_ms: T,
         expires_ms: Some(T + 1),
         revision: 1,
+        replaces: String::new(),
         items: vec![redact(&observation(), &Redaction::default()).unwrap()],
         open_facts: vec![OpenFact { fact: "weapon".into(), values: vec!["a knife".into(), "none".into()] }],
         commitments: vec!["0a".repeat(32), "0b".repeat(32)],
