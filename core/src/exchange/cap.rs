@@ -9,7 +9,8 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use super::{text, time};
-use crate::watch::{Cell, Invalid};
+use crate::watch::check::check_time;
+use crate::watch::{Bulletin, Cell, Invalid, Said, codes};
 
 const NAMESPACE: &str = "urn:oasis:names:tc:emergency:cap:1.2";
 
@@ -106,6 +107,68 @@ pub struct Area {
     pub cells: Vec<Cell>,
 }
 
+/// What a bulletin does not say of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Id of its document, as text.
+    pub id: String,
+    /// As [`Alert::sender`].
+    pub sender: String,
+    /// How many changes it is made of, from 1: of each there is a message, and all but the first change the first one.
+    pub revision: u32,
+    /// When it was changed last, in milliseconds since the Unix epoch.
+    pub changed_ms: i64,
+}
+
+impl Alert {
+    /// A bulletin as an alert, in every language that it is written in.
+    pub fn of(bulletin: &Bulletin, origin: &Origin) -> Self {
+        let Origin { id, sender, revision, changed_ms } = origin;
+        let first =
+            || vec![Reference { sender: sender.clone(), identifier: id.clone(), sent_ms: bulletin.issued_ms }];
+        let message = match (bulletin.cancelled, *revision) {
+            (true, _) => Message::Cancel(first()),
+            (false, ..=1) => Message::Alert,
+            (false, _) => Message::Update(first()),
+        };
+        let is_first = message == Message::Alert;
+        Self {
+            identifier: if is_first { id.clone() } else { format!("{id}.{revision}") },
+            sender: sender.clone(),
+            sent_ms: if is_first { bulletin.issued_ms } else { *changed_ms },
+            status: Status::Actual,
+            message,
+            infos: bulletin.texts.iter().map(|(language, said)| Info::of(bulletin, language, said)).collect(),
+        }
+    }
+}
+
+impl Info {
+    fn of(bulletin: &Bulletin, language: &str, said: &Said) -> Self {
+        let category = match bulletin.category.as_str() {
+            "safety" => Category::Safety,
+            "health" => Category::Health,
+            "place" => Category::Infra,
+            _ => Category::Other,
+        };
+        // A cell is not named in words anywhere: its own name says at least which one it is.
+        let area = bulletin.cell.parse().ok().map(|cell: Cell| Area {
+            description: format!("{cell}, {} m", cell.size_m()),
+            cells: vec![cell],
+        });
+        Self {
+            language: language.to_owned(),
+            category,
+            event: codes::bulletin_category().label(&bulletin.category, language).to_owned(),
+            expires_ms: Some(bulletin.expires_ms),
+            sender_name: String::new(),
+            headline: said.title.clone(),
+            description: said.text.clone(),
+            areas: area.into_iter().collect(),
+        }
+    }
+}
+
 /// Writes one alert as XML in UTF-8.
 ///
 /// # Errors
@@ -124,7 +187,7 @@ pub fn alert(alert: &Alert) -> Result<Vec<u8>, Invalid> {
 fn validate(alert: &Alert) -> Result<(), Invalid> {
     check_name("identifier", &alert.identifier)?;
     check_name("sender", &alert.sender)?;
-    crate::watch::check::check_time("sent_ms", alert.sent_ms)?;
+    check_time("sent_ms", alert.sent_ms)?;
     match &alert.message {
         Message::Alert => {}
         Message::Update(references) | Message::Cancel(references) => {
@@ -134,7 +197,7 @@ fn validate(alert: &Alert) -> Result<(), Invalid> {
             for reference in references {
                 check_name("message.identifier", &reference.identifier)?;
                 check_name("message.sender", &reference.sender)?;
-                crate::watch::check::check_time("message.sent_ms", reference.sent_ms)?;
+                check_time("message.sent_ms", reference.sent_ms)?;
             }
         }
     }
@@ -149,7 +212,7 @@ fn validate(alert: &Alert) -> Result<(), Invalid> {
             return Err(Invalid::new("areas", "has no words", "say in a few words where it is"));
         }
         if let Some(expires_ms) = info.expires_ms {
-            crate::watch::check::check_time("expires_ms", expires_ms)?;
+            check_time("expires_ms", expires_ms)?;
         }
     }
     Ok(())

@@ -10,10 +10,11 @@
 
 use ::csv::{QuoteStyle, Terminator, Writer, WriterBuilder};
 
-use super::properties::Properties;
-use super::research::MonthTable;
+use super::properties::{Properties, SubstanceSeen};
+use super::text;
 use crate::watch::Release;
-use super::research::REPORTS_COUNT_MIN;
+use crate::watch::statistics::REPORTS_COUNT_MIN;
+use crate::watch::trends::Hotspots;
 
 /// Columns of the `precise` profile. `drug_types` are NIBRS letters, derived from `substances`.
 pub const RELEASE_COLUMNS: [&str; 17] = [
@@ -37,7 +38,8 @@ pub const RELEASE_COLUMNS: [&str; 17] = [
 ];
 
 /// Columns of the `research` profile. A row without a cell is the group as a whole.
-pub const RESEARCH_COLUMNS: [&str; 6] = ["month", "cell", "latitude", "longitude", "reports", "reports_min"];
+pub const RESEARCH_COLUMNS: [&str; 7] =
+    ["month", "cell", "latitude", "longitude", "family", "reports", "reports_min"];
 
 /// What stands between two codes of one cell.
 pub(super) const CODE_SEPARATOR: char = ';';
@@ -49,7 +51,7 @@ pub fn release(release: &Release) -> Vec<u8> {
     let mut table = Table::new(&RELEASE_COLUMNS);
     for (at, item) in release.items.iter().enumerate() {
         let p = Properties::of(item);
-        let each = |field: fn(&super::properties::SubstanceSeen) -> &String| joined(p.substances.iter().map(field));
+        let each = |field: fn(&SubstanceSeen) -> &String| joined(p.substances.iter().map(field));
         let (amount, unit) = p.quantity.as_ref().map_or_else(Default::default, |q| (q.amount.to_string(), cell(&q.unit)));
         table.row(&[
             (at + 1).to_string(),
@@ -74,18 +76,18 @@ pub fn release(release: &Release) -> Vec<u8> {
     table.into_bytes()
 }
 
-/// Published statistics: a row for each month's total, and one for each cell that had enough reports to be told of.
-/// A place is the middle of a public cell, in degrees (WGS 84).
-pub fn research(months: &[MonthTable]) -> Vec<u8> {
+/// What of many reports may be published: a row for each month's total, and one for each cell and behaviour family with
+/// enough reports to be told of. A place is the middle of a public cell, in degrees (WGS 84). No text is in it, and no count of a cell.
+pub fn research(months: &[Hotspots]) -> Vec<u8> {
     let mut table = Table::new(&RESEARCH_COLUMNS);
-    for month in months {
-        let none = String::new;
-        let total = month.total.map(|total| total.to_string()).unwrap_or_default();
-        table.row(&[month.month.clone(), none(), none(), none(), total, none()]);
-        for shown in &month.shown {
-            let (lat, lon) = shown.center();
-            let min = REPORTS_COUNT_MIN.to_string();
-            table.row(&[month.month.clone(), shown.to_string(), degrees(lat), degrees(lon), none(), min]);
+    for Hotspots { month, total, shown } in months {
+        let (month, none) = (month.to_string(), String::new);
+        let total = total.map(|total| total.to_string()).unwrap_or_default();
+        table.row(&[month.clone(), none(), none(), none(), none(), total, none()]);
+        for (place, family) in shown {
+            let (lat, lon) = place.center();
+            let (family, min) = (cell(&text::line(family)), REPORTS_COUNT_MIN.to_string());
+            table.row(&[month.clone(), place.to_string(), degrees(lat), degrees(lon), family, none(), min]);
         }
     }
     table.into_bytes()

@@ -6,9 +6,10 @@
 use serde::Serialize;
 
 use super::properties::Properties;
-use super::research::{MonthTable, REPORTS_COUNT_MIN};
 use super::{text, time};
-use crate::watch::{Cell, Release};
+use crate::watch::statistics::REPORTS_COUNT_MIN;
+use crate::watch::trends::Hotspots;
+use crate::watch::{Cell, OpenFact, Release};
 
 /// A release, one feature an event, in the order of the release. A feature without a public cell has no geometry.
 pub fn release(release: &Release) -> Vec<u8> {
@@ -22,22 +23,28 @@ pub fn release(release: &Release) -> Vec<u8> {
         created: time::rfc3339(release.created_ms),
         expires: release.expires_ms.map(time::rfc3339),
         revision: release.revision,
+        open_facts: release.open_facts.iter().map(Open::of).collect(),
     };
     written(&Collection { kind: "FeatureCollection", release: Some(about), features: features.collect() })
 }
 
-/// Published statistics: a feature without geometry for each month's total, and one for each cell that had enough reports
-/// to be told of.
-pub fn research(months: &[MonthTable]) -> Vec<u8> {
-    let features = months.iter().flat_map(|table| {
-        let (month, none) = (&table.month, (None, None));
-        let total = Published { month, cell: None, reports: table.total, reports_min: none.1 };
-        let cells = table.shown.iter().map(move |cell| {
-            let properties =
-                Published { month, cell: Some(cell.to_string()), reports: none.0, reports_min: Some(REPORTS_COUNT_MIN) };
+/// What of many reports may be published: a feature without geometry for each month's total, and one for each cell and
+/// behaviour family with enough reports to be told of. No text is in it, and no count of a cell.
+pub fn research(months: &[Hotspots]) -> Vec<u8> {
+    let features = months.iter().flat_map(|Hotspots { month, total, shown }| {
+        let month = month.to_string();
+        let whole = Published { month: month.clone(), reports: *total, ..Published::default() };
+        let cells = shown.iter().map(move |(cell, family)| {
+            let properties = Published {
+                month: month.clone(),
+                cell: Some(cell.to_string()),
+                family: Some(text::line(family)),
+                reports: None,
+                reports_min: Some(REPORTS_COUNT_MIN),
+            };
             Feature { kind: "Feature", geometry: Some(Polygon::of(*cell)), properties }
         });
-        std::iter::once(Feature { kind: "Feature", geometry: None, properties: total }).chain(cells)
+        std::iter::once(Feature { kind: "Feature", geometry: None, properties: whole }).chain(cells)
     });
     written(&Collection { kind: "FeatureCollection", release: None, features: features.collect() })
 }
@@ -60,6 +67,22 @@ struct About {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
     revision: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    open_facts: Vec<Open>,
+}
+
+/// What the reports behind it disagree about.
+#[derive(Serialize)]
+struct Open {
+    fact: String,
+    values: Vec<String>,
+}
+
+impl Open {
+    fn of(open: &OpenFact) -> Self {
+        let values = open.values.iter().map(|value| text::plain(value)).collect();
+        Self { fact: text::line(&open.fact), values }
+    }
 }
 
 #[derive(Serialize)]
@@ -70,11 +93,13 @@ struct Feature<P> {
     properties: P,
 }
 
-#[derive(Serialize)]
-struct Published<'a> {
-    month: &'a str,
+#[derive(Default, Serialize)]
+struct Published {
+    month: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cell: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reports: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,8 @@
 //! identities, where a calendar that is fetched again has to name the same event in the same way.
 
 use super::{text, time};
-use crate::watch::{Invalid, check::check_time};
+use crate::watch::check::check_time;
+use crate::watch::{Invalid, Meeting, Shift};
 
 /// Longest line in bytes, without its end (RFC 5545, section 3.1).
 const LINE_BYTES_MAX: usize = 75;
@@ -54,6 +55,40 @@ pub fn calendar(name: &str, events: &[Event]) -> Result<Vec<u8>, Invalid> {
 }
 
 impl Event {
+    /// A meeting with its agenda, and without what was said and who came. `id` is its document's, as text; `revision` counts
+    /// its changes from 1, and `changed_ms` is the time of the last one, in milliseconds since the Unix epoch.
+    pub fn of_meeting(id: &str, meeting: &Meeting, revision: u32, changed_ms: i64) -> Self {
+        let mut agenda: Vec<_> = meeting.agenda.values().collect();
+        agenda.sort_by_key(|item| (item.position, &item.title));
+        let lines = agenda.iter().enumerate().map(|(at, item)| format!("{}. {}", at + 1, text::line(&item.title)));
+        Self {
+            uid: id.to_owned(),
+            sequence: revision.saturating_sub(1),
+            changed_ms,
+            starts_ms: meeting.starts_ms,
+            ends_ms: meeting.ends_ms.filter(|ends_ms| *ends_ms > meeting.starts_ms),
+            title: meeting.title.clone(),
+            description: lines.collect::<Vec<_>>().join("\n"),
+            place: meeting.place.clone(),
+            cancelled: false,
+        }
+    }
+
+    /// A shift with its hours and its area as public cells, and without who came. As [`Event::of_meeting`].
+    pub fn of_shift(id: &str, shift: &Shift, revision: u32, changed_ms: i64) -> Self {
+        Self {
+            uid: id.to_owned(),
+            sequence: revision.saturating_sub(1),
+            changed_ms,
+            starts_ms: shift.starts_ms,
+            ends_ms: Some(shift.ends_ms).filter(|ends_ms| *ends_ms > shift.starts_ms),
+            title: shift.title.clone(),
+            description: String::new(),
+            place: shift.cells.join(", "),
+            cancelled: false,
+        }
+    }
+
     fn validate(&self) -> Result<(), Invalid> {
         crate::watch::check::check_id("uid", &self.uid)?;
         if self.title.trim().is_empty() {

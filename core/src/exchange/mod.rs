@@ -6,7 +6,7 @@
 //!
 //! | room | standard | of |
 //! |---|---|---|
-//! | [`csv`] | RFC 4180 | releases (the `precise` profile), published statistics (the `research` profile) |
+//! | [`csv`] | RFC 4180 | releases (the `precise` profile), hotspots (the `research` profile) |
 //! | [`geojson`] | RFC 7946 | the same |
 //! | [`page`] | HTML, one sheet of paper | a release, the outcome ledger |
 //! | [`ledger`] | | what became of all reports, in sums |
@@ -27,7 +27,6 @@ pub mod ledger;
 pub mod open311;
 pub mod page;
 mod properties;
-pub mod research;
 mod text;
 mod time;
 
@@ -37,7 +36,6 @@ mod tests;
 pub use import::{Imported, ImportedRow, Unreadable, import};
 pub use ledger::Ledger;
 pub use page::Language;
-pub use research::MonthTable;
 
 /// What a release is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

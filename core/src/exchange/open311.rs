@@ -6,7 +6,7 @@
 use form_urlencoded::Serializer;
 
 use super::text;
-use crate::watch::{Invalid, ReleasedItem, blur};
+use crate::watch::{Invalid, ReleasedItem, blur, guard};
 
 /// Longest description in characters, as the specification says.
 pub const DESCRIPTION_CHARS_MAX: usize = 4_000;
@@ -58,6 +58,13 @@ pub fn request(
     let description = text::plain(&item.what_happened);
     if description.chars().count() > DESCRIPTION_CHARS_MAX {
         return Err(Invalid::new("what_happened", "is too long for the city", "shorten it to 4,000 characters"));
+    }
+    if guard::judge(&description, guard::Place::Handover) != guard::Verdict::Pass {
+        return Err(Invalid::new(
+            "what_happened",
+            "may tell of a person",
+            "mask the words in the release; the city's services get places and no people",
+        ));
     }
     let mut form = Serializer::new(String::new());
     if !jurisdiction.is_empty() {

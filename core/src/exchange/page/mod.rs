@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use super::ledger::Ledger;
 use super::{text, time};
-use crate::watch::{Cell, Release, ReleasedItem, When, codes};
+use crate::watch::{Cell, OpenFact, Release, ReleasedItem, When, codes};
 use words::Words;
 
 pub use words::Language;
@@ -53,6 +53,10 @@ pub fn release(release: &Release, language: Language) -> String {
         (events(release.items.get(..EVENTS_COUNT_MAX).unwrap_or(&release.items), language))
         @if left_out > 0 {
             p { (left_out) " " (w.more_events) }
+        }
+        @if !release.open_facts.is_empty() {
+            h2 { (w.open_facts) }
+            table { tbody { @for open in release.open_facts.iter().take(EVENTS_COUNT_MAX) { (disagreement(open, language)) } } }
         }
         p.small { (w.tips) }
     };
@@ -145,6 +149,12 @@ fn events(items: &[ReleasedItem], language: Language) -> Markup {
             }
         }
     }
+}
+
+/// A fact that the reports disagree about, with all that was said.
+fn disagreement(open: &OpenFact, language: Language) -> Markup {
+    let label = text::line(codes::facts().label(&open.fact, language.tag()));
+    fact(&label, &text::cut(&text::line(&open.values.join(" / ")), EVENT_CHARS_MAX))
 }
 
 /// How many events show each behaviour, most first.

@@ -4,7 +4,7 @@ mod bad_input;
 mod out;
 mod round_trip;
 
-use crate::watch::{Quantity, Release, ReleasedItem, Substance, When};
+use crate::watch::{OpenFact, Quantity, Release, ReleasedItem, Substance, When};
 
 const MAY: i64 = 1_779_990_000_000; // 2026-05-28T17:40:00Z
 
@@ -33,6 +33,7 @@ fn release_of(items: Vec<ReleasedItem>) -> Release {
         revision: 1,
         sources_count: 2,
         commitments: vec!["0a".repeat(32), "0b".repeat(32)],
+        open_facts: vec![OpenFact { fact: "=vehicle".into(), values: vec!["blue".into(), "<i>red".into()] }],
         items,
     }
 }

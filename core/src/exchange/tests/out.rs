@@ -6,7 +6,10 @@ use super::*;
 use crate::exchange::cap::{Alert, Area, Category, Info, Message, Reference, Status};
 use crate::exchange::icalendar::{Event, calendar};
 use crate::exchange::open311::{Place, request};
-use crate::exchange::{Format, Language, Ledger, MonthTable, cap, csv, geojson, page, release};
+use crate::exchange::{Format, Language, Ledger, cap, csv, geojson, page, release};
+use crate::watch::statistics::Month;
+use crate::watch::trends::Hotspots;
+use crate::watch::{AgendaItem, Bulletin, Keyed, Meeting, Said, Shift};
 
 const FORMATS: [Format; 4] =
     [Format::Csv, Format::GeoJson, Format::Page(Language::English), Format::Page(Language::Spanish)];
@@ -72,7 +75,8 @@ fn a_page_runs_nothing_and_fetches_nothing() {
     release.purpose = "<style>@import url(//x)</style>".into();
     for language in [Language::English, Language::Spanish] {
         let page = page::release(&release, language);
-        for absent in ["<script", "<img", "<b ", "<style>@import", "\u{202E}", "</title><script"] {
+        assert!(page.contains("&lt;i&gt;red"), "what they disagree about is told");
+        for absent in ["<i>", "<script", "<img", "<b ", "<style>@import", "\u{202E}", "</title><script"] {
             assert!(!page.contains(absent), "{absent} in {page}");
         }
         assert_eq!(page.matches("<style>").count(), 1);
@@ -118,15 +122,16 @@ fn sums_on_paper_add_up() {
 
 #[test]
 fn research_holds_places_and_totals_alone() {
-    let shown = BTreeSet::from(["g250:17675:-35908".parse().unwrap()]);
+    let shown = BTreeSet::from([("g250:17675:-35908".parse().unwrap(), "dealing".to_owned())]);
+    let april = Month::of_ms(MAY - 40 * 86_400_000).unwrap();
     let months = [
-        MonthTable { month: "2026-04".into(), total: None, shown: BTreeSet::new() },
-        MonthTable { month: "2026-05".into(), total: Some(40), shown },
+        Hotspots { month: april, total: None, shown: BTreeSet::new() },
+        Hotspots { month: Month::of_ms(MAY).unwrap(), total: Some(40), shown },
     ];
     let table = text(csv::research(&months));
     assert_eq!(
         table.lines().skip(1).collect::<Vec<_>>(),
-        ["2026-04,,,,,", "2026-05,,,,40,", "2026-05,g250:17675:-35908,39.73956,-104.99009,,11"]
+        ["2026-04,,,,,,", "2026-05,,,,,40,", "2026-05,g250:17675:-35908,39.73956,-104.99009,dealing,,11"]
     );
     let json: serde_json::Value = serde_json::from_slice(&geojson::research(&months)).unwrap();
     assert_eq!(json["features"][1]["properties"], serde_json::json!({ "month": "2026-05", "reports": 40 }));
@@ -183,6 +188,61 @@ fn alerts_that_others_could_not_read_are_refused() {
     assert_eq!(refused(|a| a.infos[0].event.clear()), "event");
     assert_eq!(refused(|a| a.infos[0].areas[0].description = " ".into()), "areas");
     assert_eq!(refused(|a| a.infos[0].expires_ms = Some(i64::MAX)), "expires_ms");
+}
+
+#[test]
+fn a_bulletin_is_an_alert_in_all_its_languages() {
+    let said = |title: &str| Said { title: title.into(), text: "Bring a torch.".into() };
+    let bulletin = Bulletin {
+        category: "place".into(),
+        texts: Keyed::from_iter([("en", said("Lamp out")), ("es", said("Farola rota"))]),
+        cell: "g250:17675:-35908".into(),
+        issued_ms: MAY,
+        expires_ms: MAY + 86_400_000,
+        cancelled: false,
+    };
+    let origin = |revision| cap::Origin { id: "b1".into(), sender: "s".into(), revision, changed_ms: MAY + 60_000 };
+    let first = Alert::of(&bulletin, &origin(1));
+    assert_eq!((first.identifier.as_str(), first.sent_ms, &first.message), ("b1", MAY, &Message::Alert));
+    let infos: Vec<_> = first.infos.iter().map(|i| (&*i.language, &*i.event, &*i.headline, i.category)).collect();
+    let infra = Category::Infra;
+    assert_eq!(
+        infos,
+        [("en", "Condition of a place", "Lamp out", infra), ("es", "Estado de un lugar", "Farola rota", infra)]
+    );
+    let earlier = || vec![Reference { sender: "s".into(), identifier: "b1".into(), sent_ms: MAY }];
+    let second = Alert::of(&bulletin, &origin(2));
+    assert_eq!((second.identifier.as_str(), &second.message), ("b1.2", &Message::Update(earlier())));
+    let gone = Alert::of(&Bulletin { cancelled: true, ..bulletin }, &origin(3));
+    assert_eq!((gone.sent_ms, &gone.message), (MAY + 60_000, &Message::Cancel(earlier())));
+    for alert in [first, second, gone] {
+        cap::alert(&alert).unwrap();
+    }
+}
+
+#[test]
+fn a_meeting_tells_its_agenda_and_a_shift_nobody() {
+    let item = |position, title: &str| AgendaItem { position, title: title.into(), about: "SECRET".into() };
+    let monthly = Meeting {
+        title: "Monthly".into(),
+        starts_ms: MAY,
+        ends_ms: Some(MAY),
+        place: "Library".into(),
+        agenda: Keyed::from_iter([("a", item(2, "The lot")), ("b", item(1, "Lamps"))]),
+        minutes: "SECRET".into(),
+        ..Meeting::default()
+    };
+    let event = Event::of_meeting("m1", &monthly, 3, MAY);
+    assert_eq!((event.description.as_str(), event.ends_ms, event.sequence), ("1. Lamps\n2. The lot", None, 2));
+    let shift = Shift {
+        title: "Friday".into(),
+        starts_ms: MAY,
+        ends_ms: MAY + 3_600_000,
+        cells: vec!["g250:17675:-35908".into()],
+        attendance: Keyed::from_iter([("SECRET", crate::watch::Attendance::default())]),
+    };
+    let ics = text(calendar("Watch", &[event, Event::of_shift("s1", &shift, 1, MAY)]).unwrap());
+    assert!(!ics.contains("SECRET") && ics.contains("LOCATION:g250:17675:-35908"), "{ics}");
 }
 
 fn meeting() -> Event {
@@ -257,6 +317,7 @@ fn the_city_gets_places_and_no_people() {
     assert_eq!(refused(|i| i.substances.push(Substance::new("unknown", "saw"))), "behaviours");
     assert_eq!(refused(|i| i.flags.push("minors".into())), "behaviours");
     assert_eq!(refused(|i| i.what_happened = "a".repeat(4_001)), "what_happened");
+    assert_eq!(refused(|i| i.what_happened = "Call Jane Roe, 303-555-0142, about the lamp".into()), "what_happened");
     assert_eq!(request(&lamp(), " ", "", &at).unwrap_err().field, "service_code");
     assert_eq!(request(&lamp(), "x", "", &Place::Address(" ".into())).unwrap_err().field, "address");
     assert_eq!(request(&lamp(), "x", "", &Place::Point { lat: 0.0, lon: 0.0 }).unwrap_err().field, "lat");

@@ -1,6 +1,7 @@
 //! Engines that hand each other entries without a relay: what must hold whoever carries them.
 
 mod belonging;
+mod exchange;
 mod documents;
 mod finding;
 mod guarding;
