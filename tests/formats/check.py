@@ -24,6 +24,8 @@ from xml.etree import ElementTree
 HERE = Path(__file__).parent
 TIME = "%Y%m%dT%H%M%SZ"
 
+opened, spoilt = set(), 0
+
 
 class Wrong(Exception):
     """A file is not what its standard says."""
@@ -163,16 +165,19 @@ def check_open311(data):
 
 def refuses(check, data, changes):
     """Each change must make a file that the reader refuses."""
+    global spoilt
     for old, new in changes:
         demand(old in data, f"{old} is in the file")
         try:
             check(data.replace(old, new, 1))
         except Exception:  # whatever the reader of others raises
+            spoilt += 1
             continue
         raise Wrong(f"{check.__name__} does not notice {old} become {new}")
 
 
 def read(name):
+    opened.add(name)
     return (HERE / name).read_bytes()
 
 
@@ -221,7 +226,9 @@ def main():
     request = check_open311(read("open311.txt"))
     demand(request["description"] == "The lamp & its pole = bent,\n100% dark.", "text")
     refuses(check_open311, read("open311.txt"), [(b"service_code", b"servicecode"), (b"&lat=", b"&email=")])
-    print("tests/formats: 12 files are read by the programs of others, and 36 spoilt ones refused")
+    files = {path.name for path in HERE.iterdir()} - {"check.py", "requirements.txt", "__pycache__"}
+    demand(opened == files, f"every file is looked at: {files ^ opened}")
+    print(f"tests/formats: {len(opened)} files are read, {spoilt} spoilt ones are refused")
 
 
 if __name__ == "__main__":

@@ -124,8 +124,9 @@ impl Alert {
     /// A bulletin as an alert, in every language that it is written in.
     pub fn of(bulletin: &Bulletin, origin: &Origin) -> Self {
         let Origin { id, sender, revision, changed_ms } = origin;
-        let first =
-            || vec![Reference { sender: sender.clone(), identifier: id.clone(), sent_ms: bulletin.issued_ms }];
+        let first = || {
+            vec![Reference { sender: sender.clone(), identifier: id.clone(), sent_ms: bulletin.issued_ms }]
+        };
         let message = match (bulletin.cancelled, *revision) {
             (true, _) => Message::Cancel(first()),
             (false, ..=1) => Message::Alert,
@@ -223,7 +224,11 @@ fn check_name(field: &str, name: &str) -> Result<(), Invalid> {
     if !name.is_empty() && !name.contains(forbidden) {
         return Ok(());
     }
-    Err(Invalid::new(field, "is empty, or holds white space, a comma, < or &", "use letters, digits, - and @"))
+    Err(Invalid::new(
+        field,
+        "is empty, or holds white space, a comma, < or &",
+        "use letters, digits, - and @",
+    ))
 }
 
 /// The elements in the order of the schema.
@@ -281,7 +286,8 @@ fn write_area(writer: &mut Writer<Vec<u8>>, area: &Area) -> io::Result<()> {
 /// Pairs of latitude and longitude, the first one again at the end.
 fn polygon(cell: Cell) -> String {
     let b = cell.bounds();
-    let corners = [(b.south, b.west), (b.south, b.east), (b.north, b.east), (b.north, b.west), (b.south, b.west)];
+    let corners =
+        [(b.south, b.west), (b.south, b.east), (b.north, b.east), (b.north, b.west), (b.south, b.west)];
     corners.map(|(lat, lon)| format!("{lat:.6},{lon:.6}")).join(" ")
 }
 

@@ -52,7 +52,8 @@ pub fn release(release: &Release) -> Vec<u8> {
     for (at, item) in release.items.iter().enumerate() {
         let p = Properties::of(item);
         let each = |field: fn(&SubstanceSeen) -> &String| joined(p.substances.iter().map(field));
-        let (amount, unit) = p.quantity.as_ref().map_or_else(Default::default, |q| (q.amount.to_string(), cell(&q.unit)));
+        let (amount, unit) =
+            p.quantity.as_ref().map_or_else(Default::default, |q| (q.amount.to_string(), cell(&q.unit)));
         table.row(&[
             (at + 1).to_string(),
             p.start.clone(),
@@ -152,7 +153,10 @@ impl Table {
     }
 
     fn row<S: AsRef<[u8]>>(&mut self, cells: &[S]) {
-        #[expect(clippy::expect_used, reason = "memory takes everything, and all rows are written with one length")]
+        #[expect(
+            clippy::expect_used,
+            reason = "memory takes everything, and all rows are written with one length"
+        )]
         self.0.write_record(cells).expect("this works because every row has the columns of the header");
     }
 

@@ -130,6 +130,9 @@ fn to_a_centimetre(degrees: f64) -> f64 {
 }
 
 fn written<P: Serialize>(collection: &Collection<P>) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "memory takes everything, and a float that is no number is written as null")]
+    #[expect(
+        clippy::expect_used,
+        reason = "memory takes everything, and a float that is no number is written as null"
+    )]
     serde_json::to_vec(collection).expect("this works because all keys are text")
 }

@@ -60,7 +60,8 @@ impl Event {
     pub fn of_meeting(id: &str, meeting: &Meeting, revision: u32, changed_ms: i64) -> Self {
         let mut agenda: Vec<_> = meeting.agenda.values().collect();
         agenda.sort_by_key(|item| (item.position, &item.title));
-        let lines = agenda.iter().enumerate().map(|(at, item)| format!("{}. {}", at + 1, text::line(&item.title)));
+        let lines =
+            agenda.iter().enumerate().map(|(at, item)| format!("{}. {}", at + 1, text::line(&item.title)));
         Self {
             uid: id.to_owned(),
             sequence: revision.saturating_sub(1),
@@ -100,7 +101,11 @@ impl Event {
         check_time("ends_ms", ends_ms)?;
         // RFC 5545, section 3.8.2.2: the end is later than the start.
         if in_utc(ends_ms) <= in_utc(self.starts_ms) {
-            return Err(Invalid::new("ends_ms", "does not lie after the start", "swap the two or leave the end out"));
+            return Err(Invalid::new(
+                "ends_ms",
+                "does not lie after the start",
+                "swap the two or leave the end out",
+            ));
         }
         Ok(())
     }

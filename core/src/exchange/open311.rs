@@ -53,11 +53,19 @@ pub fn request(
         ));
     }
     if service_code.trim().is_empty() {
-        return Err(Invalid::new("service_code", "is empty", "choose one of the services that the city lists"));
+        return Err(Invalid::new(
+            "service_code",
+            "is empty",
+            "choose one of the services that the city lists",
+        ));
     }
     let description = text::plain(&item.what_happened);
     if description.chars().count() > DESCRIPTION_CHARS_MAX {
-        return Err(Invalid::new("what_happened", "is too long for the city", "shorten it to 4,000 characters"));
+        return Err(Invalid::new(
+            "what_happened",
+            "is too long for the city",
+            "shorten it to 4,000 characters",
+        ));
     }
     if guard::judge(&description, guard::Place::Handover) != guard::Verdict::Pass {
         return Err(Invalid::new(

@@ -88,7 +88,8 @@ impl Engine {
     /// [`Error::NotHere`]; [`Error::Kind`]; [`Error::Invalid`] if CAP has no form for it.
     pub fn export_bulletin(&mut self, bulletin: DocumentId, sender: &str) -> Result<Vec<u8>, Error> {
         let (revision, changed_ms) = self.changes(bulletin)?;
-        let origin = cap::Origin { id: bulletin.to_string(), sender: sender.to_owned(), revision, changed_ms };
+        let origin =
+            cap::Origin { id: bulletin.to_string(), sender: sender.to_owned(), revision, changed_ms };
         Ok(cap::alert(&cap::Alert::of(&self.read::<Bulletin>(bulletin)?, &origin))?)
     }
 

@@ -62,7 +62,11 @@ fn files() -> BTreeMap<&'static str, Vec<u8>> {
         kept: 21,
         unanswered: 6,
         open: BTreeMap::from([("under_review".into(), 4), ("<b>newer".into(), 1)]),
-        closed: BTreeMap::from([("city_services".into(), 5), ("no_action".into(), 2), ("cannot_say".into(), 1)]),
+        closed: BTreeMap::from([
+            ("city_services".into(), 5),
+            ("no_action".into(), 2),
+            ("cannot_say".into(), 1),
+        ]),
     };
     let (english, spanish) = (Language::English, Language::Spanish);
     let alert = |bulletin: &Bulletin, revision| {
@@ -117,7 +121,10 @@ fn handed() -> Release {
         expires_ms: Some(MAY + 30 * DAY),
         revision: 1,
         items: vec![item("Two cars, four short visits."), item(HOSTILE), bare],
-        open_facts: vec![OpenFact { fact: "vehicle_colour".into(), values: vec!["blue".into(), "<i>red".into()] }],
+        open_facts: vec![OpenFact {
+            fact: "vehicle_colour".into(),
+            values: vec!["blue".into(), "<i>red".into()],
+        }],
         commitments: vec!["0a".repeat(32)],
         sources_count: 4,
     }

@@ -30,7 +30,8 @@ const SEALED_TEXTS: [&str; 3] = ["address", "notes", "method"];
 
 pub(super) fn parse(text: &str, undated_ms: i64) -> Result<Imported, Unreadable> {
     let mut builder = ReaderBuilder::new();
-    builder.flexible(true).delimiter(delimiter(text));
+    let delimiter = delimiter(text);
+    builder.flexible(true).delimiter(delimiter);
     let mut reader = builder.from_reader(Cursor::new(text.as_bytes()));
     let header = reader.headers().map_err(|_| Unreadable::Empty)?.clone();
     let columns = columns(&header)?;
@@ -44,14 +45,15 @@ pub(super) fn parse(text: &str, undated_ms: i64) -> Result<Imported, Unreadable>
         if number > ROWS_COUNT_MAX {
             return Err(Unreadable::TooManyRows);
         }
-        let start = record.position().cloned().unwrap_or_else(Position::new);
+        let start = first_line(text, record.position());
         let row = Row { columns: &columns, record: &record, header: &header };
-        let broken = row.is_broken(reader.position().byte() - start.byte());
+        let raw = between(text, &start, reader.position());
+        let broken = row.broken(raw, delimiter);
         let is_broken = broken.is_some();
         let line = usize::try_from(start.line()).unwrap_or(usize::MAX);
         let draft = broken.map_or_else(|| row.draft(undated_ms), Err);
         imported.rows.push(ImportedRow { number, line, draft });
-        if is_broken && row.has_line_end() && fresh_starts < FRESH_STARTS_MAX {
+        if is_broken && raw.trim_ascii_end().contains(&b'\n') && fresh_starts < FRESH_STARTS_MAX {
             fresh_starts += 1;
             read_on_behind_first_line(&mut reader, text, &start);
         }
@@ -61,7 +63,7 @@ pub(super) fn parse(text: &str, undated_ms: i64) -> Result<Imported, Unreadable>
 
 /// The sign that the first line has most of: European spreadsheets separate columns by semicolons.
 fn delimiter(text: &str) -> u8 {
-    let header = text.lines().next().unwrap_or_default();
+    let header = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
     // Of equals the last one wins.
     let count = |delimiter: &u8| header.bytes().filter(|byte| byte == delimiter).count();
     [b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',')
@@ -87,6 +89,23 @@ fn open_quote(record: &StringRecord) -> &'static str {
     if record.iter().any(|field| field.contains('\n')) { OPEN_QUOTE } else { "" }
 }
 
+/// Where a record begins: the parser's position is before the blank lines and the line feeds that it passes over.
+fn first_line(text: &str, position: Option<&Position>) -> Position {
+    let mut start = position.cloned().unwrap_or_else(Position::new);
+    let at = usize::try_from(start.byte()).unwrap_or(usize::MAX);
+    let ahead = text.as_bytes().get(at..).unwrap_or_default();
+    let passed: Vec<_> = ahead.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).collect();
+    let lines = passed.iter().filter(|byte| ***byte == b'\n').count();
+    let (byte, line) = (start.byte() + passed.len() as u64, start.line() + lines as u64);
+    start.set_byte(byte).set_line(line);
+    start
+}
+
+fn between<'a>(text: &'a str, start: &Position, end: &Position) -> &'a [u8] {
+    let at = |position: &Position| usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    text.as_bytes().get(at(start)..at(end)).unwrap_or_default()
+}
+
 /// Lines that a quote swallowed are rows as well.
 fn read_on_behind_first_line(reader: &mut Reader<Cursor<&[u8]>>, text: &str, start: &Position) {
     let at = usize::try_from(start.byte()).unwrap_or(usize::MAX);
@@ -106,22 +125,22 @@ struct Row<'a> {
 
 impl Row<'_> {
     /// What is wrong with its form.
-    fn is_broken(&self, bytes: u64) -> Option<String> {
+    fn broken(&self, raw: &[u8], delimiter: u8) -> Option<String> {
         let (found, expected) = (self.record.len(), self.columns.len());
-        if bytes > ROW_BYTES_MAX as u64 {
+        if raw.len() > ROW_BYTES_MAX {
+            let hint = open_quote(self.record);
+            return Some(format!("it has {} bytes, at most {ROW_BYTES_MAX} are read{hint}", raw.len()));
+        }
+        if !are_quotes_right(raw, delimiter) {
+            let hint = open_quote(self.record);
             return Some(format!(
-                "it has {bytes} bytes, at most {ROW_BYTES_MAX} are read{}",
-                open_quote(self.record)
+                "a quote (\") is not where one can be: write one within a text twice{hint}"
             ));
         }
         if found != expected {
             return Some(format!("{found} columns, expected {expected}{}", open_quote(self.record)));
         }
         (self.record == self.header).then(|| "it is the header again".to_owned())
-    }
-
-    fn has_line_end(&self) -> bool {
-        self.record.iter().any(|field| field.contains('\n'))
     }
 
     fn draft(&self, undated_ms: i64) -> Result<Draft, String> {
@@ -162,6 +181,30 @@ impl Row<'_> {
     }
 }
 
+/// Whether no quote is left open and nothing stands between a closing one and the end of its field (RFC 4180, section 2).
+/// The parser takes both as it can, and so would make one row of two. In a field that begins without one, a quote is a letter.
+fn are_quotes_right(raw: &[u8], delimiter: u8) -> bool {
+    #[derive(Clone, Copy, PartialEq)]
+    enum At {
+        Start,
+        Plain,
+        Quoted,
+        Closed,
+    }
+    let is_end = |byte: u8| byte == delimiter || matches!(byte, b'\r' | b'\n');
+    let mut at = At::Start;
+    for &byte in raw {
+        at = match (at, byte) {
+            (At::Quoted, b'"') => At::Closed,
+            (At::Quoted, _) | (At::Closed | At::Start, b'"') => At::Quoted,
+            (_, byte) if is_end(byte) => At::Start,
+            (At::Closed, _) => return false,
+            (At::Start | At::Plain, _) => At::Plain,
+        };
+    }
+    at != At::Quoted
+}
+
 /// Latitude and longitude, if both are there.
 fn point(cells: &mut BTreeMap<&str, String>) -> Result<Option<(f64, f64)>, String> {
     let mut take = |long, short| {
@@ -197,12 +240,13 @@ fn substances(cells: &mut BTreeMap<&str, String>) -> Result<Option<Value>, Strin
     };
     let (catalogues, bases) = (column("substance_catalogues")?, column("substance_bases")?);
     let item = |list: &[String], at: usize| list.get(at).cloned().unwrap_or_default();
-    let found = codes.iter().enumerate().map(|(at, code)| {
-        json!({ "code": code, "catalogue": item(&catalogues, at), "basis": item(&bases, at) })
-    });
+    let found = codes.iter().enumerate().map(
+        |(at, code)| json!({ "code": code, "catalogue": item(&catalogues, at), "basis": item(&bases, at) }),
+    );
     Ok((!codes.is_empty()).then(|| found.collect()))
 }
 
 fn list(cell: Option<String>) -> Vec<String> {
-    cell.map(|cell| cell.split(CODE_SEPARATOR).map(|code| code.trim().to_owned()).collect()).unwrap_or_default()
+    cell.map(|cell| cell.split(CODE_SEPARATOR).map(|code| code.trim().to_owned()).collect())
+        .unwrap_or_default()
 }

@@ -22,7 +22,9 @@ pub(super) fn parse(text: &str, undated_ms: i64) -> Result<Imported, Unreadable>
         "FeatureCollection" => {}
         "" => return Err(Unreadable::NotFeatureCollection { found: "it has no `type`".to_owned() }),
         other => {
-            return Err(Unreadable::NotFeatureCollection { found: format!("its `type` is `{}`", cut(other)) });
+            return Err(Unreadable::NotFeatureCollection {
+                found: format!("its `type` is `{}`", cut(other)),
+            });
         }
     }
     let features = collection.features.ok_or(Unreadable::NoFeatures)?;

@@ -150,7 +150,8 @@ pub fn text(bytes: &[u8], bytes_max: usize) -> Result<&str, Unreadable> {
     if bytes.len() > bytes_max {
         return Err(Unreadable::TooLarge { bytes: bytes.len(), bytes_max });
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8 { offset: error.valid_up_to() })?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8 { offset: error.valid_up_to() })?;
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     if text.trim().is_empty() { Err(Unreadable::Empty) } else { Ok(text) }
 }

@@ -74,8 +74,16 @@ pub fn ledger(ledger: &Ledger, now_ms: i64, language: Language) -> String {
         counts.iter().map(|(code, count)| (label(code), *count)).collect::<Vec<_>>()
     };
     let mut rows = vec![(w.kept.to_owned(), ledger.kept), (w.unanswered.to_owned(), ledger.unanswered)];
-    rows.extend(labelled(&ledger.open, codes::response_status()).into_iter().map(|(l, n)| (format!("{}: {l}", w.open), n)));
-    rows.extend(labelled(&ledger.closed, codes::outcome()).into_iter().map(|(l, n)| (format!("{}: {l}", w.closed), n)));
+    rows.extend(
+        labelled(&ledger.open, codes::response_status())
+            .into_iter()
+            .map(|(l, n)| (format!("{}: {l}", w.open), n)),
+    );
+    rows.extend(
+        labelled(&ledger.closed, codes::outcome())
+            .into_iter()
+            .map(|(l, n)| (format!("{}: {l}", w.closed), n)),
+    );
     let body = html! {
         h1 { (w.ledger_title) }
         p { (w.ledger_says) " " (minute(now_ms)) }
@@ -88,7 +96,8 @@ pub fn ledger(ledger: &Ledger, now_ms: i64, language: Language) -> String {
 fn sheet(title: &str, body: &Markup, language: Language) -> String {
     // The one style is allowed by its hash (CSP level 2); there is nothing else to allow.
     let style_hash = BASE64.encode(&Sha256::digest(STYLE));
-    let policy = format!("default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; form-action 'none'");
+    let policy =
+        format!("default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; form-action 'none'");
     let page = html! {
         (DOCTYPE)
         html lang=(language.tag()) {

@@ -19,7 +19,8 @@ fn features(features: &[&str]) -> Imported {
 
 /// Every row but those named is usable; of each named one the number, the line and what is wrong are right.
 fn refused(imported: &Imported, expected: &[(usize, usize, &str)]) {
-    let wrong = imported.rows.iter().filter_map(|row| Some((row.number, row.line, row.draft.as_ref().err()?)));
+    let wrong =
+        imported.rows.iter().filter_map(|row| Some((row.number, row.line, row.draft.as_ref().err()?)));
     let wrong: Vec<_> = wrong.collect();
     assert_eq!(wrong.len(), expected.len(), "{wrong:#?}");
     for ((number, line, what), (number_expected, line_expected, part)) in wrong.into_iter().zip(expected) {
@@ -95,7 +96,8 @@ fn a_line_as_long_as_the_file_spoils_that_line_alone() {
 
 #[test]
 fn quotes_within_quotes_and_line_ends_of_every_system() {
-    let rows = GOOD.replace("Shouting", "\"He said \"\"no\"\"; then\r\n\tran\rand =stood\"").replace('\n', "\r\n");
+    let rows =
+        GOOD.replace("Shouting", "\"He said \"\"no\"\"; then\r\n\tran\rand =stood\"").replace('\n', "\r\n");
     let imported = import(format!("\u{FEFF}{}{rows}", HEADER.replace('\n', "\r\n")).as_bytes(), MAY).unwrap();
     let text = &imported.rows[0].draft.as_ref().unwrap().observation.what_happened;
     assert!(text.starts_with("He said \"no\"; then\n"), "{text:?}");
@@ -103,16 +105,28 @@ fn quotes_within_quotes_and_line_ends_of_every_system() {
 }
 
 #[test]
+fn lines_are_counted_with_blank_ones_and_the_ends_of_every_system() {
+    for end in ["\n", "\r\n"] {
+        let text = format!("\n{HEADER}\n{GOOD}\n\nbroken\n{GOOD}broken\n").replace('\n', end);
+        refused(&import(text.as_bytes(), MAY).unwrap(), &[(2, 7, "1 columns"), (4, 9, "1 columns")]);
+    }
+}
+
+#[test]
 fn lines_that_an_open_quote_swallowed_are_read_all_the_same() {
     let open = GOOD.replace("Shouting", "\"Shouting");
     refused(&table(&format!("{open}{GOOD}{GOOD}")), &[(1, 2, "is a quote (\") left open")]);
+    let last = GOOD.replace("12 Elm", "\"12 Elm");
+    refused(&table(&format!("{last}{GOOD}")), &[(1, 2, "is a quote (\") left open")]);
+    refused(&table(&GOOD.replace("Shouting", "\"Shouting\" twice")), &[(1, 2, "is not where one can be")]);
+    refused(&table(&GOOD.replace("Shouting", "12\" pipe")), &[]);
     let rows = format!("{GOOD}{open}{GOOD}{open}{GOOD}");
     let imported = table(&rows);
     assert_eq!(imported.rows.iter().filter(|row| row.draft.is_ok()).count(), 3, "{imported:#?}");
-    // Each begins again behind its line, but not for ever: that would take the square of the file's length.
+    // Reading begins again a few times only: for ever would take the square of the file's length.
     let many = table(&open.repeat(2_000));
-    assert!(many.rows.len() < 100, "{}", many.rows.len());
     assert!(many.rows.iter().all(|row| row.draft.is_err()));
+    assert_eq!(many.rows.len(), 16 + (2_000 - 16) / 2);
 }
 
 #[test]
@@ -128,7 +142,10 @@ fn files_of_no_known_kind_say_so() {
     let twice = error(b"title,Lat, TITLE\nx,1,y\n");
     assert_eq!(twice, Unreadable::DuplicateColumn { first: 0, again: 2 });
     assert!(twice.to_string().contains("column 3 again (it is column 1 already)"), "{twice}");
-    assert_eq!(error(format!("title\n{}", "x\n".repeat(ROWS_COUNT_MAX + 1)).as_bytes()), Unreadable::TooManyRows);
+    assert_eq!(
+        error(format!("title\n{}", "x\n".repeat(ROWS_COUNT_MAX + 1)).as_bytes()),
+        Unreadable::TooManyRows
+    );
     assert!(matches!(error(b"{\"type\": \n!"), Unreadable::Json { line: 2, .. }));
     assert!(matches!(error("[".repeat(100_000).as_bytes()), Unreadable::NotFeatureCollection { .. }));
     let deep = format!("{{\"type\":{}", "[".repeat(100_000));
@@ -178,7 +195,8 @@ fn complaints_repeat_little_of_the_file() {
     let long = "x".repeat(100_000);
     let table = table(&GOOD.replace("2026-05-04T21:40:00-05:00", &long));
     let kind = format!(r#"{{"type":"{long}"}}"#);
-    let number = format!(r#"{{"type":"Feature","properties":{{"what_happened":"x","behaviours":"{long}"}}}}"#);
+    let number =
+        format!(r#"{{"type":"Feature","properties":{{"what_happened":"x","behaviours":"{long}"}}}}"#);
     for row in table.rows.iter().chain(&features(&[&kind, &number]).rows) {
         let what = row.draft.as_ref().unwrap_err();
         assert!(what.len() < 400, "{} bytes", what.len());

@@ -19,7 +19,10 @@ fn selling_and_using_are_one_cell() {
     let table = text(csv::release(&release_of(vec![item("x")])));
     let row = table.lines().nth(1).unwrap();
     assert!(row.contains(",D;U,fentanyl;unknown,H;U,"), "{row}");
-    assert!(row.starts_with("1,2026-05-28T17:40:00Z,2026-05-28T17:50:00Z,minute,g250:17675:-35908,13,"), "{row}");
+    assert!(
+        row.starts_with("1,2026-05-28T17:40:00Z,2026-05-28T17:50:00Z,minute,g250:17675:-35908,13,"),
+        "{row}"
+    );
 }
 
 #[test]
@@ -40,7 +43,10 @@ fn formulas_are_not_run_wherever_a_cell_may_begin() {
             let cell = csv::cell(&text);
             let pieces = cell.split([';', '\n', '\r', '\t']).filter(|piece| !piece.is_empty());
             for piece in pieces {
-                assert!(!piece.trim_start().starts_with(['=', '+', '-', '@', '＝']), "{text:?} gave {cell:?}");
+                assert!(
+                    !piece.trim_start().starts_with(['=', '+', '-', '@', '＝']),
+                    "{text:?} gave {cell:?}"
+                );
             }
             assert_eq!(csv::restored(&cell), text);
         }
@@ -115,7 +121,9 @@ fn sums_on_paper_add_up() {
         .collect();
     assert_eq!((numbers.len(), numbers.iter().sum::<u64>()), (7, 40));
     assert!(page.contains("<td class=\"n\">40</td>"));
-    for label in ["Cerrados: Servicios municipales", "abiertos: En revisión", "abiertos: newer", "no se indicó"] {
+    for label in
+        ["Cerrados: Servicios municipales", "abiertos: En revisión", "abiertos: newer", "no se indicó"]
+    {
         assert!(page.contains(label), "{label}");
     }
 }
@@ -131,7 +139,7 @@ fn research_holds_places_and_totals_alone() {
     let table = text(csv::research(&months));
     assert_eq!(
         table.lines().skip(1).collect::<Vec<_>>(),
-        ["2026-04,,,,,,", "2026-05,,,,,40,", "2026-05,g250:17675:-35908,39.73956,-104.99009,dealing,,11"]
+        ["2026-04,,,,,,", "2026-05,,,,,40,", "2026-05,g250:17675:-35908,39.73984,-104.99098,dealing,,11"]
     );
     let json: serde_json::Value = serde_json::from_slice(&geojson::research(&months)).unwrap();
     assert_eq!(json["features"][1]["properties"], serde_json::json!({ "month": "2026-05", "reports": 40 }));
@@ -153,7 +161,10 @@ fn bulletin() -> Alert {
             sender_name: String::new(),
             headline: "Farola rota\nen el pasaje".into(),
             description: "Sin luz\0 desde el lunes.\nLleve linterna.".into(),
-            areas: vec![Area { description: "Pasaje".into(), cells: vec!["g250:17675:-35908".parse().unwrap()] }],
+            areas: vec![Area {
+                description: "Pasaje".into(),
+                cells: vec!["g250:17675:-35908".parse().unwrap()],
+            }],
         }],
     }
 }
@@ -201,14 +212,19 @@ fn a_bulletin_is_an_alert_in_all_its_languages() {
         expires_ms: MAY + 86_400_000,
         cancelled: false,
     };
-    let origin = |revision| cap::Origin { id: "b1".into(), sender: "s".into(), revision, changed_ms: MAY + 60_000 };
+    let origin =
+        |revision| cap::Origin { id: "b1".into(), sender: "s".into(), revision, changed_ms: MAY + 60_000 };
     let first = Alert::of(&bulletin, &origin(1));
     assert_eq!((first.identifier.as_str(), first.sent_ms, &first.message), ("b1", MAY, &Message::Alert));
-    let infos: Vec<_> = first.infos.iter().map(|i| (&*i.language, &*i.event, &*i.headline, i.category)).collect();
+    let infos: Vec<_> =
+        first.infos.iter().map(|i| (&*i.language, &*i.event, &*i.headline, i.category)).collect();
     let infra = Category::Infra;
     assert_eq!(
         infos,
-        [("en", "Condition of a place", "Lamp out", infra), ("es", "Estado de un lugar", "Farola rota", infra)]
+        [
+            ("en", "Condition of a place", "Lamp out", infra),
+            ("es", "Estado de un lugar", "Farola rota", infra)
+        ]
     );
     let earlier = || vec![Reference { sender: "s".into(), identifier: "b1".into(), sent_ms: MAY }];
     let second = Alert::of(&bulletin, &origin(2));
@@ -233,7 +249,10 @@ fn a_meeting_tells_its_agenda_and_a_shift_nobody() {
         ..Meeting::default()
     };
     let event = Event::of_meeting("m1", &monthly, 3, MAY);
-    assert_eq!((event.description.as_str(), event.ends_ms, event.sequence), ("1. Lamps\n2. The lot", None, 2));
+    assert_eq!(
+        (event.description.as_str(), event.ends_ms, event.sequence),
+        ("1. Lamps\n2. The lot", None, 2)
+    );
     let shift = Shift {
         title: "Friday".into(),
         starts_ms: MAY,
@@ -270,7 +289,11 @@ fn calendars_fold_escape_and_name_events_for_ever() {
     assert!(unfolded.contains("\r\nSUMMARY:Réunion\\; of\\, the \\\\ watch\r\n"), "{unfolded}");
     assert!(unfolded.contains(&format!("\r\nDESCRIPTION:Agenda:\\n{}\\nEND:VEVENT\r\n", "ñ".repeat(200))));
     assert_eq!(unfolded.matches("END:VEVENT\r\n").count(), 2, "one of them within the description");
-    assert!(unfolded.contains("\r\nUID:d0c\r\nSEQUENCE:2\r\nDTSTAMP:20260528T173959Z\r\nDTSTART:20260528T174000Z\r\n"));
+    assert!(
+        unfolded.contains(
+            "\r\nUID:d0c\r\nSEQUENCE:2\r\nDTSTAMP:20260528T173959Z\r\nDTSTART:20260528T174000Z\r\n"
+        )
+    );
     let cancelled = text(calendar("Watch", &[Event { cancelled: true, ..meeting() }]).unwrap());
     assert!(cancelled.contains("\r\nSTATUS:CANCELLED\r\n"));
 }
@@ -317,7 +340,10 @@ fn the_city_gets_places_and_no_people() {
     assert_eq!(refused(|i| i.substances.push(Substance::new("unknown", "saw"))), "behaviours");
     assert_eq!(refused(|i| i.flags.push("minors".into())), "behaviours");
     assert_eq!(refused(|i| i.what_happened = "a".repeat(4_001)), "what_happened");
-    assert_eq!(refused(|i| i.what_happened = "Call Jane Roe, 303-555-0142, about the lamp".into()), "what_happened");
+    assert_eq!(
+        refused(|i| i.what_happened = "Call Jane Roe, 303-555-0142, about the lamp".into()),
+        "what_happened"
+    );
     assert_eq!(request(&lamp(), " ", "", &at).unwrap_err().field, "service_code");
     assert_eq!(request(&lamp(), "x", "", &Place::Address(" ".into())).unwrap_err().field, "address");
     assert_eq!(request(&lamp(), "x", "", &Place::Point { lat: 0.0, lon: 0.0 }).unwrap_err().field, "lat");

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::exchange::{import, text::plain};
 use crate::exchange::{csv, geojson};
+use crate::exchange::{import, text::plain};
 use crate::watch::{Observation, codes};
 
 /// What an import makes of an item: an observation by somebody who was told.
@@ -40,13 +40,15 @@ fn distinct(
 
 /// Texts that pass as an author's own, and begin as formulas and quotes do.
 fn words() -> impl Strategy<Value = String> {
-    let piece = prop_oneof!["[ =+@',;\"\n-]{0,3}", "\\PC{0,12}", Just("\n=".to_owned()), Just("▮▮▮".to_owned())];
-    prop::collection::vec(piece, 1..6)
-        .prop_map(|pieces| plain(&pieces.concat()))
-        .prop_filter("says something", |text| {
+    let piece =
+        prop_oneof!["[ =+@',;\"\n-]{0,3}", "\\PC{0,12}", Just("\n=".to_owned()), Just("▮▮▮".to_owned())];
+    prop::collection::vec(piece, 1..6).prop_map(|pieces| plain(&pieces.concat())).prop_filter(
+        "says something",
+        |text| {
             let draft = Observation { what_happened: text.clone(), ..expected(&item("x")) };
             draft.validate().is_ok()
-        })
+        },
+    )
 }
 
 prop_compose! {

@@ -12,7 +12,8 @@ const FORMATS: [Format; 4] =
 const MARCH: i64 = 1_772_500_000_000;
 
 /// Planted in the sealed part alone.
-const PLANTED: [&str; 6] = ["Jane Roe", "303-555-0142", "ZZZ-1234", "12 Invented Street", "39.7412345", "104.9512345"];
+const PLANTED: [&str; 6] =
+    ["Jane Roe", "303-555-0142", "ZZZ-1234", "12 Invented Street", "39.7412345", "104.9512345"];
 
 fn planted(what: &str, consent: &[&str]) -> ObservationDraft {
     let mut planted = draft(what);
@@ -84,7 +85,11 @@ fn research_is_of_those_who_allowed_it_and_holds_no_text() {
     for _ in 0..11 {
         vic.record(elsewhere.clone()).unwrap();
     }
-    assert_eq!(String::from_utf8(vic.export_research(format).unwrap()).unwrap(), shown, "they did not allow it");
+    assert_eq!(
+        String::from_utf8(vic.export_research(format).unwrap()).unwrap(),
+        shown,
+        "they did not allow it"
+    );
     for format in [Format::Csv, Format::GeoJson] {
         let bytes = String::from_utf8(vic.export_research(format).unwrap()).unwrap();
         for absent in PLANTED.into_iter().chain(["swapped", "workplace"]) {

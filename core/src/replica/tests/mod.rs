@@ -1,8 +1,8 @@
 //! Engines that hand each other entries without a relay: what must hold whoever carries them.
 
 mod belonging;
-mod exchange;
 mod documents;
+mod exchange;
 mod finding;
 mod guarding;
 

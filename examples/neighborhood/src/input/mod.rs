@@ -148,9 +148,7 @@ fn parse(bytes: &[u8], is_json: bool, modified_ms: i64) -> Result<Loaded, InputE
     }
     match csv::parse(text) {
         // Not Denver's: then it has our columns, or those that say something to anybody.
-        Err(why @ InputError::Header { .. }) => {
-            observations::parse_table(text, modified_ms).map_err(|_| why)
-        }
+        Err(why @ InputError::Header { .. }) => observations::parse_table(text, modified_ms).map_err(|_| why),
         parsed => parsed,
     }
 }

@@ -374,7 +374,10 @@ fn files_of_no_known_kind_say_what_was_expected() {
         r#"{"type": "FeatureCollection"}"#,
         r#"{"type": "FeatureCollection", "features": []}"#,
     ] {
-        assert!(matches!(error(empty.as_bytes(), false), InputError::Unreadable(Unreadable::NoFeatures)), "{empty}");
+        assert!(
+            matches!(error(empty.as_bytes(), false), InputError::Unreadable(Unreadable::NoFeatures)),
+            "{empty}"
+        );
     }
     let latin1 = error(b"caf\xe9", false);
     assert!(matches!(latin1, InputError::Unreadable(Unreadable::NotUtf8 { offset: 3 })));
@@ -390,7 +393,10 @@ fn files_of_no_known_kind_say_what_was_expected() {
     assert_eq!(one.mapping().len(), 19);
     let open = error(b"\"when,where\n1,2\n", false).to_string();
     assert!(open.contains("is a quote (\") left open"), "{open}");
-    assert!(matches!(error(b"{\"type\": \n!", false), InputError::Unreadable(Unreadable::Json { line: 2, .. })));
+    assert!(matches!(
+        error(b"{\"type\": \n!", false),
+        InputError::Unreadable(Unreadable::Json { line: 2, .. })
+    ));
     assert!(matches!(error(b"a,b\n", true), InputError::Unreadable(Unreadable::Json { line: 1, .. })));
     for other in ["[1]", "{}", r#"{"type": "Feature"}"#] {
         let not_one = error(other.as_bytes(), false);
