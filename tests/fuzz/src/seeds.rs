@@ -155,7 +155,7 @@ fn changes(seeds: &mut Seeds) {
     made.extend(document.write(&case).unwrap());
     case.link("a".repeat(48), "the same hour", "b".repeat(64));
     made.extend(document.write(&case).unwrap());
-    case.unlink(&"a".repeat(48), "b".repeat(64)).unwrap();
+    case.unlink(&"a".repeat(48), &"b".repeat(64)).unwrap();
     made.extend(document.write(&case).unwrap());
     let mut other = Document::new(AUTHOR);
     let observation = Observation { what_happened: "a lamp is out".to_owned(), ..Observation::default() };
