@@ -34,7 +34,7 @@ pub enum Error {
     Invalid(#[from] Invalid),
     /// A file cannot be imported.
     #[error("{0}")]
-    Unreadable(#[from] crate::exchange::Unreadable),
+    File(#[from] crate::exchange::Unreadable),
     /// The device does not belong to a group yet.
     #[error(
         "this device does not belong to a group yet: found one, or join with an admission from a coordinator"
@@ -166,7 +166,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Invalid(_)
-            | Self::Unreadable(_)
+            | Self::File(_)
             | Self::NoGroup
             | Self::NotLetIn
             | Self::Unreadable { .. }
