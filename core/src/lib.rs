@@ -19,8 +19,8 @@
 //! ```
 //!
 //! Rooms do not call sideways: those two files join them. A room imports only rooms below it:
-//! `base` (0) · `entry`, `document` (1) · `roll`, `watch` (2) · `sync`, `storage` (3) · `replica` (4). A test keeps the
-//! floors. Below `replica` there is no clock, no randomness, no network and no async; `sync` sees neither keys nor
+//! `base` (0) · `entry`, `document` (1) · `roll`, `watch` (2) · `sync`, `storage`, `exchange` (3) · `replica` (4). A test
+//! keeps the floors. `exchange` stands aside of both ways: files for other programs go out of it, and drafts come in. Below `replica` there is no clock, no randomness, no network and no async; `sync` sees neither keys nor
 //! plaintext. Whatever holds a secret or reads a plaintext is behind the default feature `device`, which the relay
 //! turns off, so that it cannot even link what decrypts.
 //!
@@ -82,6 +82,8 @@ pub mod base;
 #[cfg(feature = "device")]
 pub mod document;
 pub mod entry;
+#[cfg(feature = "device")]
+pub mod exchange;
 #[cfg(feature = "device")]
 pub mod replica;
 pub mod roll;

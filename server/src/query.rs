@@ -283,13 +283,12 @@ fn next_range(
     cursors: &BTreeMap<CompartmentId, u64>,
 ) -> Result<Option<Range>, Refused> {
     let state = group.roll.state();
-    let standing = standing(state, device, key).and_then(|standing| match standing {
-        Standing::UnknownDevice => Err(outsider(state, device)),
-        standing => Ok(standing),
-    });
-    let standing = match standing {
-        Ok(standing) => standing,
-        Err(why) => return until_removed(group, device, cursors).map_or(Err(why), |range| Ok(Some(range))),
+    let standing = match standing(state, device, key) {
+        Ok(standing) if standing != Standing::UnknownDevice => standing,
+        outside => {
+            let why = outside.err().unwrap_or_else(|| outsider(state, device));
+            return until_removed(group, device, cursors).map_or(Err(why), |range| Ok(Some(range)));
+        }
     };
     // Not refused: the phone may not have heard of its new role, and the roll that tells it comes first.
     let may_read = |compartment| {

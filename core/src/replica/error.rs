@@ -32,6 +32,9 @@ pub enum Error {
     /// What was entered cannot be filed.
     #[error("{0}")]
     Invalid(#[from] Invalid),
+    /// A file cannot be imported.
+    #[error("{0}")]
+    File(#[from] crate::exchange::Unreadable),
     /// The device does not belong to a group yet.
     #[error(
         "this device does not belong to a group yet: found one, or join with an admission from a coordinator"
@@ -163,6 +166,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Invalid(_)
+            | Self::File(_)
             | Self::NoGroup
             | Self::NotLetIn
             | Self::Unreadable { .. }

@@ -307,7 +307,7 @@ mod tests {
         );
         assert_eq!(
             named(|rule| rule.frozen),
-            "release disclosure provenance request decision recall lesson lesson_record catalogue_update invitation \
+            "release disclosure provenance request decision recall lesson lesson_record catalogue_update \
              audit_entry"
         );
     }

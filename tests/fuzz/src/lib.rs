@@ -25,6 +25,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("frame", targets::frame::frame),
     ("guard", targets::guard::guard),
     ("handover", targets::handover::handover),
+    ("import_file", targets::import::import_file),
+    ("import_table", targets::import::import_table),
     ("joining", targets::joining::joining),
     ("phone_session", targets::phone_session::phone_session),
     ("plaintext", targets::plaintext::plaintext),

@@ -33,8 +33,37 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     handovers(&mut seeds);
     joinings(&mut seeds);
     programs(&mut seeds);
+    imports(&mut seeds);
     texts(&mut seeds);
     seeds
+}
+
+/// Files that are read whole, and files with something wrong in each place that is looked at.
+fn imports(seeds: &mut Seeds) {
+    let table = include_bytes!("../../formats/release.csv");
+    let features = include_bytes!("../../formats/release.geojson");
+    seeds.extend([table.as_slice(), features].map(|bytes| ("import_file", bytes.to_vec())));
+    let elsewhere = [
+        "title;date;lat;lon;ward\r\nGlass on the path;2026-05-04;41.6;-99.9;7\r\n\r\nDark corner;1780000000000;0;0;\r\n",
+        "{\"type\":\"FeatureCollection\",\"features\":[{\"type\":\"Feature\",\"geometry\":{\"type\":\"Point\",\
+         \"coordinates\":[-99.9,41.6,812]},\"properties\":{\"name\":\"Dark\",\"time\":\"2026-05-04T21:40:00-05:00\",\
+         \"ref\":null}},17]}",
+        "{\"type\":\"FeatureCollection\",\"features\":[{\"type\":\"Feature\",\"geometry\":null,\"properties\":{\
+         \"what_happened\":\"Shouting\",\"start\":\"2026-05-04T21:40:00Z\",\"precision\":\"hour\",\"behaviours\":[\"threat\"],\
+         \"quantity\":{\"amount\":2.5,\"unit\":\"GM\"},\"sealed\":{\"address\":\"12 Elm\",\"people\":[{\"count\":2}],\
+         \"vehicles\":[{\"plate\":\"Z\"}],\"accuracy_m\":5,\"method\":\"gps\",\"notes\":\"x\"}}}]}",
+        "title,Title\nx,y\n",
+    ];
+    seeds.extend(elsewhere.map(|text| ("import_file", text.as_bytes().to_vec())));
+    let good = "2026-05-04T21:40:00-05:00,2026-05-04T22:00:00-05:00,minute,threat;weapon_seen,'=1;'+2,39.7,-104.9,\
+                fentanyl;unknown,saw;told,2.5,GM\n";
+    let rows = [
+        good.to_owned(),
+        good.replace("'=1", "\"He said \"\"no\"\",\r\nthen\tleft\""),
+        good.replace("'=1", "\"open") + good + &good.replace("2026", "1926"),
+        good.replace("saw;told", "saw").replace("2.5", "NaN") + "\n\n" + &good.replace(",GM", ""),
+    ];
+    seeds.extend(rows.map(|rows| ("import_table", rows.into_bytes())));
 }
 
 type Seeds = Vec<(&'static str, Vec<u8>)>;

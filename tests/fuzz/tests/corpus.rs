@@ -54,7 +54,8 @@ macro_rules! replayed {
 }
 
 // One test each, so that they run side by side.
-replayed!(change engine_receive entry frame guard handover joining phone_session plaintext receipt relay_session roll);
+replayed!(change engine_receive entry frame guard handover import_file import_table joining phone_session plaintext receipt
+    relay_session roll);
 
 #[test]
 fn every_folder_has_a_target() {

@@ -3,6 +3,7 @@
 mod belonging;
 mod calls;
 mod documents;
+mod exchange;
 mod finding;
 mod guarding;
 mod handing_over;

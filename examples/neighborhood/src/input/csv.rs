@@ -12,6 +12,7 @@ use jiff::{
 };
 
 use super::{CATALOGUE, InputError, Loaded, Planted, Refused, Report, offences};
+use lamppost_core::exchange::Unreadable;
 use lamppost_core::watch::{Observation, Position, Sealed, Substance, When};
 
 /// Where each column goes. Only those of [`NEEDED`] have to be there.
@@ -63,7 +64,7 @@ pub(super) fn parse(text: &str) -> Result<Loaded, InputError> {
     let mut reader = ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let columns = match reader.headers() {
         Ok(header) => Columns::find(header)?,
-        Err(_) => return Err(InputError::Empty),
+        Err(_) => return Err(Unreadable::Empty.into()),
     };
     let zone = TimeZone::posix(DENVER).unwrap_or(TimeZone::UTC);
     let mut reports = Vec::new();
@@ -92,7 +93,7 @@ pub(super) fn parse(text: &str) -> Result<Loaded, InputError> {
         }
     }
     if reports.is_empty() && refused.is_empty() {
-        return Err(InputError::Empty);
+        return Err(Unreadable::Empty.into());
     }
     for report in &mut reports {
         report.same_event.take_if(|incident| rows_by_incident.get(incident.as_str()) == Some(&1));

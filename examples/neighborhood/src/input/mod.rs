@@ -9,15 +9,17 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use lamppost_core::exchange::Unreadable;
+use lamppost_core::exchange::import;
 use lamppost_core::watch::guard::{self, Place};
 use lamppost_core::watch::{Observation, Sealed};
 
 mod csv;
-mod geojson;
+mod observations;
 mod offences;
 
 /// Largest file that is read, in bytes: an example should not fill a small computer's memory.
-pub const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+pub const FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Shortest piece of text worth a byte search, in bytes; shorter ones turn up by chance.
 pub const PHRASE_BYTES_MIN: usize = 12;
@@ -76,24 +78,9 @@ pub enum InputError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The file is larger than [`FILE_BYTES_MAX`].
-    #[error("the file has {bytes} bytes; at most {FILE_BYTES_MAX} are read, split it first")]
-    TooLarge {
-        /// Its size.
-        bytes: u64,
-    },
-    /// The file is not text.
-    #[error("the file is not UTF-8 (first bad byte at offset {offset}); save it as UTF-8 text")]
-    NotUtf8 {
-        /// Offset of the first bad byte, in bytes.
-        offset: usize,
-    },
-    /// The file has nothing in it, or a header and no rows.
-    #[error("the file is empty; expected {EXPECTED}")]
-    Empty,
-    /// The collection is empty.
-    #[error("it has no features; expected {EXPECTED}")]
-    NoFeatures,
+    /// It is no file of observations.
+    #[error("{0}; expected {EXPECTED}")]
+    Unreadable(#[from] Unreadable),
     /// The first line is no header this version knows.
     #[error("no known header: {} missing{hint}; expected {EXPECTED}", missing.join(", "))]
     Header {
@@ -102,22 +89,6 @@ pub enum InputError {
         /// What may have gone wrong; empty if nothing comes to mind.
         hint: &'static str,
     },
-    /// The file looks like JSON and is not.
-    #[error("not valid GeoJSON, line {line}, column {column}: {what}; expected {EXPECTED}")]
-    Json {
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-        /// What the parser said.
-        what: String,
-    },
-    /// The file is JSON, but holds no collection of features.
-    #[error("{found}, not `FeatureCollection`; expected {EXPECTED}")]
-    NotFeatureCollection {
-        /// The type it states, in words.
-        found: String,
-    },
 }
 
 impl InputError {
@@ -125,14 +96,16 @@ impl InputError {
     pub fn mapping(&self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Header { .. } => csv::MAPPING,
-            Self::Json { .. } | Self::NoFeatures | Self::NotFeatureCollection { .. } => geojson::MAPPING,
-            Self::Read { .. } | Self::TooLarge { .. } | Self::NotUtf8 { .. } | Self::Empty => &[],
+            Self::Unreadable(
+                Unreadable::Json { .. } | Unreadable::NoFeatures | Unreadable::NotFeatureCollection { .. },
+            ) => &observations::MAPPING,
+            Self::Read { .. } | Self::Unreadable(_) => &[],
         }
     }
 }
 
-const EXPECTED: &str = "a GeoJSON FeatureCollection of Points, or a CSV file of incidents in Denver's format, whose \
-     header names at least OFFENSE_TYPE_ID and FIRST_OCCURRENCE_DATE";
+const EXPECTED: &str = "a GeoJSON FeatureCollection of Points, a CSV file of observations, or one of incidents in \
+     Denver's format, whose header names at least OFFENSE_TYPE_ID and FIRST_OCCURRENCE_DATE";
 
 /// Reads a file of either kind. What the file starts with decides; its extension only breaks ties.
 ///
@@ -143,8 +116,10 @@ const EXPECTED: &str = "a GeoJSON FeatureCollection of Points, or a CSV file of 
 pub fn load(path: &Path) -> Result<Loaded, InputError> {
     let read = |source| InputError::Read { path: path.to_owned(), source };
     let metadata = fs::metadata(path).map_err(read)?;
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(InputError::TooLarge { bytes: metadata.len() });
+    // Before it is in memory.
+    let bytes = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    if bytes > FILE_BYTES_MAX {
+        return Err(Unreadable::TooLarge { bytes, bytes_max: FILE_BYTES_MAX }.into());
     }
     let modified_ms = metadata
         .modified()
@@ -160,25 +135,21 @@ pub fn load(path: &Path) -> Result<Loaded, InputError> {
 
 /// Reads the sample that is part of the program.
 pub fn sample() -> Loaded {
-    geojson::parse(SAMPLE, 0).unwrap_or_else(|error| Loaded {
+    observations::parse(SAMPLE, 0).unwrap_or_else(|error| Loaded {
         refused: vec![Refused { line: 0, what: error.to_string() }],
         ..Loaded::default()
     })
 }
 
 fn parse(bytes: &[u8], is_json: bool, modified_ms: i64) -> Result<Loaded, InputError> {
-    let text =
-        std::str::from_utf8(bytes).map_err(|error| InputError::NotUtf8 { offset: error.valid_up_to() })?;
-    // Spreadsheets like to put a byte order mark first.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let start = text.trim_start();
-    if start.is_empty() {
-        return Err(InputError::Empty);
+    let text = import::text(bytes, FILE_BYTES_MAX)?;
+    if is_json || text.trim_start().starts_with(['{', '[']) {
+        return observations::parse(text, modified_ms);
     }
-    if is_json || start.starts_with(['{', '[']) {
-        geojson::parse(text, modified_ms)
-    } else {
-        csv::parse(text)
+    match csv::parse(text) {
+        // Not Denver's: then it has our columns, or those that say something to anybody.
+        Err(why @ InputError::Header { .. }) => observations::parse_table(text, modified_ms).map_err(|_| why),
+        parsed => parsed,
     }
 }
 

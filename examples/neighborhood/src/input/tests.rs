@@ -328,11 +328,11 @@ fn unusable_features_are_named_with_their_line() {
         (format!("{at} {{\"what_happened\": \"x\", \"flags\": 3, {ours}}}}}"), "expected a sequence"),
         (
             format!("{at} {{\"what_happened\": \"x\", {}}}}}", ours.replace("hour", "era")),
-            "`precision` is `era`",
+            "precision: is not a code",
         ),
         (
             format!("{at} {{\"what_happened\": \"x\", {}}}}}", ours.replace("precision", "exactness")),
-            "`precision` is missing",
+            "precision: is missing",
         ),
         (
             format!("{at} {{\"what_happened\": \"x\", {}}}}}", ours.replace("start", "began")),
@@ -344,11 +344,11 @@ fn unusable_features_are_named_with_their_line() {
         ),
         (
             format!("{at} {{\"what_happened\": \"x\", \"end\": \"2026-05-03T00:00:00Z\", {ours}}}}}"),
-            "`end` is before",
+            "end_ms: lies before the start",
         ),
         (
             format!("{at} {{\"what_happened\": \"x\", \"activity\": [\"B\",\"D\",\"P\",\"U\"], {ours}}}}}"),
-            "more than 3",
+            "at most 3 are allowed",
         ),
     ];
     let text: Vec<&str> = features.iter().map(|(feature, _)| feature.as_str()).collect();
@@ -367,17 +367,20 @@ fn unusable_features_are_named_with_their_line() {
 fn files_of_no_known_kind_say_what_was_expected() {
     let error = |bytes: &[u8], is_json| parse(bytes, is_json, 0).unwrap_err();
     for empty in [&b""[..], b" \n ", HEADER.as_bytes()] {
-        assert!(matches!(error(empty, false), InputError::Empty));
+        assert!(matches!(error(empty, false), InputError::Unreadable(Unreadable::Empty)));
     }
     for empty in [
         r#"{"features": []}"#,
         r#"{"type": "FeatureCollection"}"#,
         r#"{"type": "FeatureCollection", "features": []}"#,
     ] {
-        assert!(matches!(error(empty.as_bytes(), false), InputError::NoFeatures), "{empty}");
+        assert!(
+            matches!(error(empty.as_bytes(), false), InputError::Unreadable(Unreadable::NoFeatures)),
+            "{empty}"
+        );
     }
     let latin1 = error(b"caf\xe9", false);
-    assert!(matches!(latin1, InputError::NotUtf8 { offset: 3 }));
+    assert!(matches!(latin1, InputError::Unreadable(Unreadable::NotUtf8 { offset: 3 })));
     let header = error(b"when,where\n1,2\n", false).to_string();
     assert!(
         header.starts_with("no known header: OFFENSE_TYPE_ID, FIRST_OCCURRENCE_DATE missing;"),
@@ -390,11 +393,25 @@ fn files_of_no_known_kind_say_what_was_expected() {
     assert_eq!(one.mapping().len(), 19);
     let open = error(b"\"when,where\n1,2\n", false).to_string();
     assert!(open.contains("is a quote (\") left open"), "{open}");
-    assert!(matches!(error(b"{\"type\": \n!", false), InputError::Json { line: 2, .. }));
-    assert!(matches!(error(b"a,b\n", true), InputError::Json { line: 1, .. }));
+    assert!(matches!(
+        error(b"{\"type\": \n!", false),
+        InputError::Unreadable(Unreadable::Json { line: 2, .. })
+    ));
+    assert!(matches!(error(b"a,b\n", true), InputError::Unreadable(Unreadable::Json { line: 1, .. })));
     for other in ["[1]", "{}", r#"{"type": "Feature"}"#] {
-        assert!(matches!(error(other.as_bytes(), false), InputError::NotFeatureCollection { .. }), "{other}");
+        let not_one = error(other.as_bytes(), false);
+        let is_named = matches!(not_one, InputError::Unreadable(Unreadable::NotFeatureCollection { .. }));
+        assert!(is_named, "{other}");
     }
+}
+
+#[test]
+fn a_table_of_observations_is_read_as_well() {
+    let table = b"title,date,lat,lon\nGlass on the path,2026-05-04,41.6,-99.9\nDark corner,2026-05-04,x,1\n";
+    let loaded = parse(table, false, 0).unwrap();
+    assert_eq!(loaded.reports[0].observation.what_happened, "Glass on the path");
+    assert_eq!(loaded.refused[0].line, 3);
+    assert!(loaded.refused[0].what.starts_with("row 2: latitude is not a number"), "{:?}", loaded.refused);
 }
 
 #[test]

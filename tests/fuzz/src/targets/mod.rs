@@ -6,6 +6,7 @@ pub mod entry;
 pub mod frame;
 pub mod guard;
 pub mod handover;
+pub mod import;
 pub mod joining;
 pub mod operations;
 pub mod phone_session;

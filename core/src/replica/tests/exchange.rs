@@ -1,0 +1,200 @@
+//! What leaves a device as a file, and what must be in none.
+
+use super::*;
+use crate::exchange::open311::Place;
+use crate::exchange::{Format, Language};
+use crate::watch::{Bulletin, Keyed, Meeting, Position, Said, Sealed, Shift};
+
+const FORMATS: [Format; 4] =
+    [Format::Csv, Format::GeoJson, Format::Page(Language::English), Format::Page(Language::Spanish)];
+
+/// March 2026: over for long.
+const MARCH: i64 = 1_772_500_000_000;
+
+/// Planted in the sealed part alone.
+const PLANTED: [&str; 6] =
+    ["Jane Roe", "303-555-0142", "ZZZ-1234", "12 Invented Street", "39.7412345", "104.9512345"];
+
+fn planted(what: &str, consent: &[&str]) -> ObservationDraft {
+    let mut planted = draft(what);
+    planted.observation.when.start_ms = MARCH;
+    planted.observation.vantage = "workplace".into();
+    planted.observation.consent = consent.iter().map(ToString::to_string).collect();
+    planted.sealed = Some(Sealed {
+        position: Some(Position {
+            lat: 39.741_234_5,
+            lon: -104.951_234_5,
+            accuracy_m: 3.0,
+            method: "gps".into(),
+        }),
+        address: "12 Invented Street".into(),
+        notes: "Jane Roe, 303-555-0142, plate ZZZ-1234".into(),
+        ..Sealed::default()
+    });
+    planted
+}
+
+fn plan(liaison: &Engine, observations: &[DocumentId]) -> ReleasePlan {
+    ReleasePlan {
+        title: "Swaps".into(),
+        purpose: "Patrol planning".into(),
+        recipient: Some(liaison.member_id()),
+        expires_ms: None,
+        observations: observations.iter().map(|id| (*id, Redaction::default())).collect(),
+    }
+}
+
+#[test]
+fn nothing_sealed_and_nobody_is_in_a_release_that_was_exported() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let report = vic.record(planted("two people swapped a small bag", &["liaison"])).unwrap();
+    hand(&vic, &mut carla);
+    let release = carla.release(&plan(&liaison, &[report])).unwrap();
+    hand(&carla, &mut liaison);
+    let people = [
+        vic.member_id().to_string(),
+        vic.device_id().to_string(),
+        carla.member_id().to_string(),
+        liaison.member_id().to_string(),
+        report.to_string(),
+        "workplace".to_owned(),
+    ];
+    for format in FORMATS {
+        let bytes = String::from_utf8(carla.export_release(release, format).unwrap()).unwrap();
+        assert!(bytes.contains("swapped a small bag"), "{format:?}");
+        for absent in PLANTED.into_iter().chain(people.iter().map(String::as_str)) {
+            assert!(!bytes.contains(absent), "{format:?} holds {absent}");
+        }
+        assert_eq!(liaison.export_release(release, format).unwrap().len(), bytes.len());
+    }
+    assert!(matches!(vic.export_release(release, Format::Csv), Err(Error::NotHere(_))));
+    assert!(carla.export_release(report, Format::Csv).is_err(), "a report is no release");
+}
+
+#[test]
+fn research_is_of_those_who_allowed_it_and_holds_no_text() {
+    let mut vic = engine(2);
+    for number in 0..11 {
+        vic.record(planted(&format!("two people swapped a bag, number {number}"), &["statistics"])).unwrap();
+    }
+    let format = Format::Csv;
+    let shown = String::from_utf8(vic.export_research(format).unwrap()).unwrap();
+    assert!(shown.contains("2026-03,,,,,11,") && shown.contains("2026-03,g250:"), "{shown}");
+    let mut elsewhere = planted("two people swapped a bag", &["liaison"]);
+    elsewhere.sealed.as_mut().unwrap().position.as_mut().unwrap().lat = 39.9;
+    for _ in 0..11 {
+        vic.record(elsewhere.clone()).unwrap();
+    }
+    assert_eq!(
+        String::from_utf8(vic.export_research(format).unwrap()).unwrap(),
+        shown,
+        "they did not allow it"
+    );
+    for format in [Format::Csv, Format::GeoJson] {
+        let bytes = String::from_utf8(vic.export_research(format).unwrap()).unwrap();
+        for absent in PLANTED.into_iter().chain(["swapped", "workplace"]) {
+            assert!(!bytes.contains(absent), "{format:?} holds {absent}");
+        }
+    }
+    let mut few = engine(3);
+    for _ in 0..10 {
+        few.record(planted("two people swapped a bag", &["statistics"])).unwrap();
+    }
+    let withheld = String::from_utf8(few.export_research(format).unwrap()).unwrap();
+    assert!(!withheld.contains("g250") && !withheld.contains("10"), "{withheld}");
+}
+
+#[test]
+fn the_ledger_is_the_sum_of_what_the_liaison_answered() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let reports: Vec<DocumentId> =
+        (0..4).map(|_| vic.record(planted("two people swapped a bag", &["liaison"])).unwrap()).collect();
+    hand(&vic, &mut carla);
+    let first = carla.release(&plan(&liaison, &reports[..2])).unwrap();
+    carla.release(&plan(&liaison, &reports[1..3])).unwrap();
+    hand(&carla, &mut liaison);
+    for (status, outcome) in [("under_review", ""), ("closed", "city_services")] {
+        let answer =
+            LiaisonAnswer { status: status.into(), outcome: outcome.into(), ..LiaisonAnswer::default() };
+        liaison.respond(first, &answer).unwrap();
+    }
+    hand(&liaison, &mut carla);
+    hand(&liaison, &mut vic);
+    hand(&carla, &mut vic);
+    for engine in [&mut carla, &mut vic] {
+        let ledger = engine.ledger().unwrap();
+        assert_eq!((ledger.reports, ledger.kept, ledger.unanswered, ledger.sum()), (4, 1, 1, 4));
+        assert_eq!(ledger.closed.get("city_services"), Some(&2));
+        let page = String::from_utf8(engine.export_ledger(Language::Spanish).unwrap()).unwrap();
+        assert!(page.contains("Cerrados: Servicios municipales"), "{page}");
+    }
+}
+
+#[test]
+fn a_file_becomes_drafts_that_can_be_filed_as_they_are() {
+    let file = "start,precision,behaviours,what_happened,latitude,longitude,address,ward\n\
+        2026-03-04T21:40:00-05:00,minute,hand_to_hand,Two people swapped a small bag,39.7412345,-104.9512345,12 Elm,7\n\
+        2026-03-04T21:40:00-05:00,minute,wanted,Two people,,,,\n";
+    let mut vic = engine(2);
+    let [good, bad] = vic.import(file.as_bytes()).unwrap().try_into().unwrap();
+    assert_eq!((bad.number, bad.line), (2, 3));
+    assert!(bad.draft.unwrap_err().starts_with("behaviours[0]"));
+    assert_eq!(good.left_out, ["ward"]);
+    let id = vic.record(good.draft.unwrap()).unwrap();
+    let Content::Observation(observation, Some(sealed)) = vic.get(id).unwrap().content else { panic!() };
+    assert!(observation.cell.starts_with("g250:"));
+    assert_eq!(sealed.address, "12 Elm");
+    let unreadable = vic.import(b"\xff").unwrap_err();
+    assert_eq!(unreadable.fault(), Fault::Input);
+}
+
+#[test]
+fn bulletins_calendars_and_places_leave_in_their_own_forms() {
+    let Town { mut carla, mut vic, liaison, .. } = town();
+    let said = Said { title: "Lamp out".into(), text: "Bring a torch.".into() };
+    let bulletin = Bulletin {
+        category: "place".into(),
+        texts: Keyed::from_iter([("en", said)]),
+        issued_ms: MARCH,
+        expires_ms: MARCH + 86_400_000,
+        ..Bulletin::default()
+    };
+    let id = carla.create(&bulletin).unwrap();
+    let alert = String::from_utf8(carla.export_bulletin(id, "watch@town.example").unwrap()).unwrap();
+    assert!(alert.contains(&format!("<identifier>{id}</identifier>")), "{alert}");
+    assert!(matches!(carla.export_bulletin(id, "a b"), Err(Error::Invalid(_))));
+
+    assert!(matches!(carla.export_calendar("Watch"), Err(Error::Invalid(_))), "there is nothing in it");
+    let meeting = Meeting { title: "Monthly".into(), starts_ms: MARCH, ..Meeting::default() };
+    let meeting = carla.create(&meeting).unwrap();
+    let shift = Shift {
+        title: "Friday".into(),
+        starts_ms: MARCH - 7_200_000,
+        ends_ms: MARCH,
+        cells: vec!["g250:17675:-35908".into()],
+        ..Shift::default()
+    };
+    let shift = carla.create(&shift).unwrap();
+    let calendar = |engine: &mut Engine| String::from_utf8(engine.export_calendar("Watch").unwrap()).unwrap();
+    let before = calendar(&mut carla).replace("\r\n ", "");
+    let uids: Vec<&str> = before.lines().filter_map(|line| line.strip_prefix("UID:")).collect();
+    assert_eq!(uids, [shift.to_string(), meeting.to_string()], "by time, under the ids of their documents");
+    carla
+        .change::<Meeting>(meeting, |meeting| {
+            meeting.place = "Library".into();
+            Ok(())
+        })
+        .unwrap();
+    let after = calendar(&mut carla).replace("\r\n ", "");
+    assert!(after.contains(&format!("UID:{meeting}\r\nSEQUENCE:1\r\n")), "{after}");
+
+    let mut lamp = planted("The street lamp at the corner has been out since Monday.", &["liaison"]);
+    lamp.observation.behaviours = vec!["place_condition".into()];
+    let lamp = vic.record(lamp).unwrap();
+    hand(&vic, &mut carla);
+    let release = carla.release(&plan(&liaison, &[lamp])).unwrap();
+    let place = Place::Address("Elm / 3rd".into());
+    let request = carla.export_place_condition(release, 0, "LIGHT", "", &place).unwrap();
+    assert!(request.starts_with("service_code=LIGHT&address_string=Elm"), "{request}");
+    assert!(matches!(carla.export_place_condition(release, 1, "LIGHT", "", &place), Err(Error::NotHere(_))));
+}
