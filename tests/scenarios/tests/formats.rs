@@ -120,6 +120,7 @@ fn handed() -> Release {
         created_ms: MAY,
         expires_ms: Some(MAY + 30 * DAY),
         revision: 1,
+        replaces: String::new(),
         items: vec![item("Two cars, four short visits."), item(HOSTILE), bare],
         open_facts: vec![OpenFact {
             fact: "vehicle_colour".into(),

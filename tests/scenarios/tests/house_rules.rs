@@ -186,7 +186,7 @@ fn links_in_documents_lead_somewhere() {
 /// Tests that a document names, as `path::name`.
 fn named_tests(document: &str) -> BTreeSet<(&str, &str)> {
     let quoted = document.split('`').skip(1).step_by(2);
-    quoted.filter_map(|text| text.rsplit_once(".rs::").map(|(path, name)| (path, name))).collect()
+    quoted.filter_map(|text| text.rsplit_once(".rs::")).collect()
 }
 
 /// Whether a source has a test of this name: a function right below the attribute that makes it one.

@@ -31,6 +31,7 @@ fn release_of(items: Vec<ReleasedItem>) -> Release {
         created_ms: MAY,
         expires_ms: Some(MAY + 86_400_000),
         revision: 1,
+        replaces: String::new(),
         sources_count: 2,
         commitments: vec!["0a".repeat(32), "0b".repeat(32)],
         open_facts: vec![OpenFact { fact: "=vehicle".into(), values: vec!["blue".into(), "<i>red".into()] }],

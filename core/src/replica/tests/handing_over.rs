@@ -93,7 +93,7 @@ fn a_revision_says_what_is_different_and_calls_the_earlier_one_back() {
         assert_eq!((revised.revision, &revised.replaces), (2, &first.to_string()));
         assert_eq!(revised.recipient, liaison_of(phone, first), "the recipient stays");
         let told = Difference { path: path.clone(), before: before.clone(), after: after.clone() };
-        assert_eq!(phone.difference(second).unwrap(), [told.clone()]);
+        assert_eq!(phone.difference(second).unwrap(), std::slice::from_ref(&told));
         assert_eq!(told.reason("en"), format!("{path}: {before} → {after}"));
         assert_eq!(phone.difference(third).unwrap(), []);
         let recalls: Vec<Recalled> = phone.all().unwrap();
