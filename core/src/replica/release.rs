@@ -11,6 +11,7 @@ use crate::entry::evidence::{self, Evidence, Proven};
 use crate::entry::keys::Secret;
 use crate::entry::seal;
 use crate::entry::{Kind as EntryKind, LogId, chain};
+use crate::roll::operation::hold_reasons;
 use crate::watch::guard;
 use crate::watch::{
     AuditEntry, Content, Disclosure, Kind, OpenFact, Outcome, Provenance, Redaction, Release, ReleasedItem,
@@ -165,7 +166,9 @@ impl Engine {
             if audited {
                 engine.write(batch, Kind::AUDIT_ENTRY, audit_id, &audit)?;
             }
-            engine.write(batch, Kind::PROVENANCE, provenance_id, &provenance)
+            engine.write(batch, Kind::PROVENANCE, provenance_id, &provenance)?;
+            let sources: Vec<DocumentId> = plan.observations.iter().map(|(id, _)| *id).collect();
+            engine.keep_linked(batch, &sources, hold_reasons::RELEASE)
         })?;
         Ok(id)
     }
