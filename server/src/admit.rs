@@ -13,11 +13,10 @@ use lamppost_core::sync::frame::{Outcome, Refusal, Refused};
 use lamppost_core::sync::inbox::{Logs, Missing, Quarantine, Verdict, judge};
 
 use crate::rate::Granted;
+use crate::retention::day_of;
 
 /// Rounds of judging. Each leaves out roll entries that must not be kept, and what cites them waits in the next.
 const ROUNDS_MAX: usize = 4;
-
-const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// Who pushes, when, and how much room there is.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +87,7 @@ pub fn admit<L: Logs>(
         let fate = match Received::parse(wire) {
             Err(why) => Err(malformed(&why)),
             Ok(entry) if is_known(logs, pushing.group, &entry)? => Ok(entry.hash()),
-            Ok(entry) => match cheap_check(pushing, &mut entries_free, &mut bytes_free, &entry) {
+            Ok(entry) => match cheap_check(pushing, roll, &mut entries_free, &mut bytes_free, &entry) {
                 Err(why) => Err(why),
                 Ok(()) => {
                     let hash = entry.hash();
@@ -112,11 +111,11 @@ fn is_known<L: Logs>(logs: &L, group: GroupId, entry: &Received) -> Result<bool,
 /// What can be said without a signature.
 fn cheap_check(
     pushing: &Pushing,
+    roll: &Roll,
     entries_free: &mut usize,
     bytes_free: &mut u64,
     entry: &Received,
 ) -> Result<(), Refused> {
-    let header = entry.header();
     if entry.group() != pushing.group {
         return Err(Refused::new(
             Refusal::OTHER_GROUP,
@@ -124,11 +123,10 @@ fn cheap_check(
         ));
     }
     // Otherwise somebody could get an entry in without its body before its author brings it.
-    let expired = header.expiry_day.is_some_and(|day| u64::from(day) < pushing.now_ms / DAY_MS);
-    if entry.body().is_none() && !expired {
+    if entry.body().is_none() && !roll.state().retention().excuses(entry, day_of(pushing.now_ms)) {
         return Err(Refused::new(
             Refusal::MALFORMED,
-            "the entry's body is missing although it has not expired",
+            "the entry's body is missing although it has neither expired nor been shredded",
         ));
     }
     if *entries_free == 0 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lamppost_core::base::{CompartmentId, EntryHash, GroupId, MailboxId};
+use lamppost_core::base::{CompartmentId, EntryHash, GroupId, Hash, MailboxId};
 use lamppost_core::entry::{Checkpoint, LogHead, LogId, Received, Verified};
 use lamppost_core::roll::Roll;
 use lamppost_core::sync::checkpoint::Arrivals;
@@ -95,6 +95,8 @@ pub struct Draft {
     positions: BTreeMap<CompartmentId, u64>,
     arrived: Vec<EntryHash>,
     arrivals_before: u64,
+    /// What the roll said of bodies before.
+    retention_before: Hash,
     /// Mailboxes that are open before the commit.
     mailboxes: Vec<MailboxId>,
 }
@@ -111,15 +113,18 @@ impl Draft {
             positions: group.positions.clone(),
             arrived: Vec::new(),
             arrivals_before: group.arrivals.size(),
+            retention_before: group.roll.state().retention().name(),
             mailboxes: group.mailboxes.keys().copied().collect(),
         }
     }
 
     /// Begins a group that is not there yet.
     pub fn founded(id: GroupId, roll: Roll) -> Self {
+        let retention_before = roll.state().retention().name();
         Self {
             id,
             roll: Arc::new(roll),
+            retention_before,
             heads: BTreeMap::new(),
             bytes: 0,
             hashes: BTreeMap::new(),
@@ -152,6 +157,11 @@ impl Draft {
     /// Whether anything was taken in.
     pub fn has_grown(&self) -> bool {
         !self.arrived.is_empty()
+    }
+
+    /// Whether the roll says something else of bodies than before.
+    pub fn changes_retention(&self) -> bool {
+        self.roll.state().retention().name() != self.retention_before
     }
 
     /// The hash at a place that this commit fills.

@@ -7,6 +7,8 @@
 //!           live ←─────────→ session ←───→ query ────→ mailbox ─────→ store      a knock, and its answer
 //! ```
 //!
+//! `retention` drops what expired or was shredded, once a day and when the roll says so.
+//!
 //! `session`, `admit` and `rate` are pure; `relay` does no IO but through its store, so that a simulator can drive it.
 //! What is absent on purpose: keys that decrypt, plaintext, names, addresses of phones, any buffer that grows with
 //! what a reader lacks.
@@ -23,6 +25,7 @@ mod metrics;
 mod query;
 mod rate;
 mod relay;
+mod retention;
 mod routes;
 mod running;
 mod session;

@@ -16,6 +16,7 @@ use minicbor::bytes::ByteVec;
 use crate::admit::{self, Admitted, Pushing};
 use crate::group::{Draft, Group};
 use crate::rate::Rates;
+use crate::retention;
 use crate::store::{Arrived, Identity, RelayStore, Seed, StoreFault};
 
 /// Groups kept in memory. One that is not costs a reload when it is next used.
@@ -67,6 +68,8 @@ pub struct Committed {
     pub grown: Vec<GroupId>,
     /// Entries written.
     pub entries: u64,
+    /// Groups whose roll now says something else of bodies: [`Relay::sweep_group`] is due.
+    pub to_sweep: Vec<GroupId>,
 }
 
 /// A relay.
@@ -166,12 +169,15 @@ impl Relay {
             self.store_failed(&why);
             return refuse_all(judged.iter().map(|judged| (judged.push.number, judged.outcomes.len())));
         }
+        let to_sweep = drafts.iter().filter(|(_, open)| open.draft.changes_retention());
+        let to_sweep = to_sweep.map(|(id, _)| *id).collect();
         self.settle(drafts);
         let entries = judged.iter().map(|judged| judged.arrived).sum();
         Committed {
             answers: judged.into_iter().map(|j| self.answer_push(j, now_ms)).collect(),
             grown,
             entries,
+            to_sweep,
         }
     }
 
@@ -349,10 +355,13 @@ impl Commit<'_> {
         let logs = DraftLogs { draft, store: &relay.store };
         let admitted = admit::admit(&pushing, &draft.roll, &logs, wires);
         let admitted = admitted.map_err(|why| relay.store_failed(&why))?;
-        for entry in &admitted.arrived {
-            draft.take(entry, &mut self.arrived);
-        }
         draft.roll = Arc::clone(&admitted.roll);
+        for entry in &admitted.arrived {
+            // Whoever brings back what is over brings the proof that it was there, and no word of it.
+            let is_over = retention::is_over(&draft.roll, entry, self.now_ms);
+            let stripped = is_over.then(|| entry.clone().without_body());
+            draft.take(stripped.as_ref().unwrap_or(entry), &mut self.arrived);
+        }
         arrived += admitted.arrived.len() as u64;
         Ok((admitted, arrived))
     }

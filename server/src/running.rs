@@ -18,6 +18,7 @@ use crate::config::Settings;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::relay::Relay;
+use crate::retention;
 use crate::routes;
 use crate::store::{RelayStore, Seed, StoreFault};
 
@@ -52,6 +53,7 @@ pub struct Running {
     stage: watch::Sender<Stage>,
     server: JoinHandle<()>,
     committer: JoinHandle<()>,
+    sweeper: JoinHandle<()>,
 }
 
 /// Starts a relay that listens on `settings.listen` (port 0 takes any free one) and keeps its data in `store`.
@@ -83,6 +85,7 @@ pub async fn start(settings: Settings, store: Arc<dyn Store>) -> Result<Running,
         settings,
     });
     let committer = tokio::spawn(committer::run(Arc::clone(&app), jobs_out, stage_seen.clone()));
+    let sweeper = tokio::spawn(retention::run(Arc::clone(&app), stage_seen.clone()));
     let router = routes::router(Arc::clone(&app));
     // Frames are whole messages: waiting to fill a packet only adds delay.
     let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
@@ -95,7 +98,7 @@ pub async fn start(settings: Settings, store: Arc<dyn Store>) -> Result<Running,
             tracing::error!(%why, "the relay stopped listening");
         }
     });
-    Ok(Running { address, app, stage, server, committer })
+    Ok(Running { address, app, stage, server, committer, sweeper })
 }
 
 impl Running {
@@ -122,7 +125,7 @@ impl Running {
     /// Stops: takes no new sessions, lets those that are open finish their pushes for as long as the settings grant,
     /// then releases the store. Answers whether all sessions finished.
     pub async fn stop(self) -> bool {
-        let Self { app, stage, server, committer, .. } = self;
+        let Self { app, stage, server, committer, sweeper, .. } = self;
         stage.send_replace(Stage::Draining);
         let grace = Duration::from_millis(app.settings.shutdown_grace_ms);
         let all = u32::try_from(app.settings.connections_max).unwrap_or(u32::MAX);
@@ -133,6 +136,7 @@ impl Running {
         server.abort();
         let _ = server.await;
         let _ = committer.await;
+        let _ = sweeper.await;
         finished
     }
 }

@@ -144,6 +144,19 @@ impl RelayStore {
         Ok(count)
     }
 
+    /// Every group.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn groups(&self) -> Result<Vec<GroupId>, StoreFault> {
+        let mut groups = Vec::new();
+        self.each(GROUPS, b"", |key, _| {
+            groups.push(GroupId(array(key)?));
+            Ok(())
+        })?;
+        Ok(groups)
+    }
+
     /// Bytes kept for a group; none if the relay has never heard of it.
     ///
     /// # Errors
@@ -329,11 +342,7 @@ impl Arrived {
     /// in its order, and so do numbers.
     pub fn entry(&mut self, group: GroupId, entry: &Verified, position: u64, number: u64) {
         let header = entry.header();
-        let at = [compartment_key(group, header.compartment).as_slice(), &position.to_be_bytes()].concat();
-        let mut value = Vec::with_capacity(DeviceId::LEN + entry.encoded_bytes());
-        value.extend(header.device.as_bytes());
-        entry.encode_into(&mut value);
-        self.batch.put(ENTRIES, at, value);
+        self.again(group, entry, position);
         let log = LogId::of(entry);
         let run = self.runs.entry((group, log)).or_default();
         run.push(header.seq, entry.hash());
@@ -345,6 +354,12 @@ impl Arrived {
         if arrivals.hashes.len() == ROW_HASHES_MAX {
             put_arrivals(&mut self.batch, group, arrivals);
         }
+    }
+
+    /// Writes an entry anew, where it stands.
+    pub fn again(&mut self, group: GroupId, entry: &Verified, position: u64) {
+        let (key, value) = entry_row(group, entry, position);
+        self.batch.put(ENTRIES, key, value);
     }
 
     /// Sets a mailbox.
@@ -383,6 +398,15 @@ fn put_arrivals(batch: &mut Batch, group: GroupId, arrivals: &mut Run) {
     if let Some((first, _, hashes)) = arrivals.take() {
         batch.put(ARRIVALS, [group.as_bytes().as_slice(), &first.to_be_bytes()].concat(), hashes);
     }
+}
+
+fn entry_row(group: GroupId, entry: &Verified, position: u64) -> (Vec<u8>, Vec<u8>) {
+    let header = entry.header();
+    let key = [compartment_key(group, header.compartment).as_slice(), &position.to_be_bytes()].concat();
+    let mut value = Vec::with_capacity(DeviceId::LEN + entry.encoded_bytes());
+    value.extend(header.device.as_bytes());
+    entry.encode_into(&mut value);
+    (key, value)
 }
 
 fn compartment_key(group: GroupId, compartment: CompartmentId) -> Vec<u8> {

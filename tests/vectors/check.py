@@ -236,6 +236,8 @@ def compare_history(roll, history):
     equal(f"{what}: removals", sorted(removal.hash for removal in now.standing), state["removals"])
     equal(f"{what}: invited", now.invited(), dict(map(tuple, state["invited"])))
     equal(f"{what}: settings", now.settings(), dict(map(tuple, state["settings"])))
+    equal(f"{what}: held", now.held(), dict(map(tuple, state["held"])))
+    equal(f"{what}: shredded", sorted(now.shredded()), sorted(state["shredded"]))
     kinds = {"member": "remove a member", "device": "remove a device", "recovery": "recover a member"}
     proposals = [{"for": kinds[kind], "about": about, "supporters": supporters, "needed": needed}
                  for (kind, about), supporters, needed in now.proposals()]

@@ -5,7 +5,7 @@ from functools import lru_cache
 from formats import (CERTIFICATE, EPOCH, OPERATION, SEALED_KEY, any_bytes, array, b32, boolean, certificate, decode,
                      demand, encode, mapping, number, octets, row, tagged, text, u8, u16, u32, u64, well_formed)
 
-FOUND, ADMIT, KEY_UPDATE, REMOVE, POLICY, ACCEPT, RECOVER, CERTIFY = range(8)
+FOUND, ADMIT, KEY_UPDATE, REMOVE, POLICY, ACCEPT, RECOVER, CERTIFY, HOLD, SHRED, END_HOLD = range(11)
 UNKNOWN = None
 
 # [4.2] Forms.
@@ -27,6 +27,9 @@ OPERATIONS = {
     ACCEPT: mapping({0: array(b32)}),
     RECOVER: mapping({0: b32, 1: any_bytes, 2: MARKS, 3: KEYS}),
     CERTIFY: mapping({0: any_bytes, 1: KEYS}),
+    HOLD: mapping({0: array(b32), 1: u8, 2: u32}, optional=(2,)),
+    SHRED: mapping({0: MARKS, 1: b32}, optional=(1,)),
+    END_HOLD: mapping({0: array(b32)}),
 }
 NO_KEYS = {0: [], 1: [], 2: []}
 
@@ -72,6 +75,8 @@ def read_operation(body):
     marks = fields[{REMOVE: 1, RECOVER: 2}[code]] if code in (REMOVE, RECOVER) else []
     demand(len(marks) <= 512 and ascends([tuple(mark[0]) for mark in marks]), "marks")
     demand(code != POLICY or len(fields[0]) <= 64, "settings")
+    demand(code not in (HOLD, END_HOLD) or len(fields[0]) <= 1024 and ascends(fields[0]), "held entries")
+    demand(code != SHRED or len(fields[0]) <= 512 and ascends([(*log, seq) for log, (seq, _) in fields[0]]), "a shred")
     demand(code != ACCEPT or len(fields[0]) <= 1024 and ascends(fields[0]), "accepted entries")
     demand(code != CERTIFY or not keys[0], "certify begins no epoch")
     raw = {FOUND: lambda: [fields[2]], ADMIT: lambda: fields[2], RECOVER: lambda: [fields[1]],
@@ -170,8 +175,11 @@ class Roll:
             node.acts = governs and any(r[0] == role for r in self.template[0]) \
                 and not self.governs(past.role(member))
             node.enters = [(c[2], member, c[1], c[3]) for c in node.certificates if past.owner(c[1]) == member]
-        elif node.code in (KEY_UPDATE, POLICY, ACCEPT, UNKNOWN):
+        elif node.code in (KEY_UPDATE, POLICY, ACCEPT, HOLD, END_HOLD, UNKNOWN):
             node.acts = governs
+        elif node.code == SHRED:  # Everybody may take back their own words.
+            own = {entered[0] for n in past.acting() for entered in n.enters if entered[1] == author}
+            node.acts = governs or node.role is not None and all(log[1] in own for log, _ in node.fields[0])
         elif node.code == CERTIFY:
             claims = node.certificates[0]
             member = past.owner(claims[1])
@@ -357,6 +365,19 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
 
     def accepted(self):
         return {entry for node in self.acting() if node.code == ACCEPT for entry in node.fields[0]}
+
+    def held(self):  # [4.9]
+        """Held entries, and the last day of each."""
+        ended = {hold for node in self.acting() if node.code == END_HOLD for hold in node.fields[0]}
+        held = {}
+        for node in self.acting():
+            if node.code == HOLD and node.hash not in ended:
+                for entry in node.fields[0]:
+                    held[entry] = max(held.get(entry, 0), node.fields.get(2, 2**32 - 1))
+        return held
+
+    def shredded(self):
+        return {head for node in self.acting() if node.code == SHRED for _, (_, head) in node.fields[0]}
 
     def invited(self):
         """Invitations that are used up, and who came with each first, void or not."""

@@ -40,6 +40,12 @@ pub const SETTINGS_MAX: usize = 64;
 /// Entries that one operation accepts.
 pub const ACCEPTED_MAX: usize = 1_024;
 
+/// Entries that one operation holds; holds that one operation ends.
+pub const HELD_MAX: usize = 1_024;
+
+/// Entries that one operation shreds.
+pub const SHREDDED_MAX: usize = 512;
+
 /// Certificates carried by one admission.
 pub const CERTIFICATES_MAX: usize = 16;
 

@@ -20,6 +20,11 @@ impl Verified {
         Self(received)
     }
 
+    /// The entry without its body.
+    pub fn without_body(self) -> Self {
+        Self(self.0.without_body())
+    }
+
     /// The entry without its proof of origin, to be sent on.
     pub fn into_received(self) -> Received {
         self.0

@@ -130,6 +130,12 @@ impl Received {
         self.wire.body.as_deref().map(|b| b as &[u8])
     }
 
+    /// The entry without its body: proof that it was signed, and nothing of what it says.
+    pub fn without_body(mut self) -> Self {
+        self.wire.body = None;
+        self
+    }
+
     /// The two byte strings.
     pub fn wire(&self) -> &Wire {
         &self.wire

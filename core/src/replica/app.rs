@@ -1,7 +1,7 @@
 //! [`Replica`]: the engine for apps. Every call that touches the disk is async and runs off the caller's thread.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
@@ -29,7 +29,9 @@ pub struct Replica {
 }
 
 pub(super) struct Inner {
-    engine: Mutex<Engine>,
+    /// None once the device was wiped.
+    engine: Mutex<Option<Engine>>,
+    directory: Option<PathBuf>,
     feeds: Feeds,
     transport: Arc<dyn Transport>,
     /// Wakes the live link when there is something to send.
@@ -57,6 +59,7 @@ impl Replica {
         transport: Arc<dyn Transport>,
     ) -> Result<Self, Error> {
         let directory = directory.to_owned();
+        let at = directory.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let store = SledStore::open(&directory, Options::new(StoreKind::Phone))?;
             Engine::open(Environment {
@@ -67,14 +70,22 @@ impl Replica {
             })
         });
         let engine = opened.await.map_err(|_| Error::Closed)??;
-        Ok(Self::with(engine, transport))
+        Ok(Self::with_directory(engine, transport, Some(at)))
     }
 
     /// Wraps an engine with an environment of one's own: another store, clock, randomness or network.
     pub fn with(engine: Engine, transport: Arc<dyn Transport>) -> Self {
-        let (engine, feeds) = (Mutex::new(engine), Feeds::default());
+        Self::with_directory(engine, transport, None)
+    }
+
+    pub(super) fn with_directory(
+        engine: Engine,
+        transport: Arc<dyn Transport>,
+        directory: Option<PathBuf>,
+    ) -> Self {
+        let (engine, feeds) = (Mutex::new(Some(engine)), Feeds::default());
         let (outbox_grew, link) = (Notify::new(), tokio::sync::Mutex::new(()));
-        Self { inner: Arc::new(Inner { engine, feeds, transport, outbox_grew, link }) }
+        Self { inner: Arc::new(Inner { engine, directory, feeds, transport, outbox_grew, link }) }
     }
 
     /// Files an observation. It is on disk when this returns, and leaves the phone at the next sync.
@@ -257,24 +268,38 @@ impl Replica {
     ) -> Result<T, Error> {
         let inner = Arc::clone(&self.inner);
         let done = tokio::task::spawn_blocking(move || {
-            let mut engine = inner.engine.lock().unwrap_or_else(|poisoned| {
+            let mut locked = inner.engine.lock().unwrap_or_else(|poisoned| {
                 // A call died half way: what it had in memory is not to be built on.
                 inner.engine.clear_poison();
-                let mut engine = poisoned.into_inner();
-                engine.distrust_memory();
-                engine
+                let mut locked = poisoned.into_inner();
+                locked.iter_mut().for_each(Engine::distrust_memory);
+                locked
             });
+            let engine = locked.as_mut().ok_or(Error::Closed)?;
             let before = engine.outbox_mark();
-            let outcome = work(&mut engine);
+            let outcome = work(engine);
             let (changed, gone) = engine.take_changed();
             if engine.outbox_mark() != before {
                 inner.outbox_grew.notify_one();
             }
-            drop(engine);
+            drop(locked);
             inner.feeds.publish(&changed, &gone);
             outcome
         });
         done.await.map_err(|_| Error::Closed)?
+    }
+
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        self.inner.directory.clone()
+    }
+
+    /// Takes the engine away from every clone, once no call is under way.
+    pub(super) async fn take_engine(&self) -> Result<Engine, Error> {
+        let inner = Arc::clone(&self.inner);
+        let taken = tokio::task::spawn_blocking(move || {
+            inner.engine.lock().unwrap_or_else(PoisonError::into_inner).take()
+        });
+        taken.await.map_err(|_| Error::Closed)?.ok_or(Error::Closed)
     }
 
     pub(super) fn inner(&self) -> &Inner {

@@ -39,6 +39,9 @@ pub const RECEIPTS: Table = Table(11);
 /// compartment ‖ device ‖ seq → [`ReceivedRow`].
 pub const RECEIVED: Table = Table(12);
 
+/// expiry day (4) ‖ compartment ‖ device ‖ seq → nothing: entries whose bodies are to go after that day.
+pub const EXPIRY: Table = Table(19);
+
 /// document → sealed draft of it.
 pub const DRAFTS: Table = Table(18);
 
@@ -97,6 +100,17 @@ pub struct ReceivedRow {
 /// The key of an entry.
 pub fn entry_key(log: LogId, seq: u64) -> Vec<u8> {
     [log_prefix(log).as_slice(), &seq.to_be_bytes()].concat()
+}
+
+/// The key of an entry by its expiry day.
+pub fn expiry_key(day: u32, log: LogId, seq: u64) -> Vec<u8> {
+    [day.to_be_bytes().as_slice(), &entry_key(log, seq)].concat()
+}
+
+/// The day and the entry that such a key names.
+pub fn parse_expiry_key(key: &[u8]) -> Option<(u32, (LogId, u64))> {
+    let (day, entry) = key.split_first_chunk()?;
+    Some((u32::from_be_bytes(*day), parse_entry_key(entry)?))
 }
 
 /// What the keys of a log's entries begin with.

@@ -45,6 +45,7 @@ impl Engine {
             Effect::Sign(payload) => return Ok(Some(Input::Signed(self.sign_session(payload)))),
             Effect::NewLife(relay, incarnation) => self.new_relay_life(relay, incarnation)?,
             Effect::CheckOwn(seen) => self.check_own(&seen)?,
+            Effect::RelayTime(at_ms) => self.heard_time(at_ms)?,
             Effect::Checkpoint(checkpoint) => self.keep_checkpoint(checkpoint)?,
             Effect::Offer(heads) => self.offer(&heads)?,
             Effect::LoadOutbox { after } => return Ok(Some(Input::Outbox(self.outbox(after)?))),
@@ -85,6 +86,7 @@ impl Engine {
                 report.received.warnings.extend(self.retry_withheld()?);
                 self.mend_keys()?;
                 self.bring_along()?;
+                self.sweep()?;
                 self.save_cursors()?;
                 return Ok(Some(Input::Settled));
             }

@@ -14,6 +14,7 @@ use super::error::Error;
 use super::find::Finder;
 use super::recent::Recent;
 use super::relay::RelayMemory;
+use super::retention::put_expiry;
 use super::vault::Vault;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EpochId, GroupId, Hash, MemberId, RoleId, cbor};
 use crate::entry::keys::{Agreement, SALT_BYTES, SealPurpose, Secret, seal};
@@ -40,6 +41,7 @@ pub struct Environment {
 /// Every method that changes something returns only after it is on disk.
 pub struct Engine {
     pub(super) store: Arc<dyn Store>,
+    pub(super) vault: Arc<dyn Vault>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rng: Box<dyn CryptoRng + Send>,
     pub(super) cipher: DiskCipher,
@@ -189,6 +191,8 @@ pub(super) struct Group {
     pub refused: BTreeSet<DocumentId>,
     /// The standing that stored entries were last weighed by.
     pub weighed: Hash,
+    /// The last day, since the Unix epoch, that a relay has signed to be.
+    pub relay_day: Option<u32>,
     pub next_outbox: u64,
     pub next_receipt: u64,
     pub next_roll: u64,
@@ -230,6 +234,7 @@ impl Engine {
         };
         let mut engine = Self {
             store,
+            vault,
             clock,
             rng: entropy,
             cipher,
@@ -315,6 +320,7 @@ impl Engine {
             unsent: HashMap::new(),
             refused: BTreeSet::new(),
             weighed: self.stored_weighing()?,
+            relay_day: self.stored_relay_day()?,
             next_outbox: disk::next_number(&*self.store, OUTBOX)?,
             next_receipt: disk::next_number(&*self.store, disk::RECEIPTS)?,
             next_roll: disk::next_number(&*self.store, ROLL)?,
@@ -454,10 +460,11 @@ impl Engine {
         batch: &mut Batch,
         compartment: CompartmentId,
         content: &Content,
+        expiry_day: Option<u32>,
     ) -> Result<Verified, Error> {
         self.begin_log(batch, compartment)?;
         let (epoch, sender) = self.sender_key(batch, compartment)?;
-        let slot = self.slot(compartment)?;
+        let slot = Slot { expiry_day, ..self.slot(compartment)? };
         let mut salt = [0; SALT_BYTES];
         self.rng.fill_bytes(&mut salt);
         let group = self.group()?.roll.group();
@@ -528,6 +535,7 @@ impl Engine {
             self.put_roll_row(batch, entry)?;
         }
         batch.put(disk::ENTRIES, disk::entry_key(log, seq), entry.to_bytes());
+        put_expiry(batch, entry);
         self.enqueue(batch, OutboxRow { log, seq, document })?;
         self.fresh()?.own.insert(log.compartment, LogHead { seq, hash: entry.hash() });
         Ok(())

@@ -156,6 +156,12 @@ pub enum Error {
     /// Evidence that proves nothing.
     #[error("the evidence proves nothing: {0}")]
     Evidence(String),
+    /// The PIN is another one.
+    #[error("this is not the PIN of this device: try again")]
+    WrongPin,
+    /// There is a device and no PIN.
+    #[error("no PIN was set for this device: open it without one, then set it")]
+    NoPin,
     /// The app dropped the replica while it was at work.
     #[error("the replica was closed")]
     Closed,
@@ -184,6 +190,8 @@ impl Error {
             | Self::Invitation(_)
             | Self::NotInvited
             | Self::NoRelay
+            | Self::WrongPin
+            | Self::NoPin
             | Self::Address(_) => Fault::Input,
             Self::Store(_)
             | Self::StoreDamaged(_)

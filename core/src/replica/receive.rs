@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::disk::{self, DOCUMENTS, ENTRIES, FORKS, QUARANTINE, SetAsideRow, UNOPENED, WAITING};
 use super::engine::{Engine, SENDERS, sender_row};
 use super::error::Error;
+use super::retention::{SHREDDED, put_expiry};
 use super::view::Part;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, RoleId, cbor, limits};
 use crate::document::{AuthoredChange, BadDocument, Document, is_created_by};
@@ -73,9 +74,6 @@ impl Received {
         self.warnings.iter().any(|warning| matches!(warning, Warning::NotGenuine(_)))
     }
 }
-
-/// Milliseconds of a day.
-const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// The logs as they are stored.
 pub(super) struct StoreLogs<'a>(pub &'a dyn Store);
@@ -165,7 +163,7 @@ impl Engine {
         for wire in wires {
             match ReceivedEntry::parse(wire) {
                 // Its hash would stay good, and the copy with the body would be taken for known.
-                Ok(entry) if entry.body().is_none() && !self.is_expired(&entry) => {
+                Ok(entry) if entry.body().is_none() && !self.may_lack_body(&entry)? => {
                     report.warnings.push(Warning::NotGenuine("an entry's body was taken away".to_owned()));
                 }
                 Ok(entry) => {
@@ -203,6 +201,8 @@ impl Engine {
             }
             match verdict {
                 Verdict::Keep(entry) => {
+                    // Whoever brings back what is over brings the proof that it was there, and no word of it.
+                    let entry = self.without_what_is_over(entry)?;
                     self.keep(batch, &entry, false)?;
                     report.kept += 1;
                     if let Some(aside) = self.take_effect(batch, &entry, &mut arrivals)? {
@@ -211,6 +211,7 @@ impl Engine {
                     }
                 }
                 Verdict::Quarantine(entry, why) => {
+                    let entry = self.without_what_is_over(entry)?;
                     self.keep(batch, &entry, matches!(why, Quarantine::Roll(_)))?;
                     set_aside(batch, &entry, &SetAsideRow::because(&why));
                     report.set_aside += 1;
@@ -264,6 +265,7 @@ impl Engine {
             return Err(Error::RolledBack);
         }
         batch.put(ENTRIES, disk::entry_key(log, entry.header().seq), entry.to_bytes());
+        put_expiry(batch, entry);
         if log.compartment == CompartmentId::ROLL && !no_operation {
             self.put_roll_row(batch, entry)?;
         }
@@ -279,6 +281,9 @@ impl Engine {
     ) -> Result<Option<SetAsideRow>, Error> {
         let log = LogId::of(entry);
         let header = entry.header();
+        if header.kind == EntryKind::SEALED && entry.body().is_none() {
+            return Ok(None);
+        }
         if let Some(cut_off) = self.cut_off(entry) {
             return Ok(Some(cut_off));
         }
@@ -302,6 +307,7 @@ impl Engine {
                 let group = self.group()?.roll.group();
                 let opened = seal::entry_key(group, entry, &sender).and_then(|key| seal::open(entry, &key));
                 match opened {
+                    Ok(content) if self.is_shredded(&content)? => Ok(Some(SetAsideRow::because(&SHREDDED))),
                     Ok(content) => self.take_content(entry, &content, arrivals),
                     Err(why) => Ok(Some(SetAsideRow::because(&why))),
                 }
@@ -477,11 +483,6 @@ impl Engine {
             }
         }
         Ok((accepted, last, None))
-    }
-
-    fn is_expired(&self, entry: &ReceivedEntry) -> bool {
-        let today = self.clock.now_ms() / DAY_MS;
-        entry.header().expiry_day.is_some_and(|day| u64::from(day) < today)
     }
 }
 

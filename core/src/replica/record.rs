@@ -6,6 +6,7 @@ use crate::document::{AuthoredChange, Document, create_id};
 use crate::entry::Verified;
 use crate::entry::plaintext::{Content, Form};
 use crate::entry::seal;
+use crate::roll::operation::hold_reasons;
 use crate::storage::Batch;
 use crate::watch::blur;
 use crate::watch::guard::{self, Place};
@@ -145,7 +146,11 @@ impl Engine {
         for link in links {
             guard::check("reason", &link.reason, Place::Remark)?;
         }
-        self.transact(|engine, batch| engine.write(batch, Kind::CASE, id, &content))?;
+        self.transact(|engine, batch| {
+            engine.write(batch, Kind::CASE, id, &content)?;
+            let linked: Vec<DocumentId> = links.iter().map(|link| link.observation).collect();
+            engine.keep_linked(batch, &linked, hold_reasons::CASE)
+        })?;
         Ok(id)
     }
 
@@ -214,11 +219,13 @@ impl Engine {
         };
         let content =
             Content { document: id, kind: kind.0, form: Form::CHANGE, bytes: change.bytes().to_vec() };
-        let entry = self.append_content(batch, crate::base::CompartmentId(rule.compartment), &content)?;
+        let shown = Shown::read(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
+        let expiry_day = self.expiry_of(kind, id, shown.as_ref())?;
+        let compartment = crate::base::CompartmentId(rule.compartment);
+        let entry = self.append_content(batch, compartment, &content, expiry_day)?;
         let log = crate::entry::LogId::of(&entry);
         batch.put(DOCUMENTS, disk::part_key(id, log, entry.header().seq), Vec::new());
         let part = Part { author: self.member_id(), claimed_ms: entry.header().claimed_ms };
-        let shown = Shown::read(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
         let row = match shown {
             Some(shown) => self.put_row(batch, id, kind, &[part], &shown, before)?,
             None => before,

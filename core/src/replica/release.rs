@@ -13,6 +13,7 @@ use crate::entry::evidence::{self, Evidence, Proven};
 use crate::entry::keys::Secret;
 use crate::entry::seal;
 use crate::entry::{Kind as EntryKind, LogId, chain};
+use crate::roll::operation::hold_reasons;
 use crate::storage::Batch;
 use crate::watch::guard;
 use crate::watch::{
@@ -218,6 +219,8 @@ impl Engine {
                 engine.write(batch, Kind::AUDIT_ENTRY, audit_id, &audit)?;
             }
             engine.write(batch, Kind::PROVENANCE, provenance_id, &provenance)?;
+            let sources: Vec<DocumentId> = plan.observations.iter().map(|(id, _)| *id).collect();
+            engine.keep_linked(batch, &sources, hold_reasons::RELEASE)?;
             also(engine, batch, id)
         })?;
         Ok(id)

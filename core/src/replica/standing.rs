@@ -119,7 +119,7 @@ impl Engine {
     }
 
     /// The document that a stored entry is part of; none if it cannot be opened here or had no effect.
-    fn document_of(&mut self, entry: &Verified) -> Result<Option<DocumentId>, Error> {
+    pub(super) fn document_of(&mut self, entry: &Verified) -> Result<Option<DocumentId>, Error> {
         let Some(epoch) = entry.header().epoch else { return Ok(None) };
         let log = LogId::of(entry);
         let Some(sender) = self.sender_of(log, epoch)? else { return Ok(None) };

@@ -1,5 +1,7 @@
 //! The app's keychain: the one secret that Lamppost does not keep itself.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::entry::keys::Secret;
 
 /// Gives the secret that everything private on this device's disk is encrypted under.
@@ -12,6 +14,12 @@ pub trait Vault: Send + Sync {
     /// # Errors
     /// [`VaultError`] if the platform does not hand them out, for instance because the phone is locked.
     fn secret(&self) -> Result<[u8; 32], VaultError>;
+
+    /// Destroys the 32 bytes, so that nobody has them any more. [`Vault::secret`] then draws others.
+    ///
+    /// # Errors
+    /// [`VaultError`] if the platform does not.
+    fn destroy(&self) -> Result<(), VaultError>;
 }
 
 /// The platform did not hand out the secret.
@@ -24,17 +32,24 @@ pub struct VaultError {
 
 /// A vault that holds its secret in memory: for tests, and for platforms that hand over the bytes at start.
 #[derive(Clone)]
-pub struct FixedVault(Secret);
+pub struct FixedVault(Arc<Mutex<Secret>>);
 
 impl FixedVault {
     /// Holds these bytes.
     pub fn new(secret: [u8; 32]) -> Self {
-        Self(Secret(secret))
+        Self(Arc::new(Mutex::new(Secret(secret))))
     }
 }
 
 impl Vault for FixedVault {
     fn secret(&self) -> Result<[u8; 32], VaultError> {
-        Ok(self.0.0)
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    fn destroy(&self) -> Result<(), VaultError> {
+        let mut fresh = Secret([0; 32]);
+        getrandom::fill(&mut fresh.0).map_err(|why| VaultError { reason: why.to_string() })?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
     }
 }

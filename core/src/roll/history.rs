@@ -110,6 +110,9 @@ impl Node {
             | Operation::KeyUpdate(_)
             | Operation::Policy(_)
             | Operation::Accept(_)
+            | Operation::Hold(_)
+            | Operation::Shred(_)
+            | Operation::EndHold(_)
             | Operation::Certify(_)
             | Operation::Unknown { .. } => None,
         }
@@ -124,6 +127,9 @@ impl Node {
             | Operation::Remove(_)
             | Operation::Policy(_)
             | Operation::Accept(_)
+            | Operation::Hold(_)
+            | Operation::Shred(_)
+            | Operation::EndHold(_)
             | Operation::Recover(_)
             | Operation::Certify(_)
             | Operation::Unknown { .. } => None,
@@ -145,6 +151,8 @@ pub(super) struct History {
     pub key_updates: Vec<At>,
     pub policies: Vec<At>,
     pub acceptances: Vec<At>,
+    /// Holds, ends of holds, and shreds.
+    pub retentions: Vec<At>,
 }
 
 impl History {
@@ -158,6 +166,9 @@ impl History {
             match &node.operation {
                 Some(Operation::Policy(_)) => self.policies.push(at),
                 Some(Operation::Accept(_)) => self.acceptances.push(at),
+                Some(Operation::Hold(_) | Operation::Shred(_) | Operation::EndHold(_)) => {
+                    self.retentions.push(at);
+                }
                 Some(operation) if operation.keys().is_some_and(|keys| !keys.is_empty()) => {
                     self.key_updates.push(at);
                 }

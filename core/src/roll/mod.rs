@@ -5,15 +5,18 @@
 //! ```text
 //!   operation   what somebody says          history   who had heard what when they said it
 //!   view        which of it stands          state     who belongs, then
+//!                                           retention whose bodies stay, and whose go
 //! ```
 
 mod history;
 pub mod operation;
+pub mod retention;
 mod roll_set;
 pub mod state;
 mod view;
 
 pub use operation::{EpochName, Founding, Grant, KeyUpdate, Operation, Rotation, Target};
+pub use retention::{Retention, StandingHold};
 pub use roll_set::{CutOff, Inserted, NotARoll, Roll, TakenOut};
 pub use state::{DeviceState, Epoch, MemberState, Proposal, Proposed, State};
 

@@ -7,8 +7,10 @@ use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
 use minicbor::{Decode, Encode};
 
+use crate::base::hash::tagged;
 use crate::base::{
-    CompartmentId, DeviceId, EntryHash, EpochId, MailboxId, MemberId, RoleId, Template, limits,
+    CompartmentId, DeviceId, DocumentId, EntryHash, EpochId, Hash, MailboxId, MemberId, RoleId, Template,
+    limits,
 };
 use crate::entry::{LogHead, LogId, SealedKey, SealedKeys};
 
@@ -31,6 +33,12 @@ pub enum Operation {
     Recover(Recovery),
     /// Enters a device of the author's own member.
     Certify(Certification),
+    /// Keeps entries from losing their bodies.
+    Hold(Hold),
+    /// Takes the bodies of entries away, everywhere.
+    Shred(Shred),
+    /// Ends holds.
+    EndHold(EndHold),
     /// An operation of a later version: kept, passed on, without effect.
     Unknown {
         /// Its number.
@@ -243,6 +251,63 @@ pub struct Certification {
     pub keys: KeyUpdate,
 }
 
+/// Entries whose bodies stay, whatever their expiry says.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Hold {
+    /// Their hashes, ascending.
+    #[n(0)]
+    pub entries: Vec<EntryHash>,
+    /// Why, as a number of [`hold_reasons`]: the relay reads it, so it is no text.
+    #[n(1)]
+    pub reason: u8,
+    /// The last day, since the Unix epoch, on which it keeps them; absent for until it is ended.
+    #[n(2)]
+    pub until_day: Option<u32>,
+}
+
+/// Why entries are held (PROTOCOL.md §4.9). Others are of a later version, and hold as well.
+pub mod hold_reasons {
+    /// Somebody asked for them by law: a court, a request for records.
+    pub const LEGAL: u8 = 1;
+    /// Somebody contests or complains of what they say.
+    pub const DISPUTE: u8 = 2;
+    /// They are part of a case.
+    pub const CASE: u8 = 3;
+    /// A release was made of them: they prove its sources.
+    pub const RELEASE: u8 = 4;
+    /// They were reviewed and are still needed.
+    pub const REVIEWED: u8 = 5;
+}
+
+/// Entries whose bodies everybody drops.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Shred {
+    /// Their places and hashes, ascending by log and number.
+    #[n(0)]
+    pub entries: Vec<Watermark>,
+    /// [`Shred::name`] of the document that they make up: nothing is added to it any more.
+    #[n(1)]
+    pub document: Option<Hash>,
+}
+
+impl Shred {
+    /// The name of a document in a shred. Who does not know the document's identity learns nothing from it.
+    pub fn name(document: DocumentId) -> Hash {
+        tagged(b"lamppost/1/shred", &[document.as_bytes()])
+    }
+}
+
+/// Holds that end.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct EndHold {
+    /// The entries of the roll that are the holds, ascending. Others of the same entries go on.
+    #[n(0)]
+    pub holds: Vec<EntryHash>,
+}
+
 impl Rotation {
     /// The name of the epoch it begins.
     pub fn epoch(&self) -> EpochId {
@@ -293,6 +358,9 @@ const POLICY: u8 = 4;
 const ACCEPT: u8 = 5;
 const RECOVER: u8 = 6;
 const CERTIFY: u8 = 7;
+const HOLD: u8 = 8;
+const SHRED: u8 = 9;
+const END_HOLD: u8 = 10;
 
 impl Operation {
     /// Checks the ceilings. The canonical form is checked where the body is decoded.
@@ -331,6 +399,21 @@ impl Operation {
                 }
                 Ok(())
             }
+            Self::Hold(Hold { entries: named, .. }) | Self::EndHold(EndHold { holds: named }) => {
+                if named.len() > limits::HELD_MAX || !named.is_sorted_by(|a, b| a < b) {
+                    return Err("too many entries in one hold or its end, or not in order");
+                }
+                Ok(())
+            }
+            Self::Shred(shred) => {
+                let place = |named: &Watermark| (named.log, named.head.seq);
+                if shred.entries.len() > limits::SHREDDED_MAX
+                    || !shred.entries.is_sorted_by(|a, b| place(a) < place(b))
+                {
+                    return Err("too many entries in one shred, or not in order");
+                }
+                Ok(())
+            }
             Self::Certify(certification) if !certification.keys.rotations.is_empty() => {
                 Err("entering a device begins no epoch")
             }
@@ -351,7 +434,12 @@ impl Operation {
             Self::Remove(removal) => Some(&removal.keys),
             Self::Recover(recovery) => Some(&recovery.keys),
             Self::Certify(certification) => Some(&certification.keys),
-            Self::Policy(_) | Self::Accept(_) | Self::Unknown { .. } => None,
+            Self::Policy(_)
+            | Self::Accept(_)
+            | Self::Hold(_)
+            | Self::Shred(_)
+            | Self::EndHold(_)
+            | Self::Unknown { .. } => None,
         }
     }
 
@@ -366,6 +454,9 @@ impl Operation {
             | Self::Remove(_)
             | Self::Policy(_)
             | Self::Accept(_)
+            | Self::Hold(_)
+            | Self::Shred(_)
+            | Self::EndHold(_)
             | Self::Unknown { .. } => &[],
         }
     }
@@ -383,6 +474,9 @@ impl<C> Encode<C> for Operation {
             Self::Accept(acceptance) => e.u8(ACCEPT)?.encode_with(acceptance, ctx)?.ok(),
             Self::Recover(recovery) => e.u8(RECOVER)?.encode_with(recovery, ctx)?.ok(),
             Self::Certify(certification) => e.u8(CERTIFY)?.encode_with(certification, ctx)?.ok(),
+            Self::Hold(hold) => e.u8(HOLD)?.encode_with(hold, ctx)?.ok(),
+            Self::Shred(shred) => e.u8(SHRED)?.encode_with(shred, ctx)?.ok(),
+            Self::EndHold(end) => e.u8(END_HOLD)?.encode_with(end, ctx)?.ok(),
             Self::Unknown { number, cbor } => {
                 e.u8(*number)?.writer_mut().write_all(cbor).map_err(EncodeError::write)
             }
@@ -404,6 +498,9 @@ impl<'b, C> Decode<'b, C> for Operation {
             ACCEPT => d.decode_with(ctx).map(Self::Accept),
             RECOVER => d.decode_with(ctx).map(Self::Recover),
             CERTIFY => d.decode_with(ctx).map(Self::Certify),
+            HOLD => d.decode_with(ctx).map(Self::Hold),
+            SHRED => d.decode_with(ctx).map(Self::Shred),
+            END_HOLD => d.decode_with(ctx).map(Self::EndHold),
             number => {
                 let from = d.position();
                 d.skip()?;

@@ -385,6 +385,9 @@ fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &Body) -> Judged {
             | Operation::Remove(_)
             | Operation::Policy(_)
             | Operation::Accept(_)
+            | Operation::Hold(_)
+            | Operation::Shred(_)
+            | Operation::EndHold(_)
             | Operation::Unknown { .. } => None,
         }
     };
@@ -397,6 +400,9 @@ fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &Body) -> Judged {
         | Operation::KeyUpdate(_)
         | Operation::Policy(_)
         | Operation::Accept(_)
+        | Operation::Hold(_)
+        | Operation::Shred(_)
+        | Operation::EndHold(_)
         | Operation::Certify(_)
         | Operation::Unknown { .. } => None,
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::history::{Aim, At, History};
 use super::operation::{EpochName, KeyUpdate, Operation, PreviousKey, Target};
+use super::retention::Retention;
 use super::view::View;
 use crate::base::hash::tagged;
 use crate::base::{
@@ -30,6 +31,7 @@ pub struct State {
     accepted: BTreeSet<EntryHash>,
     /// Invitations that are used up, and who came with each: the first, by the order that everyone derives.
     invited: BTreeMap<MailboxId, MemberId>,
+    retention: Retention,
 }
 
 /// One member.
@@ -107,6 +109,7 @@ impl State {
             settings: BTreeMap::new(),
             accepted: BTreeSet::new(),
             invited: BTreeMap::new(),
+            retention: Retention::of(history, view),
         };
         state.enter_devices(history, view);
         state.enter_keys(history, view);
@@ -379,6 +382,11 @@ impl State {
     /// What the group has agreed on for this setting.
     pub fn setting(&self, setting: u16) -> Option<u64> {
         self.settings.get(&setting).copied()
+    }
+
+    /// What is held and what is shredded.
+    pub fn retention(&self) -> &Retention {
+        &self.retention
     }
 
     /// Whether something that was written once may not count any more.

@@ -277,10 +277,22 @@ impl<'a> View<'a> {
                 let known = self.template.role(admission.role).is_some();
                 if governs && free && known { Power::Acts } else { Power::Nothing }
             }
+            // Everybody may take back their own words.
+            Operation::Shred(shred)
+                if governs
+                    || shred.entries.iter().all(|named| {
+                        let mut entered = self.entries(named.log.device);
+                        entered.any(|of| of.entered.member == present.entered.member)
+                    }) =>
+            {
+                Power::Acts
+            }
             // One that is not understood has no effect, and may be cited.
             Operation::KeyUpdate(_)
             | Operation::Policy(_)
             | Operation::Accept(_)
+            | Operation::Hold(_)
+            | Operation::EndHold(_)
             | Operation::Unknown { .. }
                 if governs =>
             {
@@ -290,6 +302,9 @@ impl<'a> View<'a> {
             | Operation::KeyUpdate(_)
             | Operation::Policy(_)
             | Operation::Accept(_)
+            | Operation::Hold(_)
+            | Operation::Shred(_)
+            | Operation::EndHold(_)
             | Operation::Certify(_)
             | Operation::Unknown { .. } => Power::Nothing,
         };

@@ -110,6 +110,8 @@ pub enum Effect {
     /// Make sure that this device's own logs hold what the relay has seen of them, and end the session if not: the
     /// store is older than its own words (a restored backup), and to go on would fork its log.
     CheckOwn(Vec<OwnHead>),
+    /// The relay's signed word of what time it is, in milliseconds since the Unix epoch.
+    RelayTime(u64),
     /// Keep the relay's newest checkpoint.
     Checkpoint(Checkpoint),
     /// Put into the outbox whatever is here and not there, roll first.
@@ -550,7 +552,11 @@ impl Session {
             effects.push(Effect::NewLife(relay, incarnation));
         }
         let newest = match &welcome.checkpoint {
-            Some(bytes) => Some(self.verified(bytes)?.receipt().checkpoint),
+            Some(bytes) => {
+                let signed = self.verified(bytes)?;
+                effects.push(Effect::RelayTime(signed.receipt().received_ms));
+                Some(signed.receipt().checkpoint)
+            }
             None => None,
         };
         let signed_before = [self.plan.checkpoint, self.plan.receipted];

@@ -69,13 +69,15 @@ pub struct Person {
     pub key: SigningKey,
     heads: BTreeMap<CompartmentId, LogHead>,
     pub claimed_ms: u64,
+    /// The last day of what it writes from now on.
+    pub expiry_day: Option<u32>,
 }
 
 impl Person {
     pub fn new(seed: u8) -> Self {
         let member = SigningKey::from_bytes(&[seed; 32]);
         let key = SigningKey::from_bytes(&[seed.wrapping_add(128); 32]);
-        Self { member, key, heads: BTreeMap::new(), claimed_ms: NOW_MS }
+        Self { member, key, heads: BTreeMap::new(), claimed_ms: NOW_MS, expiry_day: None }
     }
 
     pub fn device(&self) -> DeviceId {
@@ -124,7 +126,7 @@ impl Person {
             body_bytes: body.len().try_into().unwrap(),
             commitment: None,
             claimed_ms: self.claimed_ms,
-            expiry_day: None,
+            expiry_day: self.expiry_day,
             roll_heads: roll_heads.to_vec(),
             checkpoint: None,
         };

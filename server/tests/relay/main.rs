@@ -17,5 +17,6 @@ mod fixture;
 mod mailboxes;
 mod program;
 mod removal;
+mod retention;
 mod sessions;
 mod sockets;

@@ -140,6 +140,14 @@ pub enum Concern {
         /// How many.
         entries: usize,
     },
+    /// Documents are about to expire that nobody holds.
+    #[error("{documents} documents expire within {days} days: hold what is still needed")]
+    Expiring {
+        /// How many.
+        documents: usize,
+        /// Within how many days.
+        days: u32,
+    },
     /// Some coordinators want somebody out who outranks them.
     #[error("{supporters} of the {needed} coordinators that it takes want {}", words(.about))]
     Proposal {
@@ -151,6 +159,9 @@ pub enum Concern {
         needed: usize,
     },
 }
+
+/// Days ahead that coordinators are told what expires.
+const EXPIRING_DAYS: u32 = 14;
 
 /// Days after which a key is called old, where the group has agreed on nothing: half a year.
 const OLD_KEY_DAYS: u64 = 182;
@@ -293,6 +304,10 @@ impl Engine {
         let cut_off = self.set_aside()?.iter().filter(|row| row.cut_off).count();
         if cut_off > 0 {
             concerns.push(Concern::CutOff { entries: cut_off });
+        }
+        let documents = self.expiring(EXPIRING_DAYS)?.len();
+        if documents > 0 {
+            concerns.push(Concern::Expiring { documents, days: EXPIRING_DAYS });
         }
         concerns.extend(state.proposals().iter().map(|proposal| Concern::Proposal {
             about: proposal.about,

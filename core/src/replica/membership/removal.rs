@@ -26,6 +26,16 @@ pub mod settings {
     pub const HISTORY_DAYS: u16 = 2;
     /// Whether a member passes a lesson before their first report; 0 or absent for no.
     pub const LESSON_FIRST: u16 = 3;
+    /// Days after which reports, their sealed parts and remarks expire that nobody holds; 0 or absent for never.
+    pub const UNLINKED_DAYS: u16 = 4;
+    /// Days after which releases and the liaison's answers expire; 0 or absent for never. At most
+    /// [`LIAISON_DAYS_MAX`].
+    pub const LIAISON_DAYS: u16 = 5;
+
+    /// What to propose for [`UNLINKED_DAYS`].
+    pub const UNLINKED_DAYS_PROPOSED: u64 = 90;
+    /// Five years: 28 CFR 23.20(h) asks that what is kept for longer be reviewed before.
+    pub const LIAISON_DAYS_MAX: u64 = 1_826;
 }
 
 /// What became of the wish to take somebody out, or to recover somebody.
@@ -192,6 +202,10 @@ impl Engine {
         if setting == settings::LESSON_FIRST && value > 0 && !self.has_first_lesson()? {
             let remedy = "publish one with `before_reporting` first: nobody could report";
             return Err(Invalid::new("lesson", "is not there to be asked for", remedy).into());
+        }
+        if setting == settings::LIAISON_DAYS && value > settings::LIAISON_DAYS_MAX {
+            let remedy = "choose at most 1826 days, and hold what a review finds still needed";
+            return Err(Invalid::new("days", "are more than five years", remedy).into());
         }
         let policy = Operation::Policy(Policy { settings: BTreeMap::from([(setting, value)]) });
         self.transact(|engine, batch| engine.append_operation(batch, &policy))

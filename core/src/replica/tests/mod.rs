@@ -8,6 +8,7 @@ mod finding;
 mod guarding;
 mod handing_over;
 mod judged;
+mod retention;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -287,7 +288,7 @@ fn words_that_break_a_rule_are_set_aside_with_the_reason() {
             form,
             bytes: bytes.clone(),
         };
-        vic.append_content(&mut batch, *compartment, &content).unwrap();
+        vic.append_content(&mut batch, *compartment, &content, None).unwrap();
     }
     vic.store.apply(batch).unwrap();
     let honest = vic.record(draft("honest")).unwrap();
@@ -491,7 +492,7 @@ fn nobody_takes_a_document_over_by_calling_it_another_kind() {
     let content = crate::entry::plaintext::Content { document: id, kind: Kind::CASE.0, form, bytes };
     let mut batch = crate::storage::Batch::default();
     let group = crate::base::CompartmentId(roles::COMPARTMENT_GROUP);
-    carla.append_content(&mut batch, group, &content).unwrap();
+    carla.append_content(&mut batch, group, &content, None).unwrap();
     carla.store.apply(batch).unwrap();
     let report = hand(&carla, &mut vic);
     assert_eq!(report.set_aside, 1);

@@ -256,7 +256,9 @@ fn seen_by_roll(state: &State) -> BTreeSet<String> {
         format!("{about} is wanted by {supporters:?} of {}", row.needed)
     });
     let facts = members.chain(devices).chain(epochs).chain(newest).chain(removals);
-    facts.chain(settings).chain(proposals).collect()
+    let held = state.retention().held().map(|(entry, until)| format!("{entry:?} is held until {until}"));
+    let shredded = state.retention().shredded().map(|(entry, _, _)| format!("{entry:?} is shredded"));
+    facts.chain(settings).chain(proposals).chain(held).chain(shredded).collect()
 }
 
 fn seen_by_model(model: &Model, set: &Set) -> BTreeSet<String> {
@@ -279,7 +281,9 @@ fn seen_by_model(model: &Model, set: &Set) -> BTreeSet<String> {
     let removals = outcome.standing.iter().map(|hash| format!("{hash:?} stands"));
     let settings = (0..8).map(|setting| format!("{setting}: {:?}", outcome.settings.get(&setting)));
     let facts = members.chain(devices).chain(epochs).chain(newest).chain(removals);
-    facts.chain(settings).chain(proposals(model, set, &outcome)).collect()
+    let held = outcome.held.iter().map(|(entry, until)| format!("{entry:?} is held until {until}"));
+    let shredded = outcome.shredded.iter().map(|entry| format!("{entry:?} is shredded"));
+    facts.chain(settings).chain(proposals(model, set, &outcome)).chain(held).chain(shredded).collect()
 }
 
 /// What is wanted and not done.
@@ -314,7 +318,8 @@ fn is_about_themselves(entry: &Verified, knew: &State) -> bool {
     let author =
         knew.devices_ever().find(|(device, _)| *device == entry.header().device).map(|(_, member)| member);
     match crate::base::cbor::decode(entry.body().unwrap_or_default()).unwrap() {
-        Operation::Certify(_) => true,
+        // Their own words, whoever they are.
+        Operation::Certify(_) | Operation::Shred(_) => true,
         Operation::Remove(removal) => match removal.target {
             Target::Member(member) => Some(member) == author,
             Target::Device(device) => device == entry.header().device || whose(device) == author,
@@ -324,6 +329,8 @@ fn is_about_themselves(entry: &Verified, knew: &State) -> bool {
         | Operation::KeyUpdate(_)
         | Operation::Policy(_)
         | Operation::Accept(_)
+        | Operation::Hold(_)
+        | Operation::EndHold(_)
         | Operation::Recover(_)
         | Operation::Unknown { .. } => false,
     }

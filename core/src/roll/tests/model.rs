@@ -64,6 +64,9 @@ pub struct Outcome {
     pub devices: BTreeMap<DeviceId, (MemberId, EntryHash)>,
     pub settings: BTreeMap<u16, u64>,
     pub accepted: Set,
+    /// The last day on which an entry is held.
+    pub held: BTreeMap<EntryHash, u32>,
+    pub shredded: Set,
     pub epochs: BTreeMap<CompartmentId, BTreeMap<EpochId, bool>>,
     pub heads: Set,
 }
@@ -196,11 +199,25 @@ impl Model {
                 }
                 entry.removes()
             }
+            (Some(Operation::Shred(shred)), _) => {
+                let is_own = |device| {
+                    self.in_order(&entry.past).into_iter().any(|earlier| {
+                        earlier.acts()
+                            && !before.void.contains(&earlier.hash)
+                            && earlier
+                                .entered()
+                                .any(|entered| Some(entered) == entry.member.map(|m| (device, m)))
+                    })
+                };
+                governs || entry.role.is_some() && shred.entries.iter().all(|named| is_own(named.log.device))
+            }
             (
                 Some(
                     Operation::KeyUpdate(_)
                     | Operation::Policy(_)
                     | Operation::Accept(_)
+                    | Operation::Hold(_)
+                    | Operation::EndHold(_)
                     | Operation::Unknown { .. },
                 )
                 | None,
@@ -344,6 +361,19 @@ impl Model {
             match &entry.operation {
                 Some(Operation::Policy(policy)) => outcome.settings.extend(&policy.settings),
                 Some(Operation::Accept(acceptance)) => outcome.accepted.extend(&acceptance.entries),
+                Some(Operation::Hold(hold)) => {
+                    let is_ended = counting.iter().any(|other| match &other.operation {
+                        Some(Operation::EndHold(end)) => end.holds.contains(&entry.hash),
+                        _ => false,
+                    });
+                    for held in hold.entries.iter().filter(|_| !is_ended) {
+                        let until = outcome.held.entry(*held).or_default();
+                        *until = (*until).max(hold.until_day.unwrap_or(u32::MAX));
+                    }
+                }
+                Some(Operation::Shred(shred)) => {
+                    outcome.shredded.extend(shred.entries.iter().map(|named| named.head.hash));
+                }
                 _ => {}
             }
         }

@@ -16,7 +16,7 @@ use crate::entry::{
     Certificate, Claims, Header, Kind, LogHead, LogId, Possession, Received, SealedKeys, Verified, Wire,
 };
 use crate::roll::operation::{
-    Acceptance, Admission, Certification, Policy, Recovery, Removal, Target, Watermark,
+    Acceptance, Admission, Certification, EndHold, Hold, Policy, Recovery, Removal, Shred, Target, Watermark,
 };
 use crate::roll::{EpochName, Founding, Grant, KeyUpdate, Operation, Rotation};
 
@@ -274,6 +274,36 @@ impl Town {
                 let hashes: Set = hashes.map(|(_, entry)| entry.hash()).take(40).collect();
                 let entries = hashes.into_iter().collect();
                 self.write(who, Operation::Accept(Acceptance { entries }), vec![]);
+            }
+            28 => {
+                let chosen = self.sealed.iter().enumerate().filter(|(at, _)| x >> (at % 8) & 1 == 1);
+                let chosen: Vec<&Received> = chosen.map(|(_, entry)| entry).take(20).collect();
+                let operation = match z % 4 {
+                    0 | 1 => {
+                        let entries: Set = chosen.iter().map(|entry| entry.hash()).collect();
+                        let until_day = (y % 2 == 1).then(|| u32::from(y));
+                        Operation::Hold(Hold { entries: entries.into_iter().collect(), reason: z, until_day })
+                    }
+                    2 => {
+                        let named = chosen.iter().map(|entry| {
+                            let head = LogHead { seq: entry.header().seq, hash: entry.hash() };
+                            Watermark { log: LogId::of(entry), head }
+                        });
+                        let mut entries: Vec<Watermark> = named.collect();
+                        entries.sort_by_key(|named| (named.log, named.head.seq));
+                        entries.dedup_by_key(|named| (named.log, named.head.seq));
+                        Operation::Shred(Shred { entries, document: None })
+                    }
+                    _ => {
+                        let is_hold = |entry: &&Verified| {
+                            entry.body().is_some_and(|body| body.starts_with(&[0x82, 0x08]))
+                        };
+                        let holds = self.entries.iter().map(|(entry, _)| entry).filter(is_hold);
+                        let holds: Set = holds.map(|entry| entry.hash()).take(usize::from(x % 4)).collect();
+                        Operation::EndHold(EndHold { holds: holds.into_iter().collect() })
+                    }
+                };
+                self.write(who, operation, vec![]);
             }
             26 => self.write(who, Operation::Unknown { number: 20 + y % 64, cbor: vec![0xa0] }, vec![]),
             // Several want one out, one after the other, who acts meanwhile.

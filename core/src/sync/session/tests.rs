@@ -148,6 +148,7 @@ impl Scene {
                     | Effect::Answered(_)
                     | Effect::CheckOwn(_)
                     | Effect::Checkpoint(_)
+                    | Effect::RelayTime(_)
                     | Effect::Offer(_)
                     | Effect::Receive(_)
                     | Effect::Refused { .. }

@@ -1,10 +1,11 @@
 //! Operations of the roll as a program says them: by and about anybody, sensible and not.
 
-use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, EpochId, MailboxId, MemberId, RoleId};
+use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, EpochId, Hash, MailboxId, MemberId, RoleId};
 use lamppost_core::entry::keys::{Agreement, SealPurpose, Secret, seal, seal_epochs};
 use lamppost_core::entry::{LogHead, LogId, Possession, SealedKey, SealedKeys};
 use lamppost_core::roll::operation::{
-    Acceptance, Admission, Certification, Policy, PreviousKey, Recovery, Removal, Watermark,
+    Acceptance, Admission, Certification, EndHold, Hold, Policy, PreviousKey, Recovery, Removal, Shred,
+    Watermark,
 };
 use lamppost_core::roll::{EpochName, Grant, KeyUpdate, Operation, Rotation, Target};
 use minicbor::bytes::ByteVec;
@@ -43,7 +44,23 @@ pub fn write_operation(tape: &mut Tape<'_>, known: &[EntryHash]) -> Operation {
                 entries.sort_unstable();
                 entries.dedup();
             }
-            Operation::Accept(Acceptance { entries })
+            match tape.below(5) {
+                0 => Operation::Hold(Hold {
+                    entries,
+                    reason: tape.u8(),
+                    until_day: tape.once_in(2).then(|| u32::from(tape.u16())),
+                }),
+                1 => Operation::EndHold(EndHold { holds: entries }),
+                2 => {
+                    let mut entries = marks(tape);
+                    if tape.once_in(2) {
+                        entries.sort_by_key(|named| (named.log, named.head.seq));
+                    }
+                    let document = tape.once_in(2).then(|| Hash(tape.bytes32()));
+                    Operation::Shred(Shred { entries, document })
+                }
+                _ => Operation::Accept(Acceptance { entries }),
+            }
         }
         14 => {
             let certificate = certificate(tape);

@@ -473,7 +473,7 @@ impl Street {
                 assert!(self.plan.relay.is_none_or(|known| known == relay));
                 self.plan.cursors.values_mut().for_each(|after| *after = 0);
             }
-            Effect::CheckOwn(_) => {}
+            Effect::CheckOwn(_) | Effect::RelayTime(_) => {}
             Effect::Checkpoint(checkpoint) => {
                 let grows = self.plan.checkpoint.is_none_or(|old| old.size <= checkpoint.size);
                 let new_life = self.plan.incarnation.is_none() || !self.honest;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lamppost_core::base::{CompartmentId, EntryHash, EpochId, Hash, Template, cbor};
 use lamppost_core::entry::{Certificate, Kind, LogHead, LogId, Received, Verified};
-use lamppost_core::roll::operation::{Recovery, Removal};
+use lamppost_core::roll::operation::{EndHold, Hold, Recovery, Removal};
 use lamppost_core::roll::{Inserted, Operation, Roll, Target};
 use lamppost_core::sync::inbox::{Logs, Verdict, judge};
 
@@ -58,8 +58,17 @@ fn operation(bytes: &[u8]) {
         Operation::Accept(accept) => {
             assert!(accept.entries.len() <= 1_024 && accept.entries.windows(2).all(|pair| pair[0] < pair[1]));
         }
+        Operation::Hold(Hold { entries: named, .. }) | Operation::EndHold(EndHold { holds: named }) => {
+            assert!(named.len() <= 1_024 && named.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+        Operation::Shred(shred) => {
+            let place = |at: usize| (shred.entries[at].log, shred.entries[at].head.seq);
+            assert!(
+                shred.entries.len() <= 512 && (1..shred.entries.len()).all(|at| place(at - 1) < place(at))
+            );
+        }
         Operation::Certify(certify) => assert!(certify.keys.rotations.is_empty()),
-        Operation::Unknown { number, .. } => assert!(*number > 7),
+        Operation::Unknown { number, .. } => assert!(*number > 10),
         Operation::Admit(_) | Operation::KeyUpdate(_) => {}
     }
 }

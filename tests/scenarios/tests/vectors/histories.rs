@@ -1,8 +1,9 @@
 //! Vectors of sections 4.3 to 4.5: small rolls in which people act without hearing of each other.
 
 use lamppost_core::base::{EntryHash, RoleId};
-use lamppost_core::entry::Kind;
 use lamppost_core::entry::keys::{Agreement, Secret};
+use lamppost_core::entry::{Kind, LogHead, LogId};
+use lamppost_core::roll::operation::{EndHold, Hold, Shred, Watermark, hold_reasons};
 use lamppost_core::roll::{KeyUpdate, Operation, Target};
 use serde_json::{Value, json};
 
@@ -27,6 +28,7 @@ pub fn histories() -> Value {
         devices(),
         lost_phone(),
         settings(),
+        holds_and_shreds(),
         acceptance(),
         leaving(),
         three_in_a_row(),
@@ -271,6 +273,36 @@ fn settings() -> Story {
     s
 }
 
+fn holds_and_shreds() -> Story {
+    let mut s =
+        Story::new("B and C hold entries of V's, A ends what B said; V shreds one of V's and one of X's");
+    let base = s.base;
+    let one = s.seal("held, and shredded by V", "v", GROUP, 1, &[base]);
+    let other = s.seal("held until a day", "v", GROUP, 2, &[base]);
+    let named = |head: LogHead, s: &Story, who: &str| Watermark {
+        log: LogId { compartment: GROUP, device: s.party(who).device_id() },
+        head,
+    };
+    let hold = |heads: &[LogHead], until_day| {
+        let mut entries: Vec<_> = heads.iter().map(|head| head.hash).collect();
+        entries.sort_unstable();
+        Operation::Hold(Hold { entries, reason: hold_reasons::DISPUTE, until_day })
+    };
+    let by_b = s.write("b", &[base], hold(&[one, other], None));
+    let by_c = s.write("c", &[base], hold(&[other], Some(20_700)));
+    // Ends what it names, and not what C said at the same time.
+    s.write("a", &[by_b], Operation::EndHold(EndHold { holds: vec![by_b] }));
+    s.write("v", &[base], hold(&[one], None));
+    let own = Shred { entries: vec![named(one, &s, "v")], document: None };
+    s.write("v", &[by_c], Operation::Shred(own));
+    let not_own = Shred { entries: vec![named(other, &s, "a")], document: None };
+    s.write("v", &[by_c], Operation::Shred(not_own));
+    let retention = s.state().retention().clone();
+    assert_eq!(retention.held().collect::<Vec<_>>(), [(other.hash, 20_700)]);
+    assert_eq!(retention.shredded().map(|(at, _, _)| at).collect::<Vec<_>>(), [one.hash]);
+    s
+}
+
 fn acceptance() -> Story {
     let mut s = Story::new("A removes V; B accepts an entry of V's, and C, who was removed, another");
     let base = s.base;
@@ -395,7 +427,7 @@ fn without_right() -> Story {
     s.write("a", &[base], demotion);
     let no_role = admit(&s.x, RoleId(9));
     s.write("a", &[base], no_role);
-    let of_a_later_version = Operation::Unknown { number: 8, cbor: vec![0xa1, 0x00, 0x01] };
+    let of_a_later_version = Operation::Unknown { number: 11, cbor: vec![0xa1, 0x00, 0x01] };
     s.write("a", &[base], of_a_later_version.clone());
     s.write("v", &[base], of_a_later_version);
     let key = Agreement::from_secret(Secret([0x13; 32]));

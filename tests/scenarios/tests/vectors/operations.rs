@@ -3,7 +3,8 @@
 use lamppost_core::base::{CompartmentId, EntryHash, EpochId, Hash, cbor, limits};
 use lamppost_core::entry::{Certificate, LogHead, LogId};
 use lamppost_core::roll::operation::{
-    Acceptance, Admission, Certification, Policy, Recovery, Removal, Watermark,
+    Acceptance, Admission, Certification, EndHold, Hold, Policy, Recovery, Removal, Shred, Watermark,
+    hold_reasons,
 };
 use lamppost_core::roll::{Founding, Grant, KeyUpdate, Operation, Target};
 use minicbor::bytes::ByteVec;
@@ -80,6 +81,26 @@ fn acceptance(entries: impl Iterator<Item = u32>) -> Vec<u8> {
     cbor::encode(&Operation::Accept(Acceptance { entries: entries.map(entry).collect() }))
 }
 
+fn hashes(entries: impl Iterator<Item = u32>) -> Vec<EntryHash> {
+    let Operation::Accept(acceptance) = cbor::decode(&acceptance(entries)).unwrap() else {
+        unreachable!("it is an acceptance")
+    };
+    acceptance.entries
+}
+
+fn hold(entries: impl Iterator<Item = u32>, until_day: Option<u32>) -> Vec<u8> {
+    let reason = hold_reasons::LEGAL;
+    cbor::encode(&Operation::Hold(Hold { entries: hashes(entries), reason, until_day }))
+}
+
+fn end_hold(holds: impl Iterator<Item = u32>) -> Vec<u8> {
+    cbor::encode(&Operation::EndHold(EndHold { holds: hashes(holds) }))
+}
+
+fn shred(entries: Vec<Watermark>, document: Option<Hash>) -> Vec<u8> {
+    cbor::encode(&Operation::Shred(Shred { entries, document }))
+}
+
 fn policy(settings: impl Iterator<Item = (u16, u64)>) -> Vec<u8> {
     cbor::encode(&Operation::Policy(Policy { settings: settings.collect() }))
 }
@@ -127,11 +148,15 @@ fn accepted(town: &Town) -> Cases {
         ("accept", acceptance(0..2)),
         ("accept 1024 entries", acceptance(0..1024)),
         ("recover", recovery(town, town.vera.certificate_bytes(), marks(town))),
+        ("hold until a day", hold(0..2, Some(20_700))),
+        ("hold without end, of 1024 entries", hold(0..1024, None)),
+        ("shred a document", shred(marks(town), Some(Shred::name(town.vic_document())))),
+        ("shred 512 entries of no document", shred(many_marks(512), None)),
+        ("end holds", end_hold(0..3)),
         ("certify", certification(vic, two_epochs(town))),
         ("certify without keys", certification(vic, KeyUpdate::default())),
         // Well-formed is enough, as a later version may have other rules.
-        ("an operation of a later version, not canonical", vec![0x82, 0x08, 0x9f, 0x00, 0xff]),
-        ("hold, of a later version", vec![0x82, 0x08, 0xa1, 0x00, 0x01]),
+        ("an operation of a later version, not canonical", vec![0x82, 0x0b, 0x9f, 0x00, 0xff]),
         (
             "an operation of a later version, whose fields are no map",
             vec![0x82, 0x18, 0xff, 0x83, 0x01, 0x61, 0x61, 0xf6],
@@ -213,6 +238,12 @@ fn refused(town: &Town) -> Cases {
         ("accept out of order", acceptance([2, 1].into_iter())),
         ("accept an entry twice", acceptance([1, 1].into_iter())),
         ("accept 1025 entries", acceptance(0..1025)),
+        ("hold out of order", hold([2, 1].into_iter(), None)),
+        ("hold 1025 entries", hold(0..1025, None)),
+        ("end a hold twice", end_hold([1, 1].into_iter())),
+        ("shred out of order", shred(marks(town).into_iter().rev().collect(), None)),
+        ("shred an entry twice", shred(vec![marks(town)[0]; 2], None)),
+        ("shred 513 entries", shred(many_marks(513), None)),
         ("certify with a rotation", certification(vic, keys(town))),
         ("a field that is not known", {
             let mut bytes = policy(std::iter::empty());
@@ -222,8 +253,8 @@ fn refused(town: &Town) -> Cases {
         }),
         ("no array of two", vec![0x81, 0x04]),
         ("an unknown number with a long head", vec![0x82, 0x18, 0x17, 0xa0]),
-        ("an unknown number whose fields do not end", vec![0x82, 0x08, 0xa1, 0x00]),
-        ("a byte follows", vec![0x82, 0x08, 0x00, 0x00]),
+        ("an unknown number whose fields do not end", vec![0x82, 0x0b, 0xa1, 0x00]),
+        ("a byte follows", vec![0x82, 0x0b, 0x00, 0x00]),
     ]
 }
 

@@ -298,6 +298,8 @@ fn state_json(state: &State) -> Value {
         "invited": invited,
         "settings": (0..=u16::MAX).filter_map(|n| state.setting(n).map(|value| (n, value))).collect::<Vec<_>>(),
         "proposals": proposals.collect::<Vec<_>>(),
+        "held": state.retention().held().map(|(at, day)| json!([at.to_string(), day])).collect::<Vec<_>>(),
+        "shredded": state.retention().shredded().map(|(at, _, _)| at.to_string()).collect::<Vec<_>>(),
     })
 }
 

@@ -1,0 +1,358 @@
+//! What expires, is held or is shredded: on every phone alike, whoever brings it back and whatever clocks say.
+
+use super::*;
+use crate::entry::Kind as EntryKind;
+use crate::roll::operation::hold_reasons;
+
+const DAY_MS: u64 = 86_400_000;
+const BEGIN_MS: u64 = 1_780_000_000_000;
+
+/// A clock that a test sets.
+struct SetClock(Arc<AtomicU64>);
+
+impl Clock for SetClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+struct Phone {
+    engine: Engine,
+    clock: Arc<AtomicU64>,
+    store: Arc<MemoryStore>,
+    seed: u64,
+}
+
+impl Phone {
+    fn new(seed: u64) -> Self {
+        let (clock, store) = (Arc::new(AtomicU64::new(BEGIN_MS)), Arc::new(MemoryStore::default()));
+        let engine = open(seed, &clock, Arc::clone(&store) as Arc<dyn Store>).unwrap();
+        Self { engine, clock, store, seed }
+    }
+
+    /// The phone's own clock, alone.
+    fn believes(&self, days: u64) {
+        self.clock.store(BEGIN_MS + days * DAY_MS, Ordering::Relaxed);
+    }
+
+    /// What a relay signed, alone.
+    fn hears(&mut self, days: u64) {
+        self.engine.heard_time(BEGIN_MS + days * DAY_MS).unwrap();
+    }
+
+    fn at(&mut self, days: u64) {
+        self.believes(days);
+        self.hears(days);
+    }
+
+    fn bodies(&self) -> usize {
+        let stored = testing::stored(&self.engine).unwrap();
+        stored
+            .iter()
+            .filter(|row| row.entry.header().kind == EntryKind::SEALED && row.entry.body().is_some())
+            .count()
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let mut texts = texts(&self.engine, Kind::OBSERVATION);
+        texts.sort();
+        texts
+    }
+}
+
+fn open(seed: u64, clock: &Arc<AtomicU64>, store: Arc<dyn Store>) -> Result<Engine, Error> {
+    Engine::open(Environment { clock: Arc::new(SetClock(Arc::clone(clock))), ..environment(seed, store) })
+}
+
+/// A coordinator and two volunteers of a group that keeps unlinked reports for so many days.
+fn group(days: u64) -> [Phone; 3] {
+    let mut phones = [1, 2, 3].map(Phone::new);
+    let [carla, vic, vera] = &mut phones;
+    carla.engine.found().unwrap();
+    for (newcomer, role) in [(&mut *vic, roles::ROLE_VOLUNTEER), (&mut *vera, roles::ROLE_VOLUNTEER)] {
+        let request = newcomer.engine.request().unwrap();
+        carla.engine.admit(&request, RoleId(role)).unwrap();
+    }
+    carla.engine.set_policy(settings::UNLINKED_DAYS, days).unwrap();
+    let admission = carla.engine.admission().unwrap();
+    vic.engine.join(&admission).unwrap();
+    vera.engine.join(&admission).unwrap();
+    phones
+}
+
+/// Another store with the same rows: what a clone of the handle is not.
+fn copy(store: &MemoryStore) -> MemoryStore {
+    let (copy, mut batch) = (MemoryStore::default(), crate::storage::Batch::default());
+    for table in (0..=u8::MAX).map(crate::storage::Table) {
+        for (key, value) in store.scan(table, &[], None, usize::MAX).unwrap() {
+            batch.put(table, key, value);
+        }
+    }
+    copy.apply(batch).unwrap();
+    copy
+}
+
+/// Everybody hands everybody everything, twice.
+fn meet(phones: &mut [Phone]) {
+    for _ in 0..2 {
+        for to in 0..phones.len() {
+            for from in (0..phones.len()).filter(|from| *from != to) {
+                let wires = entries(&phones[from].engine, &phones[to].engine);
+                phones[to].engine.receive(wires, None).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_report_expires_everywhere_and_its_proof_stays() {
+    let mut phones = group(90);
+    let id = phones[1].engine.record(draft("a swap at the corner")).unwrap();
+    phones[1].believes(10);
+    // Later words go with the first.
+    phones[1].engine.amend(id, draft("a swap at the corner, twice")).unwrap();
+    phones[1].engine.save_draft(id, Kind::OBSERVATION, b"a third time").unwrap();
+    meet(&mut phones);
+    for phone in &mut phones {
+        phone.at(90);
+        assert_eq!(phone.engine.sweep().unwrap(), Swept::default());
+        assert_eq!(phone.texts(), ["a swap at the corner, twice"]);
+        let soon = phone.engine.expiring(7).unwrap();
+        assert!(soon.iter().any(|(soon, _)| *soon == id), "{soon:?}");
+        let logs = testing::stored(&phone.engine).unwrap().len();
+        phone.at(91);
+        let swept = phone.engine.sweep().unwrap();
+        assert!(swept.documents >= 1 && swept.bodies >= 2, "{swept:?}");
+        assert_eq!((phone.texts(), phone.bodies()), (vec![], 0));
+        assert!(matches!(phone.engine.get(id), Err(Error::NotHere(_))));
+        assert_eq!(phone.engine.drafts().unwrap(), []);
+        assert_eq!(testing::stored(&phone.engine).unwrap().len(), logs, "the chain stays");
+        assert_eq!(phone.engine.sweep().unwrap(), Swept::default(), "there is nothing left to do");
+    }
+}
+
+#[test]
+fn a_clock_alone_drops_nothing() {
+    let mut phones = group(90);
+    phones[1].engine.record(draft("kept")).unwrap();
+    meet(&mut phones);
+    // One phone believes it is 2090, another hears so from a relay.
+    phones[0].believes(23_000);
+    phones[0].hears(1);
+    phones[1].hears(23_000);
+    for phone in &mut phones {
+        phone.engine.sweep().unwrap();
+        assert_eq!(phone.texts(), ["kept"]);
+    }
+    // What is written under a wrong clock is taken in all the same.
+    phones[0].engine.record(draft("from 2090")).unwrap();
+    meet(&mut phones);
+    assert!(phones.iter().all(|phone| phone.texts() == ["from 2090", "kept"]));
+}
+
+#[test]
+fn what_is_linked_or_held_stays_until_the_hold_ends() {
+    let mut phones = group(30);
+    let linked = phones[1].engine.record(draft("linked")).unwrap();
+    let held = phones[1].engine.record(draft("held")).unwrap();
+    phones[2].engine.record(draft("neither")).unwrap();
+    meet(&mut phones);
+    let carla = &mut phones[0].engine;
+    let links = [CaseLink { observation: linked, reason: "the same car".into() }];
+    carla.link(None, "The car", &links).unwrap();
+    carla.hold(&[held], hold_reasons::LEGAL, Some(20_601 + 60)).unwrap();
+    assert!(matches!(phones[1].engine.hold(&[held], 1, None), Err(Error::Role(_))));
+    meet(&mut phones);
+    // Said later, and named by no hold yet: the coordinator's phone sees to that.
+    phones[1].engine.amend(linked, draft("linked, and amended")).unwrap();
+    meet(&mut phones);
+    phones[0].at(10);
+    phones[0].engine.sweep().unwrap();
+    meet(&mut phones);
+    for phone in &mut phones {
+        phone.at(31);
+        phone.engine.sweep().unwrap();
+        assert_eq!(phone.texts(), ["held", "linked, and amended"]);
+        let rows = phone.engine.held().unwrap();
+        assert!(rows.iter().any(|row| row.documents.contains(&linked) && row.reason == hold_reasons::CASE));
+    }
+    for phone in &mut phones {
+        phone.at(61);
+        phone.engine.sweep().unwrap();
+        assert_eq!(phone.texts(), ["linked, and amended"], "the other hold had a last day");
+    }
+    let ends: Vec<_> = phones[0].engine.held().unwrap().iter().map(|row| row.hold).collect();
+    phones[0].engine.end_holds(&ends).unwrap();
+    assert!(phones[0].engine.end_holds(&ends).is_err());
+    meet(&mut phones);
+    for phone in &mut phones {
+        phone.engine.sweep().unwrap();
+        assert_eq!(phone.texts(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_shredded_report_is_gone_everywhere_and_is_not_revived() {
+    let mut phones = group(0);
+    let id = phones[1].engine.record(draft("names a child")).unwrap();
+    let other = phones[2].engine.record(draft("stays")).unwrap();
+    meet(&mut phones);
+    assert!(matches!(phones[1].engine.shred(other), Err(Error::Role(_))), "not one's own");
+    // The author's other words, on a phone that has not heard of it.
+    let mut stale = open(2, &phones[1].clock, Arc::new(copy(&phones[1].store))).unwrap();
+    stale.amend(id, draft("names a child again")).unwrap();
+    phones[0].engine.shred(id).unwrap();
+    assert_eq!(phones[0].texts(), ["stays"]);
+    meet(&mut phones);
+    for phone in &mut phones {
+        phone.engine.sweep().unwrap();
+        assert_eq!(phone.texts(), ["stays"]);
+    }
+    let late = entries(&stale, &phones[0].engine);
+    let report = phones[0].engine.receive(late.clone(), None).unwrap();
+    assert_eq!(report.warnings, []);
+    assert!(phones[0].engine.set_aside().unwrap().iter().any(|row| row.reason.contains("shredded")));
+    phones[2].engine.receive(late, None).unwrap();
+    phones[0].engine.sweep().unwrap();
+    let wires = entries(&phones[0].engine, &phones[2].engine);
+    phones[2].engine.receive(wires, None).unwrap();
+    phones[2].engine.sweep().unwrap();
+    for at in [0, 2] {
+        assert_eq!(phones[at].texts(), ["stays"]);
+        // The report that stays, and for coordinators and its author the sealed part.
+        assert_eq!(phones[at].bodies(), 2, "of what is shredded no body stays");
+    }
+}
+
+#[test]
+fn the_author_shreds_and_a_newcomer_takes_the_proof_without_the_word() {
+    let mut phones = group(0);
+    let id = phones[1].engine.record(draft("my own words")).unwrap();
+    meet(&mut phones);
+    phones[1].engine.shred(id).unwrap();
+    meet(&mut phones);
+    for phone in &mut phones {
+        phone.engine.sweep().unwrap();
+        assert_eq!((phone.texts(), phone.bodies()), (vec![], 0));
+    }
+    let mut late = Phone::new(4);
+    let request = late.engine.request().unwrap();
+    phones[0].engine.admit(&request, RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    late.engine.join(&phones[0].engine.admission().unwrap()).unwrap();
+    let wires = entries(&phones[0].engine, &late.engine);
+    let report = late.engine.receive(wires, None).unwrap();
+    assert_eq!((report.warnings, report.waiting, report.set_aside), (vec![], 0, 0));
+}
+
+/// Killed at each of its writes, a sweep goes on with the next.
+#[test]
+fn a_sweep_that_is_killed_goes_on() {
+    for fault in [FaultAt::BeforeWrite, FaultAt::AfterWrite] {
+        for writes in 0..4 {
+            let mut phones = group(5);
+            let texts: Vec<String> = (0..70).map(|n| format!("report {n}")).collect();
+            texts.iter().for_each(|text| _ = phones[1].engine.record(draft(text)).unwrap());
+            let phone = &mut phones[1];
+            phone.at(6);
+            let store = FaultyStore::new(MemoryStore::clone(&phone.store), writes, fault);
+            let mut dying = open(phone.seed, &phone.clock, Arc::new(store)).unwrap();
+            let died = dying.sweep().is_err();
+            drop(dying);
+            let mut again =
+                open(phone.seed, &phone.clock, Arc::clone(&phone.store) as Arc<dyn Store>).unwrap();
+            again.sweep().unwrap();
+            let rows = again.list(&Filter { all_kinds: true, ..Filter::default() }).unwrap();
+            assert_eq!(rows, [], "{fault:?} at write {writes}, which failed: {died}");
+            let stored = testing::stored(&again).unwrap();
+            assert!(
+                stored
+                    .iter()
+                    .all(|row| row.entry.header().kind != EntryKind::SEALED || row.entry.body().is_none())
+            );
+            assert!(died || writes == 3, "{fault:?} at write {writes}");
+        }
+    }
+}
+
+/// What somebody does in a generated history.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    who: usize,
+    what: u8,
+    days: u64,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever happened and whatever clocks said meanwhile: once all have met and a relay and their own clocks agree that it
+    /// is the last day, all show the same, which is what somebody holds; nobody drops before either clock says so.
+    #[test]
+    fn all_phones_end_alike(
+        steps in proptest::collection::vec(
+            (0..3_usize, 0..12_u8, 0..60_u64).prop_map(|(who, what, days)| Step { who, what, days }),
+            0..30,
+        ),
+    ) {
+        let mut phones = group(20);
+        let mut reports: Vec<(DocumentId, u64)> = Vec::new();
+        let mut held = std::collections::BTreeSet::new();
+        let mut shredded = std::collections::BTreeSet::new();
+        for (at, Step { who, what, days }) in steps.into_iter().enumerate() {
+            let picked = reports.get(usize::try_from(days).unwrap() % reports.len().max(1)).copied();
+            match what {
+                0..=2 => {
+                    // Written by a clock that is right enough: a later day only keeps it for longer.
+                    phones[who].believes(days % 10);
+                    let id = phones[who].engine.record(draft(&format!("report {at}"))).unwrap();
+                    reports.push((id, days % 10 + 20));
+                }
+                3 => phones[who].believes(days * 500),
+                4 => phones[who].hears(days % 20),
+                5 => _ = phones[who].engine.sweep().unwrap(),
+                6 => {
+                    let wires = entries(&phones[(who + 1) % 3].engine, &phones[who].engine);
+                    phones[who].engine.receive(wires, None).unwrap();
+                }
+                7 | 8 => if let Some((id, _)) = picked
+                    && phones[0].engine.row(id).unwrap().is_some()
+                {
+                    phones[0].engine.hold(&[id], 1, None).unwrap();
+                    held.insert(id);
+                },
+                9 => if let Some((id, _)) = picked
+                    && phones[who].engine.row(id).unwrap().is_some_and(|row| row.author == phones[who].engine.member_id())
+                    && !held.contains(&id)
+                    && phones[who].engine.shred(id).is_ok()
+                {
+                    shredded.insert(id);
+                },
+                _ => if let Some((id, _)) = picked
+                    && phones[who].engine.row(id).unwrap().is_some_and(|row| row.author == phones[who].engine.member_id())
+                {
+                    phones[who].engine.amend(id, draft(&format!("amended {at}"))).unwrap();
+                },
+            }
+        }
+        meet(&mut phones);
+        // Nothing that was not shredded has gone: no relay has signed a day on which anything ended.
+        for phone in &mut phones {
+            phone.engine.sweep().unwrap();
+            let here: std::collections::BTreeSet<DocumentId> =
+                phone.engine.list(&Filter { kind: Some(Kind::OBSERVATION), ..Filter::default() }).unwrap()
+                    .into_iter().map(|(row, _)| row.id).collect();
+            for (id, _) in &reports {
+                prop_assert!(here.contains(id) || shredded.contains(id));
+            }
+        }
+        phones.iter_mut().for_each(|phone| phone.at(60_000));
+        for _ in 0..2 {
+            phones.iter_mut().for_each(|phone| _ = phone.engine.sweep().unwrap());
+            meet(&mut phones);
+        }
+        let shown = |phone: &Phone| phone.texts();
+        prop_assert_eq!(shown(&phones[0]), shown(&phones[1]));
+        prop_assert_eq!(shown(&phones[1]), shown(&phones[2]));
+        prop_assert_eq!(shown(&phones[0]).len(), held.difference(&shredded).count());
+    }
+}

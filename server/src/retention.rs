@@ -1,0 +1,128 @@
+//! What the relay drops: bodies that expired or were shredded and that nobody holds (PROTOCOL.md §4.9).
+//!
+//! Headers stay, and with them logs, positions and the tree over arrivals: receipts and checkpoints hold as before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lamppost_core::base::{CompartmentId, GroupId};
+use lamppost_core::entry::{Received, Verified};
+use lamppost_core::roll::Roll;
+
+use tokio::sync::watch;
+use tokio::{task, time};
+
+use crate::app::{App, Stage, unix_ms};
+use crate::relay::{Relay, lock};
+use crate::store::{Arrived, StoreFault};
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Entries looked at between two writes: as many as a commit takes in. Meanwhile nothing else is committed.
+const ROWS: usize = 512;
+
+/// Whether the body of an entry is to go, by the roll and the relay's clock, in milliseconds since the Unix epoch.
+pub fn is_over(roll: &Roll, entry: &Received, now_ms: u64) -> bool {
+    entry.body().is_some() && roll.state().retention().drops(entry, day_of(now_ms))
+}
+
+/// The day since the Unix epoch.
+pub fn day_of(now_ms: u64) -> u32 {
+    u32::try_from(now_ms / DAY_MS).unwrap_or(u32::MAX)
+}
+
+/// Sweeps when the relay starts and once a day, until it has stopped.
+pub async fn run(app: Arc<App>, mut stage: watch::Receiver<Stage>) {
+    let mut days = time::interval(Duration::from_millis(DAY_MS));
+    loop {
+        tokio::select! {
+            biased;
+            _ = stage.wait_for(|stage| *stage == Stage::Stopped) => return,
+            _ = days.tick() => {}
+        }
+        let relay = Arc::clone(&app.relay);
+        match task::spawn_blocking(move || relay.sweep(unix_ms())).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(dropped)) => tracing::info!(dropped, "bodies that expired or were shredded are gone"),
+            Ok(Err(why)) => tracing::error!("{why}"),
+            Err(_) => tracing::error!("a sweep did not end as it should"),
+        }
+    }
+}
+
+impl Relay {
+    /// Drops what is over in every group. Answers with how many bodies that were. In many durable writes; whatever
+    /// interrupts them, the next call goes on.
+    ///
+    /// # Errors
+    /// [`StoreFault`]; then the relay takes nothing any more, as after any write that failed.
+    pub fn sweep(&self, now_ms: u64) -> Result<u64, StoreFault> {
+        let mut dropped = 0;
+        for group in self.store.groups()? {
+            dropped += self.sweep_group(group, now_ms)?;
+        }
+        Ok(dropped)
+    }
+
+    /// Drops what is over in a group.
+    ///
+    /// # Errors
+    /// As [`Relay::sweep`].
+    pub fn sweep_group(&self, group: GroupId, now_ms: u64) -> Result<u64, StoreFault> {
+        let compartments = self.with_group(group, |group| {
+            let rows = &group.roll.state().template().compartments;
+            rows.iter().map(|row| row.id).filter(|id| *id != CompartmentId::ROLL).collect::<Vec<_>>()
+        })?;
+        let mut dropped = 0;
+        for compartment in compartments.unwrap_or_default() {
+            let mut after = 0;
+            while let Some((last, page_dropped)) = self.sweep_page(group, compartment, after, now_ms)? {
+                after = last;
+                dropped += page_dropped;
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Answers with the last position looked at; none behind the end.
+    fn sweep_page(
+        &self,
+        id: GroupId,
+        compartment: CompartmentId,
+        after: u64,
+        now_ms: u64,
+    ) -> Result<Option<(u64, u64)>, StoreFault> {
+        let _turn = lock(&self.committing);
+        if self.has_failed() {
+            return Err(StoreFault::Failed);
+        }
+        let rows = self.store.entries(id, compartment, after, ROWS)?;
+        let Some(last) = rows.last().map(|row| row.position) else { return Ok(None) };
+        let Some((roll, mut bytes)) = self.with_group(id, |group| (Arc::clone(&group.roll), group.bytes))?
+        else {
+            return Ok(None);
+        };
+        let (mut write, mut dropped) = (Arrived::default(), 0);
+        for row in &rows {
+            let unreadable = StoreFault::Damaged("an entry cannot be read");
+            let entry = Received::parse(row.wire()?).map_err(|_| unreadable)?;
+            if is_over(&roll, &entry, now_ms) {
+                let before = entry.bytes();
+                let entry = Verified::from_own_store(entry).without_body();
+                bytes = bytes.saturating_sub((before - entry.bytes()) as u64);
+                write.again(id, &entry, row.position);
+                dropped += 1;
+            }
+        }
+        if dropped > 0 {
+            write.group_bytes(id, bytes);
+            if let Err(why) = self.store.write(write) {
+                self.store_failed(&why);
+                return Err(why);
+            }
+            self.change_group(id, |group| group.bytes = bytes);
+        }
+        Ok(Some((last, dropped)))
+    }
+}
