@@ -145,8 +145,7 @@ impl Engine {
         self.fresh()?;
         let by = self.member_id().to_string();
         let about = self.rows_about(one)?;
-        let said =
-            about.iter().filter(|row| row.kind == Kind::NOT_DUPLICATES && row.about.contains(&other));
+        let said = about.iter().filter(|row| row.kind == Kind::NOT_DUPLICATES && row.about.contains(&other));
         let ids: Vec<DocumentId> = said.map(|row| row.id).collect();
         self.transact(|engine, batch| {
             for id in ids {

@@ -6,6 +6,7 @@ mod documents;
 mod finding;
 mod guarding;
 mod judged;
+mod media;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
