@@ -63,6 +63,10 @@ pub struct Layer {
     #[arg(long, env = "LAMPPOST_GROUP_BYTES_MAX", value_name = "BYTES")]
     pub group_bytes_max: Option<u64>,
 
+    /// Bytes of photos of one group at most; one device may bring a quarter of it [default: 4294967296].
+    #[arg(long, env = "LAMPPOST_GROUP_MEDIA_BYTES_MAX", value_name = "BYTES")]
+    pub group_media_bytes_max: Option<u64>,
+
     /// Sessions of one group at once at most [default: 2000].
     #[arg(long, env = "LAMPPOST_GROUP_SESSIONS_MAX", value_name = "COUNT")]
     pub group_sessions_max: Option<usize>,
@@ -203,6 +207,7 @@ impl Layer {
             allowed_groups: self.allowed_groups.or(next.allowed_groups),
             groups_max: self.groups_max.or(next.groups_max),
             group_bytes_max: self.group_bytes_max.or(next.group_bytes_max),
+            group_media_bytes_max: self.group_media_bytes_max.or(next.group_media_bytes_max),
             group_sessions_max: self.group_sessions_max.or(next.group_sessions_max),
             device_entries_per_minute: self.device_entries_per_minute.or(next.device_entries_per_minute),
             connections_max: self.connections_max.or(next.connections_max),
@@ -223,6 +228,7 @@ impl Layer {
             allowed_groups: Some(Vec::new()),
             groups_max: Some(10_000),
             group_bytes_max: Some(1_073_741_824),
+            group_media_bytes_max: Some(4_294_967_296),
             group_sessions_max: Some(2_000),
             device_entries_per_minute: Some(6_000),
             connections_max: Some(10_000),
@@ -262,6 +268,7 @@ impl Settings {
                 allowed_groups,
                 groups_max: positive("groups_max", layer.groups_max)?,
                 group_bytes_max: positive("group_bytes_max", layer.group_bytes_max)?,
+                group_media_bytes_max: positive("group_media_bytes_max", layer.group_media_bytes_max)?,
                 device_entries_per_minute: positive(
                     "device_entries_per_minute",
                     layer.device_entries_per_minute,
@@ -288,6 +295,7 @@ impl Settings {
             allowed_groups: Some(self.rules.allowed_groups.iter().map(GroupId::to_string).collect()),
             groups_max: Some(self.rules.groups_max),
             group_bytes_max: Some(self.rules.group_bytes_max),
+            group_media_bytes_max: Some(self.rules.group_media_bytes_max),
             group_sessions_max: Some(self.group_sessions_max),
             device_entries_per_minute: Some(self.rules.device_entries_per_minute),
             connections_max: Some(self.connections_max),

@@ -15,6 +15,7 @@
 
 mod admit;
 mod app;
+mod chunks;
 mod committer;
 mod config;
 mod group;
@@ -31,6 +32,7 @@ mod running;
 mod session;
 mod store;
 
+pub use chunks::ChunkRequest;
 pub use config::{BadSettings, CommandLine, Layer, LogFormat, NewGroups, Settings};
 pub use mailbox::{Done, Errand};
 pub use query::{Query, Reply};

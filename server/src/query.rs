@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use lamppost_core::base::{CompartmentId, DeviceId, GroupId, MailboxId, MemberId, limits};
 use lamppost_core::entry::LogId;
 use lamppost_core::roll::State;
+use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{
     Consistency, Entries, Heads, LogHeight, OwnHead, Refusal, Refused, Standing, Welcome,
 };
 use lamppost_core::sync::mailbox::{Knocks, Letter};
 
 use crate::admit::outsider;
+use crate::chunks::ChunkRequest;
 use crate::group::Group;
 use crate::mailbox::{Done, Errand};
 use crate::relay::Relay;
@@ -68,6 +70,15 @@ pub enum Query {
         /// What is to be done.
         errand: Errand,
     },
+    /// Do this for chunks of files.
+    Chunks {
+        /// The group.
+        group: GroupId,
+        /// The device that asks.
+        device: DeviceId,
+        /// What is to be done.
+        request: ChunkRequest,
+    },
     /// Who has knocked, behind this number?
     Knocks {
         /// The group.
@@ -98,6 +109,7 @@ impl Query {
             | Self::Consistency { group, .. }
             | Self::Mailbox { group, .. }
             | Self::Knocks { group, .. }
+            | Self::Chunks { group, .. }
             | Self::Letter { group, .. } => *group,
         }
     }
@@ -126,6 +138,8 @@ pub enum Reply {
         /// Whether others who follow the group have something to look at.
         changed: bool,
     },
+    /// To [`Query::Chunks`]: the frame that answers it.
+    Chunks(Frame),
     /// To [`Query::Knocks`]: some, and the last number; none if there are no more.
     Knocks(Option<(Knocks, u64)>),
     /// To [`Query::Letter`].
@@ -145,6 +159,10 @@ impl Relay {
             Query::Mailbox { group, device, errand } => {
                 let done = self.run_errand(group, device, errand, now_ms);
                 done.map(|(done, changed)| Reply::Mailbox { done, changed })
+            }
+            Query::Chunks { group, device, request } => {
+                let frame = self.carry(group, device, request, now_ms);
+                frame.map(|frame| frame.map_or_else(Reply::Refused, Reply::Chunks))
             }
             Query::Knocks { group, device, after } => {
                 self.knocks(group, device, after, now_ms).map(Reply::Knocks)

@@ -33,6 +33,8 @@ pub struct Rules {
     pub groups_max: u64,
     /// Bytes of entries of one group at most.
     pub group_bytes_max: u64,
+    /// Bytes of chunks of files of one group at most. One device may bring a quarter of it.
+    pub group_media_bytes_max: u64,
     /// Entries one device may push per minute.
     pub device_entries_per_minute: u64,
 }
@@ -132,6 +134,10 @@ impl Relay {
     /// How many groups it keeps.
     pub fn group_count(&self) -> u64 {
         self.group_count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn media_bytes_max(&self) -> u64 {
+        self.rules.group_media_bytes_max
     }
 
     /// Bytes on disk; 0 if the store cannot say.

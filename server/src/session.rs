@@ -14,6 +14,7 @@ use lamppost_core::sync::frame::{
 };
 use lamppost_core::sync::mailbox::Letter;
 
+use crate::chunks::ChunkRequest;
 use crate::mailbox::{Done, Errand};
 use crate::query::{Query, Reply};
 use crate::relay::{Answer, Pushed};
@@ -301,6 +302,15 @@ impl Session {
             (Phase::Open, Some((group, device)), Frame::Answer(answer)) => {
                 ask(Query::Mailbox { group, device, errand: Errand::Answer(answer) }, effects)
             }
+            (Phase::Open, Some((group, device)), Frame::OfferChunks(names)) => {
+                ask(Query::Chunks { group, device, request: ChunkRequest::Offer(names) }, effects)
+            }
+            (Phase::Open, Some((group, device)), Frame::PutChunk(put)) => {
+                ask(Query::Chunks { group, device, request: ChunkRequest::Put(put) }, effects)
+            }
+            (Phase::Open, Some((group, device)), Frame::GetChunk(get)) => {
+                ask(Query::Chunks { group, device, request: ChunkRequest::Get(get) }, effects)
+            }
             (Phase::Draining | Phase::Parting | Phase::Over, ..) => Ok(()),
             (Phase::Hello | Phase::Opening | Phase::Open, ..) => {
                 Err(malformed(&"a frame that has no place at this point of a session"))
@@ -365,6 +375,7 @@ impl Session {
             Reply::Consistency(proof) => self.queue(&Frame::Consistency(proof)),
             Reply::Mailbox { done: Done::Settled(settled), .. } => self.queue(&Frame::Settled(settled)),
             Reply::Mailbox { done: Done::Letter(letter), .. } => self.tell(letter),
+            Reply::Chunks(frame) => self.queue(&frame),
             Reply::Letter(letter) => {
                 if self.letter.as_ref() != Some(&letter) {
                     self.tell(letter);

@@ -8,6 +8,8 @@
 //! | logs | group, compartment, device, seq of the last | entry hashes (32 bytes each) of a run |
 //! | arrivals | group, number of the first, from 0 | entry hashes (32 bytes each) in order of arrival |
 //! | mailboxes | group, mailbox | mailbox as CBOR |
+//! | chunks | group, chunk | who brought it (32 bytes), ciphertext |
+//! | chunk bytes | group; group, device | bytes of chunks kept, u64 big-endian: of the group, of what the device brought |
 //!
 //! Numbers in keys are u64 big-endian, so that the store's order is theirs. A commit writes hashes by the run: a row
 //! for each took more of the relay's time than all else but the signatures.
@@ -17,7 +19,7 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use lamppost_core::base::{
-    CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, MailboxId, RelayId, cbor,
+    ChunkId, CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, MailboxId, RelayId, cbor,
 };
 use lamppost_core::entry::{LogHead, LogId, Verified, Wire};
 use lamppost_core::storage::{Batch, Store, StoreError, Table};
@@ -30,6 +32,8 @@ const ENTRIES: Table = Table(2);
 const LOGS: Table = Table(3);
 const ARRIVALS: Table = Table(4);
 const MAILBOXES: Table = Table(5);
+const CHUNKS: Table = Table(6);
+const CHUNK_BYTES: Table = Table(7);
 
 /// Entry hashes of one row: 1 KiB, as most entries have. The store writes a leaf of 16 rows anew after every ten changes,
 /// so that large rows make the small ones beside them dear.
@@ -271,6 +275,31 @@ impl RelayStore {
         })
     }
 
+    /// A chunk and who brought it; none if it is not here.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn chunk(&self, group: GroupId, chunk: ChunkId) -> Result<Option<(DeviceId, Vec<u8>)>, StoreFault> {
+        let Some(mut value) = self.0.get(CHUNKS, &chunk_key(group, chunk))? else { return Ok(None) };
+        if value.len() < DeviceId::LEN {
+            return Err(StoreFault::Damaged("a chunk is too short"));
+        }
+        let ciphertext = value.split_off(DeviceId::LEN);
+        Ok(Some((DeviceId(array(&value)?), ciphertext)))
+    }
+
+    /// Bytes of chunks kept for a group, and of those that a device brought.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn chunk_bytes(&self, group: GroupId, device: DeviceId) -> Result<(u64, u64), StoreFault> {
+        let used = |key: &[u8]| match self.0.get(CHUNK_BYTES, key)? {
+            Some(value) => Ok(u64::from_be_bytes(array(&value)?)),
+            None => Ok::<u64, StoreFault>(0),
+        };
+        Ok((used(group.as_bytes())?, used(&share_key(group, device))?))
+    }
+
     /// Writes what arrived, all of it or nothing. Durable on return.
     ///
     /// # Errors
@@ -372,6 +401,23 @@ impl Arrived {
         self.batch.delete(MAILBOXES, mailbox_key(group, at));
     }
 
+    /// Sets a chunk.
+    pub fn chunk(&mut self, group: GroupId, chunk: ChunkId, device: DeviceId, ciphertext: &[u8]) {
+        let value = [device.as_bytes().as_slice(), ciphertext].concat();
+        self.batch.put(CHUNKS, chunk_key(group, chunk), value);
+    }
+
+    /// Takes a chunk away.
+    pub fn drop_chunk(&mut self, group: GroupId, chunk: ChunkId) {
+        self.batch.delete(CHUNKS, chunk_key(group, chunk));
+    }
+
+    /// Sets what chunks take up: of the group, and of those that a device brought.
+    pub fn chunk_bytes(&mut self, group: GroupId, device: DeviceId, (of_group, of_device): (u64, u64)) {
+        self.batch.put(CHUNK_BYTES, *group.as_bytes(), of_group.to_be_bytes());
+        self.batch.put(CHUNK_BYTES, share_key(group, device), of_device.to_be_bytes());
+    }
+
     /// Sets a group's use of space.
     pub fn group_bytes(&mut self, group: GroupId, bytes: u64) {
         self.batch.put(GROUPS, *group.as_bytes(), bytes.to_be_bytes());
@@ -423,6 +469,14 @@ fn log_key(group: GroupId, log: LogId, seq: u64) -> Vec<u8> {
 
 fn mailbox_key(group: GroupId, mailbox: MailboxId) -> Vec<u8> {
     [group.as_bytes().as_slice(), mailbox.as_bytes()].concat()
+}
+
+fn chunk_key(group: GroupId, chunk: ChunkId) -> Vec<u8> {
+    [group.as_bytes().as_slice(), chunk.as_bytes()].concat()
+}
+
+fn share_key(group: GroupId, device: DeviceId) -> Vec<u8> {
+    [group.as_bytes().as_slice(), device.as_bytes()].concat()
 }
 
 fn mailbox_row(value: &[u8]) -> Result<Mailbox, StoreFault> {

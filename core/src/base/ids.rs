@@ -108,6 +108,10 @@ byte_id!(
     Hash, 32
 );
 byte_id!(
+    /// A chunk of a file: SHA-256 of its ciphertext (PROTOCOL.md §3.6).
+    ChunkId, 32
+);
+byte_id!(
     /// A document: an 8-byte nonce and 16 bytes that bind it to the member who created it (PROTOCOL.md §6.2).
     DocumentId, 24
 );

@@ -100,6 +100,24 @@ pub const ANSWER_REASON_BYTES_MAX: usize = 800;
 /// Knocks in one frame, of at most 2,131 bytes each.
 pub const KNOCKS_MAX: usize = 64;
 
+/// Bytes of a file that travels beside entries: a photo of a good phone takes 3 to 12 MiB.
+pub const FILE_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
+/// Bytes of a file in one chunk: over a link that carries 10 kB/s and is cut every ten seconds, one still arrives.
+pub const CHUNK_BYTES: usize = 64 * 1_024;
+
+/// Chunks of one file: of the largest, padded by at most an eighth.
+pub const FILE_CHUNKS_MAX: usize = 288;
+
+/// Bytes of a media type such as `image/jpeg`.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 64;
+
+/// Chunks named in one frame, of 34 bytes each: two of the largest files.
+pub const CHUNK_NAMES_MAX: usize = 576;
+
+/// Chunks under way before the first is answered.
+pub const CHUNKS_IN_FLIGHT_MAX: usize = 4;
+
 // Relations the protocol leans on: a broken one does not compile.
 const _: () = assert!(SIGNED_BYTES_MAX + BODY_BYTES_MAX + 64 < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_ENTRIES_BYTES + SIGNED_BYTES_MAX + BODY_BYTES_MAX < FRAME_BYTES_MAX);
@@ -112,3 +130,6 @@ const _: () = assert!(ROLL_HEADS_MAX * 34 + 400 < SIGNED_BYTES_MAX);
 const _: () = assert!(KNOCKS_MAX * (KNOCK_BYTES_MAX + 83) + 64 < FRAME_BYTES_MAX);
 const _: () = assert!(ANSWER_REASON_BYTES_MAX + 32 <= ANSWER_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PLAINTEXT_BYTES_MAX);
+const _: () = assert!(CHUNK_BYTES + 16 + 64 < FRAME_BYTES_MAX);
+const _: () = assert!(FILE_CHUNKS_MAX * CHUNK_BYTES >= FILE_BYTES_MAX + FILE_BYTES_MAX / 8);
+const _: () = assert!(CHUNK_NAMES_MAX * 34 + 64 < FRAME_BYTES_MAX);

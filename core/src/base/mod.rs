@@ -10,7 +10,7 @@ pub mod limits;
 pub mod template;
 
 pub use ids::{
-    CompartmentId, DeviceId, DocumentId, EntryHash, EpochId, GroupId, Hash, Incarnation, MailboxId, MemberId,
-    RelayId, RoleId,
+    ChunkId, CompartmentId, DeviceId, DocumentId, EntryHash, EpochId, GroupId, Hash, Incarnation, MailboxId,
+    MemberId, RelayId, RoleId,
 };
 pub use template::{CompartmentRow, RoleRow, Template};

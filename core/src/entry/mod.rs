@@ -10,6 +10,8 @@ mod sealed_key;
 pub mod wire;
 
 #[cfg(feature = "device")]
+pub mod chunk;
+#[cfg(feature = "device")]
 pub mod evidence;
 #[cfg(feature = "device")]
 pub mod invitation;

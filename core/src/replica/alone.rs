@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::disk::{self, DOCUMENTS, ROWS};
 use super::engine::Engine;
 use super::error::Error;
+use super::media;
 use super::record::ObservationDraft;
 use super::view::Part;
 use crate::base::{CompartmentId, DeviceId, DocumentId, cbor};
@@ -145,7 +146,9 @@ impl Engine {
             }
         }
         let new = self.new_id(Kind::OBSERVATION);
+        let chunks = media::chunks_of(&observation, sealed.as_ref());
         self.append_draft(batch, new, ObservationDraft { observation, sealed })?;
+        self.move_chunks(batch, new, &chunks)?;
         for id in gone {
             for (key, _) in self.store.scan(ALONE, id.as_bytes(), None, usize::MAX)? {
                 batch.delete(ALONE, key);

@@ -104,6 +104,15 @@ impl Replica {
         self.run(move |engine| engine.amend(id, draft)).await
     }
 
+    /// Attaches a photo to a draft, or to an observation of one's own: as a clean copy for the group, and as it was taken
+    /// for the coordinators. Answers with its id.
+    ///
+    /// # Errors
+    /// As [`Engine::attach`].
+    pub async fn attach(&self, to: DocumentId, photo: Vec<u8>, caption: String) -> Result<String, Error> {
+        self.run(move |engine| engine.attach(to, &photo, &caption)).await
+    }
+
     /// Remarks on a document. `status` is a key of `codes/annotation_status.json`, or empty.
     ///
     /// # Errors

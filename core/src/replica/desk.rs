@@ -7,6 +7,7 @@ use super::documents::Typed;
 use super::drafts::Draft;
 use super::engine::Engine;
 use super::error::Error;
+use super::media::{MediaPolicy, MediumRow};
 use super::recall::HandedOver;
 use super::record::ObservationDraft;
 use super::release::ReleasePlan;
@@ -102,6 +103,11 @@ mirrored! {
     drafts() -> Vec<Draft>;
     draft(id: DocumentId) -> Option<Draft>;
     discard_draft(id: DocumentId) -> ();
+    attached(draft: DocumentId) -> Vec<MediumRow>;
+    detach(draft: DocumentId, medium: String) -> ();
+    media(document: DocumentId, medium: String) -> Vec<u8>;
+    fetch_media(document: DocumentId) -> ();
+    set_media_policy(policy: MediaPolicy) -> ();
     record_from_draft(draft: DocumentId, observation: ObservationDraft) -> DocumentId;
 }
 

@@ -91,26 +91,30 @@ impl Engine {
     /// # Errors
     /// Errors of the store.
     pub fn discard_draft(&mut self, id: DocumentId) -> Result<(), Error> {
-        self.transact(|_, batch| {
+        self.transact(|engine, batch| {
+            engine.discard_attached(batch, id)?;
             batch.delete(DRAFTS, id.as_bytes());
             Ok(())
         })
     }
 
-    /// As [`Engine::record`], for a draft that was begun with [`Engine::new_draft`]; the draft goes in the same write.
+    /// As [`Engine::record`], for a draft that was begun with [`Engine::new_draft`]; the draft goes in the same write, and
+    /// the photos that were attached to it come along.
     ///
     /// # Errors
     /// As [`Engine::record`]: then the draft is still there.
     pub fn record_from_draft(
         &mut self,
         draft: DocumentId,
-        observation: ObservationDraft,
+        mut observation: ObservationDraft,
     ) -> Result<DocumentId, Error> {
         self.refresh()?;
         self.must_have_learned()?;
         let id = self.id_for_draft(draft, Kind::OBSERVATION);
         self.transact(|engine, batch| {
+            let chunks = engine.take_attached(batch, draft, &mut observation)?;
             engine.append_draft(batch, id, observation)?;
+            engine.queue_chunks(batch, id, &chunks)?;
             batch.delete(DRAFTS, draft.as_bytes());
             Ok(())
         })?;

@@ -80,6 +80,17 @@ impl Engine {
             Effect::LoadMail => return Ok(Some(Input::Mail(self.mail()?))),
             Effect::Knocked(knocks) => self.keep_knocks(knocks)?,
             Effect::Answered(mailbox) => self.answered(mailbox)?,
+            Effect::LoadMedia { up_after, down_after } => {
+                return Ok(Some(Input::Media(self.chunks_to_carry(up_after, down_after)?)));
+            }
+            Effect::LoadChunk(chunk) => return Ok(Some(Input::Chunk(chunk, self.chunk(chunk)?))),
+            Effect::ChunksKept(keys) => self.mark_chunks_kept(&keys)?,
+            Effect::ChunkRefused(why) => {
+                if report.postponed.len() < POSTPONED_MAX {
+                    report.postponed.push(why.reason);
+                }
+            }
+            Effect::KeepChunk { key, chunk, ciphertext } => self.keep_chunk(key, chunk, &ciphertext)?,
             Effect::CaughtUp => {
                 report.caught_up = true;
                 self.relay_has_served()?;

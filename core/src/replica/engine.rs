@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::disk::{self, DiskCipher, META, OUTBOX, OutboxRow};
 use super::error::Error;
 use super::find::Finder;
+use super::media::MediaMemory;
 use super::recent::Recent;
 use super::relay::RelayMemory;
 use super::retention::put_expiry;
@@ -59,6 +60,8 @@ pub struct Engine {
     pub(super) finder: Finder,
     /// Grows with whatever is to be told to the relay beside entries.
     pub(super) mail_mark: u64,
+    /// Chunks that are on their way.
+    pub(super) media: MediaMemory,
     /// A write failed: what is in memory may be ahead of the disk.
     stale: bool,
 }
@@ -246,6 +249,7 @@ impl Engine {
             recent: Recent::default(),
             finder: Finder::default(),
             mail_mark: 0,
+            media: MediaMemory::default(),
             stale: false,
         };
         engine.load_group()?;
@@ -254,6 +258,7 @@ impl Engine {
 
     fn load_group(&mut self) -> Result<(), Error> {
         self.alone = self.stored_alone()?;
+        self.load_media_memory()?;
         self.recent.clear();
         self.finder = Finder::default();
         if self.store.get(META, GROUP)?.is_none() {

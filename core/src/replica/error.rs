@@ -4,6 +4,7 @@ use super::transport::TransportError;
 use crate::base::DocumentId;
 use crate::entry::Malformed;
 use crate::entry::certificate::BadCertificate;
+use crate::entry::chunk::BadFile;
 use crate::entry::link::BadLink;
 use crate::storage::StoreError;
 use crate::sync::frame::Refusal;
@@ -104,6 +105,20 @@ pub enum Error {
     /// An invitation or request that there is nothing left to decide about.
     #[error("{0}")]
     Settled(&'static str),
+    /// Parts of a photo have not arrived.
+    #[error(
+        "{missing} of {parts} parts of this photo are not on this device: ask for it, and connect to the relay; its author may \
+         not have sent all of it yet"
+    )]
+    PhotoNotHere {
+        /// Parts that are not here.
+        missing: usize,
+        /// Parts that it has.
+        parts: usize,
+    },
+    /// A photo that is not what its author attached.
+    #[error("this photo cannot be shown: {0}")]
+    Photo(#[from] BadFile),
     /// The document is not of the kind it should be.
     #[error("{0}")]
     Kind(String),
@@ -199,9 +214,9 @@ impl Error {
             | Self::WrongVault
             | Self::RolledBack
             | Self::Closed => Fault::Device,
-            Self::Network(_) => Fault::Network,
+            Self::Network(_) | Self::PhotoNotHere { .. } => Fault::Network,
             Self::RelayRefused(_) | Self::RelayMisbehaved(_) => Fault::Relay,
-            Self::Admission(_) | Self::Approval(_) | Self::Evidence(_) => Fault::Peer,
+            Self::Admission(_) | Self::Approval(_) | Self::Evidence(_) | Self::Photo(_) => Fault::Peer,
         }
     }
 

@@ -25,6 +25,7 @@ mod invitations;
 mod joining;
 mod judge;
 mod lock;
+mod media;
 mod membership;
 mod outbox;
 mod people;
@@ -61,6 +62,7 @@ pub use feed::{Feed, FeedEvent};
 pub use find::{Area, Cursor, PAGE_ROWS, Page, Query, Sort};
 pub use invitations::{OpenInvitation, PendingRequest};
 pub use joining::Joining;
+pub use media::{MediaPolicy, MediumRow, MediumState};
 pub use membership::{
     Admission, CodeLanguage, Concern, Decision, DeviceRequest, DeviceRow, GroupInfo, JoinRequest,
     RecoveryCode, RemovalNotice, RoleRow, RosterRow, settings,

@@ -192,6 +192,7 @@ impl Engine {
             }
             engine.forget_cursors(batch)?;
             engine.queue_own_again(batch)?;
+            engine.queue_chunks_again(batch)?;
             engine.put_relay(batch)
         })
     }

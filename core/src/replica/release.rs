@@ -105,7 +105,7 @@ impl Engine {
     /// Hands a redacted, frozen copy to the liaison, with its disclosure record, in one durable write.
     ///
     /// # Errors
-    /// [`Error::Role`] unless this member is a coordinator; [`Error::Invalid`], [`Error::NotHere`].
+    /// [`Error::Role`] unless this member is a coordinator; [`Error::Invalid`], [`Error::NotHere`]; [`Error::PhotoNotHere`].
     pub fn release(&mut self, plan: &ReleasePlan) -> Result<DocumentId, Error> {
         self.hand_over(plan, None, |_, _, _| Ok(()))
     }
@@ -145,7 +145,7 @@ impl Engine {
         before: Option<(DocumentId, u32)>,
         also: impl FnOnce(&mut Self, &mut Batch, DocumentId) -> Result<(), Error>,
     ) -> Result<DocumentId, Error> {
-        let items = self.preview(plan)?;
+        let mut items = self.preview(plan)?;
         let recipient = plan.recipient.ok_or_else(|| {
             crate::watch::Invalid::new(
                 "recipient",
@@ -162,6 +162,7 @@ impl Engine {
             )
         })?;
         let id = self.new_id(Kind::RELEASE);
+        let chunks = self.reseal_media(&mut items)?;
         let now_ms = i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX);
         let mut sources = Vec::new();
         for (observation, _) in &plan.observations {
@@ -213,6 +214,8 @@ impl Engine {
         let log = if audited { self.disclosure_log()? } else { BTreeMap::new() };
         let (audit_id, audit) = (self.new_id(Kind::AUDIT_ENTRY), AuditEntry::of(&disclosure, &log));
         self.transact(|engine, batch| {
+            engine.put_chunks(batch, id, &chunks);
+            engine.queue_chunks(batch, id, &chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>())?;
             engine.write(batch, Kind::RELEASE, id, &release)?;
             engine.write(batch, Kind::DISCLOSURE, disclosure_id, &disclosure)?;
             if audited {

@@ -87,6 +87,29 @@ pub fn draft(what: &str) -> ObservationDraft {
     ObservationDraft { observation, sealed: Some(sealed) }
 }
 
+/// A JPEG of noise, which does not compress, with `marker` in an EXIF block.
+///
+/// # Panics
+/// If it cannot be encoded, which no size below 65,536 pixels is.
+#[expect(clippy::expect_used, reason = "for tests alone")]
+pub fn photo(width: u32, height: u32, marker: &[u8]) -> Vec<u8> {
+    let mut state = 1_u32;
+    let pixels = image::RgbImage::from_fn(width, height, |_, _| {
+        image::Rgb([0; 3].map(|_: u8| {
+            // A linear congruential generator (Numerical Recipes): its upper bits are noise enough.
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        }))
+    });
+    let mut jpeg = Vec::new();
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 95);
+    pixels.write_with_encoder(encoder).expect("encoding works because the size is a JPEG's");
+    let exif = [b"Exif\0\0".as_slice(), marker].concat();
+    let length = u16::try_from(exif.len() + 2).expect("a marker is short").to_be_bytes();
+    let behind_start = jpeg.split_off(2);
+    [jpeg.as_slice(), &[0xff, 0xe1], &length, &exif, &behind_start].concat()
+}
+
 /// A document's content as JSON, field by field as it is stored; for golden vectors.
 ///
 /// # Panics

@@ -7,6 +7,7 @@ use minicbor::{Decode, Encode};
 use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRow, SetAsideRow};
 use super::engine::Engine;
 use super::error::Error;
+use super::media::MediumRow;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId, cbor};
 use crate::document::{Conflict, Document, is_created_by};
 use crate::entry::LogId;
@@ -69,7 +70,7 @@ pub struct Row {
 pub enum Delivery {
     /// Some of it is on this phone alone.
     OnPhone,
-    /// The relay has acknowledged all of it.
+    /// The relay has acknowledged all of it, its photos too.
     AtRelay,
     /// Some of this member's own words in it do not count: the relay refuses them for good, or a removal cut them off.
     /// The reason is among what is set aside.
@@ -98,6 +99,8 @@ pub struct Detail {
     pub delivery: Delivery,
     /// What it says.
     pub content: Content,
+    /// Its photos, and whether they are here.
+    pub media: Vec<MediumRow>,
     /// Its entries, oldest claim first.
     pub history: Vec<HistoryRow>,
     /// Documents about it that this device may read.
@@ -298,6 +301,7 @@ impl Engine {
             batch.put(ABOUT, [target.as_bytes().as_slice(), id.as_bytes()].concat(), Vec::new());
             self.changed.insert(*target);
         }
+        self.note_media(batch, id, content)?;
         if let Content::Invitation(invitation) = content {
             // What the coordinators' devices look up when somebody knocks.
             self.put_invitation(batch, id, invitation)?;
@@ -328,7 +332,13 @@ impl Engine {
     pub(super) fn delivery(&self, id: DocumentId) -> Delivery {
         match &self.group {
             Some(group) if group.refused.contains(&id) => Delivery::Refused,
-            Some(group) if !group.unsent.contains_key(&id) && !self.alone.contains(&id) => Delivery::AtRelay,
+            Some(group)
+                if !group.unsent.contains_key(&id)
+                    && !self.alone.contains(&id)
+                    && !self.media.is_unsent(id) =>
+            {
+                Delivery::AtRelay
+            }
             Some(_) | None => Delivery::OnPhone,
         }
     }
@@ -388,10 +398,11 @@ impl Engine {
                 *sealed = self.load(sibling.id)?.read().ok();
             }
         }
+        let media = self.media_rows(id, &content)?;
         let history = self.history(id)?;
         let steps = self.steps(&row, &history, &about)?;
         let delivery = self.delivery(id);
-        Ok(Detail { row, delivery, content, history, about, steps, conflicts })
+        Ok(Detail { row, delivery, content, media, history, about, steps, conflicts })
     }
 
     pub(super) fn rows_about(&self, id: DocumentId) -> Result<Vec<Row>, Error> {

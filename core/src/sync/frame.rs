@@ -4,6 +4,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::mailbox::{Answer, Knock, Knocks, Letter, OpenMailbox, Settled};
+use super::media::{self, Chunk, ChunkAck, ChunkNames, GetChunk, PutChunk};
 use crate::base::{CompartmentId, DeviceId, GroupId, Hash, Incarnation, RelayId, cbor, limits};
 use crate::entry::{LogHead, LogId, Wire};
 
@@ -70,6 +71,24 @@ pub enum Frame {
     /// Relay: what became of a mailbox that was opened, or of an answer.
     #[n(18)]
     Settled(#[n(0)] Settled),
+    /// Phone: which of these chunks do you lack?
+    #[n(19)]
+    OfferChunks(#[n(0)] ChunkNames),
+    /// Relay: these.
+    #[n(20)]
+    WantedChunks(#[n(0)] ChunkNames),
+    /// Phone: a chunk to keep.
+    #[n(21)]
+    PutChunk(#[n(0)] PutChunk),
+    /// Relay: what became of it. Sent after the durable write.
+    #[n(22)]
+    ChunkAck(#[n(0)] ChunkAck),
+    /// Phone: send me this chunk.
+    #[n(23)]
+    GetChunk(#[n(0)] GetChunk),
+    /// Relay: this is it, or it is not here.
+    #[n(24)]
+    Chunk(#[n(0)] Chunk),
 }
 
 /// The relay's opening.
@@ -471,7 +490,17 @@ impl Frame {
             | Self::AskConsistency(_)
             | Self::Goodbye(_)
             | Self::OpenMailbox(_)
+            | Self::ChunkAck(_)
+            | Self::GetChunk(_)
             | Self::Settled(_) => (0, 0, ""),
+            Self::OfferChunks(names) | Self::WantedChunks(names) => {
+                (names.chunks.len(), limits::CHUNK_NAMES_MAX, "chunks")
+            }
+            Self::PutChunk(put) => (put.ciphertext.len(), media::CIPHERTEXT_BYTES_MAX, "bytes of a chunk"),
+            Self::Chunk(chunk) => {
+                let bytes = chunk.ciphertext.as_ref().map_or(0, |bytes| bytes.len());
+                (bytes, media::CIPHERTEXT_BYTES_MAX, "bytes of a chunk")
+            }
             Self::Knock(knock) => (knock.sealed.len(), limits::KNOCK_BYTES_MAX, "bytes of a knock"),
             Self::Answer(answer) => (answer.sealed.len(), limits::ANSWER_BYTES_MAX, "bytes of an answer"),
             Self::Knocks(knocks) if knocks.largest() > limits::KNOCK_BYTES_MAX => {

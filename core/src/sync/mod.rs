@@ -8,9 +8,12 @@ pub mod inbox;
 #[cfg(feature = "device")]
 pub mod knock;
 pub mod mailbox;
+pub mod media;
 pub mod receipt;
 #[cfg(feature = "device")]
 pub mod session;
+#[cfg(feature = "device")]
+pub mod transfer;
 
 pub use frame::{Frame, Refusal};
 pub use receipt::{Receipt, SignedReceipt};

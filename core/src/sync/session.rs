@@ -13,8 +13,9 @@ use super::frame::{
 };
 use super::mailbox::{Answer, Knocked, Knocks, OpenMailbox};
 use super::receipt::SignedReceipt;
+use super::transfer::{Load, Transfer};
 use crate::base::{
-    CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, MailboxId, RelayId, cbor, limits,
+    ChunkId, CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, MailboxId, RelayId, cbor, limits,
 };
 use crate::entry::{Checkpoint, Wire};
 
@@ -72,6 +73,10 @@ pub enum Input {
     Settled,
     /// The answer to [`Effect::LoadMail`].
     Mail(Vec<Mail>),
+    /// The answer to [`Effect::LoadMedia`].
+    Media(Load),
+    /// The answer to [`Effect::LoadChunk`]; none if it was dropped meanwhile.
+    Chunk(ChunkId, Option<Vec<u8>>),
     /// Time has passed.
     Tick,
     /// The app wants the session to end.
@@ -153,6 +158,28 @@ pub enum Effect {
     Knocked(Vec<Knocked>),
     /// The relay has this answer on its disk, or will never take it.
     Answered(MailboxId),
+    /// Answer with [`Input::Media`]: chunks to be carried behind these places.
+    LoadMedia {
+        /// The last place had of what the relay may lack.
+        up_after: u64,
+        /// The last place had of what this phone lacks.
+        down_after: u64,
+    },
+    /// Answer with [`Input::Chunk`].
+    LoadChunk(ChunkId),
+    /// The relay has these chunks on its disk: their places in the list.
+    ChunksKept(Vec<u64>),
+    /// The relay did not take a chunk for now.
+    ChunkRefused(Refused),
+    /// Keep a chunk that came in. It is what its name says.
+    KeepChunk {
+        /// Its place in the list of what this phone lacks.
+        key: u64,
+        /// Its name.
+        chunk: ChunkId,
+        /// What lies under the name.
+        ciphertext: Vec<u8>,
+    },
     /// The session is over. Close the connection.
     End(End),
 }
@@ -291,6 +318,10 @@ pub struct Session {
     mail_open: VecDeque<(MailboxId, bool)>,
     /// Mailboxes that this session has opened.
     mailboxes: BTreeSet<MailboxId>,
+    transfer: Transfer,
+    /// When chunks that were refused, or not there yet, are tried again, and how long to wait the next time.
+    media_retry_at_ms: Option<u64>,
+    media_retry_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -345,6 +376,9 @@ impl Session {
             mail_loading: false,
             mail_open: VecDeque::new(),
             mailboxes: BTreeSet::new(),
+            transfer: Transfer::new(),
+            media_retry_at_ms: None,
+            media_retry_ms: RETRY_MS.0,
         }
     }
 
@@ -365,7 +399,8 @@ impl Session {
         let span_is_over =
             self.plan.budget.span_ms.is_some_and(|span| now_ms.saturating_sub(begun_ms) >= span);
         // What was sent is on its way and paid for: wait for its answer.
-        if span_is_over || (self.budget_is_used_up() && self.in_flight.is_empty()) {
+        if span_is_over || (self.budget_is_used_up() && self.in_flight.is_empty() && self.transfer.is_quiet())
+        {
             self.end(End::Budget, &mut effects);
         }
         effects
@@ -407,6 +442,17 @@ impl Session {
             Input::OutboxGrew => {
                 self.outbox_grew = true;
                 self.mail_due = true;
+                self.transfer.retry();
+            }
+            Input::Media(load) if self.phase == Phase::Open => {
+                if let Some(frame) = self.transfer.loaded(load) {
+                    self.send(&frame, effects);
+                }
+            }
+            Input::Chunk(chunk, ciphertext) if self.phase == Phase::Open => {
+                if let Some(frame) = self.transfer.read(chunk, ciphertext) {
+                    self.send(&frame, effects);
+                }
             }
             Input::Mail(mail) if self.phase == Phase::Open => self.send_mail(mail, effects),
             Input::Settled => {
@@ -414,14 +460,18 @@ impl Session {
                 self.outbox_grew = true;
             }
             Input::Tick if now_ms.saturating_sub(self.heard_ms) > SILENCE_MS_MAX => return Err(End::Silence),
-            Input::Tick => self.retry_postponed(now_ms),
+            Input::Tick => {
+                self.retry_postponed(now_ms);
+                self.retry_media(now_ms);
+            }
             Input::Stop => return Err(End::Stopped),
-            Input::Signed(_) | Input::Outbox(_) | Input::Mail(_) => {}
+            Input::Signed(_) | Input::Outbox(_) | Input::Mail(_) | Input::Media(_) | Input::Chunk(..) => {}
         }
         if self.phase == Phase::Open {
             self.push(effects);
             self.pull(effects);
             self.load_mail(effects);
+            self.carry_chunks(now_ms, effects);
             self.finish(effects)?;
         }
         Ok(())
@@ -452,6 +502,7 @@ impl Session {
                 *cursor = upto;
                 // What is good of it is kept in any case.
                 effects.push(Effect::Receive(entries));
+                self.transfer.grew();
                 if !covered {
                     return Err(Misbehaviour::DoesNotAddUp { entries: count, left_out, after, upto }.into());
                 }
@@ -510,7 +561,34 @@ impl Session {
                 }
                 Ok(())
             }
+            (Phase::Open, Frame::WantedChunks(names)) => Ok(self.transfer.wanted(&names, effects)?),
+            (Phase::Open, Frame::ChunkAck(ack)) => Ok(self.transfer.acked(ack, effects)?),
+            (Phase::Open, Frame::Chunk(chunk)) => Ok(self.transfer.came(chunk, effects)?),
             (_, frame) => Err(Misbehaviour::OutOfTurn(name(&frame)).into()),
+        }
+    }
+
+    /// Chunks go when entries have gone and come: a word is worth more than a picture.
+    fn carry_chunks(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let sent = self.queue.is_empty() && self.in_flight.is_empty() && self.outbox == Outbox::Drained;
+        if !self.settled || !sent || self.outbox_grew {
+            return;
+        }
+        let left = self.plan.budget.bytes.map_or(u64::MAX, |budget| budget.saturating_sub(self.bytes));
+        for frame in self.transfer.go_on(left, effects) {
+            self.send(&frame, effects);
+        }
+        if let Some(wanted_ms) = self.transfer.take_retry().filter(|_| self.plan.live) {
+            let wait_ms = wanted_ms.clamp(self.media_retry_ms, RETRY_MS.1);
+            self.media_retry_at_ms = self.media_retry_at_ms.max(Some(now_ms.saturating_add(wait_ms)));
+        }
+    }
+
+    fn retry_media(&mut self, now_ms: u64) {
+        if self.media_retry_at_ms.is_some_and(|at_ms| now_ms >= at_ms) && self.transfer.is_done() {
+            self.media_retry_at_ms = None;
+            self.media_retry_ms = (self.media_retry_ms * 2).min(RETRY_MS.1);
+            self.transfer.retry();
         }
     }
 
@@ -645,7 +723,7 @@ impl Session {
             return Ok(());
         }
         let mail_is_sent = !self.mail_due && !self.mail_loading && self.mail_open.is_empty();
-        if self.settled && mail_is_sent && !self.plan.live {
+        if self.settled && mail_is_sent && self.transfer.is_done() && !self.plan.live {
             return Err(End::Done);
         }
         Ok(())
@@ -808,6 +886,10 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::Answer(_) => "an answer",
         Frame::Letter(_) => "a letter",
         Frame::Settled(_) => "an acknowledgement",
+        Frame::OfferChunks(_) | Frame::WantedChunks(_) => "names of chunks",
+        Frame::PutChunk(_) | Frame::Chunk(_) => "a chunk",
+        Frame::ChunkAck(_) => "an acknowledgement of a chunk",
+        Frame::GetChunk(_) => "a question for a chunk",
     }
 }
 

@@ -11,6 +11,7 @@ const T: i64 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
 
 fn observation() -> Observation {
     Observation {
+        media: Vec::new(),
         when: When { start_ms: T, end_ms: Some(T + 60_000), precision: "minute".into() },
         cell: "g250:17675:-35908".into(),
         location: "13".into(),
@@ -29,6 +30,7 @@ fn observation() -> Observation {
 
 fn sealed() -> Sealed {
     Sealed {
+        originals: Vec::new(),
         observation: "obs-1".into(),
         position: Some(Position { lat: 39.7, lon: -104.9, accuracy_m: 8.0, method: "gps".into() }),
         people: vec![People { count: 1, ..People::default() }],

@@ -9,6 +9,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`observation`] | what a volunteer saw, and its sealed sibling |
+//! | [`media`] | photos: what of one is shown, and how it is made clean |
 //! | [`annotation`] | what others of the group say about it |
 //! | [`case`] | observations of the same event, linked by coordinators |
 //! | [`not_duplicates`] | two reports that are of two events, so that nobody is asked again |
@@ -67,6 +68,7 @@ pub mod kinds;
 pub mod language;
 pub mod lesson;
 pub mod lesson_record;
+pub mod media;
 pub mod meeting;
 pub mod not_duplicates;
 pub mod observation;
@@ -117,6 +119,7 @@ pub use kinds::{Content, Kind, Rule};
 pub use language::Said;
 pub use lesson::{Lesson, Question, QuestionText};
 pub use lesson_record::LessonRecord;
+pub use media::Medium;
 pub use meeting::{Action, AgendaItem, CarriedAction, Meeting};
 pub use not_duplicates::NotDuplicates;
 pub use observation::{Observation, People, Position, Quantity, Sealed, Substance, Vehicle, When};

@@ -12,6 +12,7 @@ use super::check::{
 use super::codes;
 use super::content::{Summary, WatchDocument, ids};
 use super::kinds::Kind;
+use super::media::{self, Medium};
 use super::suggest::Point;
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
@@ -83,6 +84,9 @@ pub struct Observation {
     /// Which audiences the author allows this to be passed to: keys of `codes/consent.json`.
     #[autosurgeon(missing = "Default::default")]
     pub consent: Vec<String>,
+    /// Clean copies of photos.
+    #[autosurgeon(missing = "Default::default")]
+    pub media: Vec<Medium>,
 }
 
 /// A span of time as a person states it.
@@ -146,6 +150,9 @@ pub struct Sealed {
     /// Anything else that must stay with the coordinators.
     #[autosurgeon(missing = "Default::default")]
     pub notes: String,
+    /// Photos as they were taken, with all that the camera wrote into them.
+    #[autosurgeon(missing = "Default::default")]
+    pub originals: Vec<Medium>,
 }
 
 /// An exact position.
@@ -238,7 +245,8 @@ impl Observation {
             check_time("called_emergency_at_ms", called_ms)?;
         }
         let consent = codes::consent();
-        check_codes("consent", &self.consent, consent, consent.entries().len())
+        check_codes("consent", &self.consent, consent, consent.entries().len())?;
+        check_media("media", &self.media)
     }
 }
 
@@ -328,7 +336,8 @@ impl Sealed {
         check_each("people", &self.people, People::validate)?;
         check_count("vehicles", self.vehicles.len(), SEALED_LIST_COUNT_MAX)?;
         check_each("vehicles", &self.vehicles, Vehicle::validate)?;
-        text::check("notes", &self.notes, TEXT_CHARS_MAX)
+        text::check("notes", &self.notes, TEXT_CHARS_MAX)?;
+        check_media("originals", &self.originals)
     }
 }
 
@@ -385,6 +394,12 @@ impl Vehicle {
             ("direction", &self.direction),
         ])
     }
+}
+
+fn check_media(field: &str, media: &[Medium]) -> Result<(), Invalid> {
+    check_count(field, media.len(), media::MEDIA_COUNT_MAX)?;
+    check_each(field, media, Medium::validate)?;
+    check_distinct(field, media.iter().map(|medium| medium.id.as_str()))
 }
 
 fn check_lines<const N: usize>(lines: [(&str, &String); N]) -> Result<(), Invalid> {

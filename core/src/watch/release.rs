@@ -11,6 +11,7 @@ use super::content::{Summary, WatchDocument, ids};
 use super::emergency::concerns_overdose;
 use super::guard;
 use super::kinds::Kind;
+use super::media::Medium;
 use super::observation::{Observation, Quantity, Substance, When};
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
@@ -123,6 +124,9 @@ pub struct ReleasedItem {
     /// Circumstances.
     #[autosurgeon(missing = "Default::default")]
     pub flags: Vec<String>,
+    /// Clean copies of photos, without captions, sealed anew for this release alone.
+    #[autosurgeon(missing = "Default::default")]
+    pub media: Vec<Medium>,
 }
 
 /// What to take out of an observation before it leaves the group.
@@ -146,6 +150,9 @@ pub struct Redaction {
     /// item with thirty sources.
     #[n(4)]
     pub only_counted: bool,
+    /// Ids of the photos that leave. None does that is not named here, and never an original.
+    #[n(5)]
+    pub media: BTreeSet<String>,
 }
 
 /// A stretch of text, counted in characters (Unicode scalar values).
@@ -256,6 +263,7 @@ pub fn redact(observation: &Observation, redaction: &Redaction) -> Result<Releas
         substances: kept(keeps(OptionalField::Substances), &o.substances),
         quantity: kept(keeps(OptionalField::Quantity), &o.quantity),
         flags: kept(keeps(OptionalField::Flags), &o.flags),
+        media: chosen(&o.media, &redaction.media)?,
     })
 }
 
@@ -343,6 +351,7 @@ impl ReleasedItem {
             ("substances", !self.substances.is_empty()),
             ("quantity", self.quantity.is_some()),
             ("flags", !self.flags.is_empty()),
+            ("media", !self.media.is_empty()),
         ];
         named.into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect()
     }
@@ -355,12 +364,23 @@ impl ReleasedItem {
         if self.behaviours.is_empty() {
             return Err(Invalid::new("behaviours", "is empty", "hand over what was done, not who was there"));
         }
-        text::check_required("what_happened", &self.what_happened, REDACTED_CHARS_MAX)
+        text::check_required("what_happened", &self.what_happened, REDACTED_CHARS_MAX)?;
+        check_each("media", &self.media, Medium::validate)
     }
 }
 
 fn kept<T: Clone + Default>(keeps: bool, value: &T) -> T {
     if keeps { value.clone() } else { T::default() }
+}
+
+/// The photos that were chosen to leave. What their author said of them stays: it may tell who that is.
+fn chosen(media: &[Medium], ids: &BTreeSet<String>) -> Result<Vec<Medium>, Invalid> {
+    if let Some(id) = ids.iter().find(|id| media.iter().all(|medium| medium.id != **id)) {
+        let problem = format!("names {id}, which is no photo of the observation");
+        return Err(Invalid::new("media", problem, "choose again: the observation may have been amended"));
+    }
+    let leaving = media.iter().filter(|medium| ids.contains(&medium.id));
+    Ok(leaving.map(|medium| Medium { caption: String::new(), ..medium.clone() }).collect())
 }
 
 /// Start and end fall to the beginning of their hours; a day stays a day.

@@ -246,6 +246,7 @@ pub fn rules() -> Rules {
         allowed_groups: Vec::new(),
         groups_max: 10,
         group_bytes_max: 1 << 20,
+        group_media_bytes_max: 1 << 20,
         device_entries_per_minute: 6_000,
     }
 }

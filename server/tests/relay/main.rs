@@ -12,6 +12,7 @@
 
 mod admission;
 mod certified;
+mod chunks;
 mod durability;
 mod fixture;
 mod mailboxes;

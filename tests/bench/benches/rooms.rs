@@ -208,6 +208,7 @@ fn relay_commit(bencher: Bencher) {
         allowed_groups: Vec::new(),
         groups_max: 1,
         group_bytes_max: u64::MAX,
+        group_media_bytes_max: u64::MAX,
         device_entries_per_minute: u64::MAX,
     };
     bencher

@@ -28,6 +28,7 @@ impl RelaySide {
             allowed_groups: Vec::new(),
             groups_max: 4,
             group_bytes_max: 1 << 30,
+            group_media_bytes_max: 1 << 30,
             device_entries_per_minute,
         };
         Self { disk: MemoryStore::new(), running: None, rules, pushes: Vec::new(), backup: None }

@@ -116,6 +116,8 @@ fn ours(p: Properties, point: Option<(f64, f64)>) -> Result<Draft, String> {
         flags: p.flags,
         called_emergency_at_ms: optional_ms("called_emergency_at", p.called_emergency_at)?,
         consent: p.consent,
+        // A file has no room for photos.
+        media: Vec::new(),
     };
     Ok(Draft { observation, sealed: sealed(p.sealed, point), rest: p.rest })
 }
@@ -128,6 +130,7 @@ fn sealed(part: Option<SealedPart>, point: Option<(f64, f64)>) -> Option<Sealed>
     let part = part.unwrap_or_default();
     Some(Sealed {
         observation: String::new(),
+        originals: Vec::new(),
         position: point.map(|(lat, lon)| Position {
             lat,
             lon,

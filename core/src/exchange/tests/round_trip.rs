@@ -24,6 +24,7 @@ fn expected(item: &ReleasedItem) -> Observation {
         flags: item.flags,
         called_emergency_at_ms: None,
         consent: vec![],
+        media: vec![],
     }
 }
 
@@ -74,6 +75,7 @@ prop_compose! {
             substances: substances.into_iter().map(|code| Substance::new(code, &*substance_basis)).collect(),
             quantity: amount.map(|amount| Quantity { amount, unit: "GM".into() }),
             flags,
+            media: vec![],
         }
     }
 }
@@ -116,6 +118,7 @@ proptest! {
             substances: vec![Substance { code: code.clone(), catalogue: code.clone(), basis: code.clone() }],
             quantity: Some(Quantity { amount, unit: code.clone() }),
             flags: vec![code],
+            media: vec![],
             what_happened,
         };
         let release = Release { title, ..release_of(vec![strange.clone(), strange]) };

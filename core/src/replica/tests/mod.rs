@@ -8,6 +8,7 @@ mod finding;
 mod guarding;
 mod handing_over;
 mod judged;
+mod media;
 mod retention;
 
 use std::sync::Arc;

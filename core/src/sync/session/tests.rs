@@ -6,7 +6,9 @@ use ed25519_dalek::SigningKey;
 
 use super::super::checkpoint::Arrivals;
 use super::super::frame::Challenge;
+use super::super::media::{Chunk, ChunkAck, ChunkNames};
 use super::super::receipt::Receipt;
+use super::super::transfer::{Carried, Load};
 use super::*;
 
 /// A session of a phone that the relay has never heard of, up to where its outbox is asked for.
@@ -80,6 +82,7 @@ struct Scene {
     pushed: Vec<Push>,
     arrivals: Arrivals,
     ended: Option<End>,
+    media: Load,
 }
 
 const GROUP: GroupId = GroupId([1; 32]);
@@ -100,8 +103,9 @@ impl Scene {
             budget: Budget::UNLIMITED,
         });
         let outbox = (1..=outbox).map(|n| (u64::from(n), EntryHash([n; 32]))).collect();
-        let arrivals = Arrivals::default();
-        let mut scene = Self { key, session, outbox, now_ms: 0, pushed: Vec::new(), arrivals, ended: None };
+        let (arrivals, media) = (Arrivals::default(), Load::default());
+        let mut scene =
+            Self { key, session, outbox, now_ms: 0, pushed: Vec::new(), arrivals, ended: None, media };
         let relay = RelayId(scene.key.verifying_key().to_bytes());
         let incarnation = Incarnation([4; 16]);
         let challenge = Challenge { version: SESSION_VERSION, relay, incarnation, nonce: [5; 32] };
@@ -143,7 +147,21 @@ impl Scene {
                     Effect::Kept { keys, .. } => self.outbox.retain(|key, _| !keys.contains(key)),
                     Effect::End(end) => self.ended = Some(end),
                     Effect::LoadMail => inputs.push_back(Input::Mail(Vec::new())),
+                    Effect::LoadMedia { up_after, down_after } => {
+                        let behind = |rows: &[Carried], after: u64| {
+                            rows.iter().filter(|row| row.key > after).copied().collect()
+                        };
+                        let up = behind(&self.media.up, up_after);
+                        let down = behind(&self.media.down, down_after);
+                        inputs.push_back(Input::Media(Load { up, down }));
+                    }
+                    Effect::LoadChunk(chunk) => {
+                        inputs.push_back(Input::Chunk(chunk, Some(chunk.0[..3].to_vec())));
+                    }
                     other @ (Effect::NewLife(..)
+                    | Effect::ChunksKept(_)
+                    | Effect::ChunkRefused(_)
+                    | Effect::KeepChunk { .. }
                     | Effect::Knocked(_)
                     | Effect::Answered(_)
                     | Effect::CheckOwn(_)
@@ -276,4 +294,58 @@ fn a_session_that_does_not_stay_leaves_what_was_postponed_to_the_next() {
     scene.say(&Frame::CaughtUp);
     scene.answer(|_| later(Some(1_000)));
     assert_eq!((scene.outbox.len(), scene.ended), (2, Some(End::Done)));
+}
+
+fn carried(n: u8) -> Carried {
+    let chunk = ChunkId(crate::base::hash::sha256(&[n; 9]).0);
+    Carried { key: u64::from(n), chunk }
+}
+
+fn caught_up_with(live: bool, media: Load) -> Scene {
+    let mut scene = Scene::new(live, 0);
+    scene.media = media;
+    scene.say(&Frame::CaughtUp);
+    scene
+}
+
+#[test]
+fn a_chunk_that_the_relay_has_is_not_sent_again() {
+    let up: Vec<Carried> = (1..=3).map(carried).collect();
+    let mut scene = caught_up_with(false, Load { up: up.clone(), down: Vec::new() });
+    assert_eq!(scene.ended, None, "photos are on their way");
+    let wanted = Frame::WantedChunks(ChunkNames { chunks: vec![up[1].chunk] });
+    assert_eq!(scene.say(&wanted), [Effect::ChunksKept(vec![1, 3])]);
+    scene.media.up.clear();
+    let ack = |chunk| Frame::ChunkAck(ChunkAck { chunk, outcome: Outcome::Kept });
+    assert_eq!(scene.say(&ack(up[1].chunk)), [Effect::ChunksKept(vec![2])]);
+    assert_eq!(scene.ended, Some(End::Done));
+}
+
+#[test]
+fn a_chunk_that_is_not_what_its_name_says_ends_the_session() {
+    let mut scene = caught_up_with(false, Load { up: Vec::new(), down: vec![carried(1), carried(2)] });
+    let frame = |n: u8, bytes: Vec<u8>| {
+        Frame::Chunk(Chunk { chunk: carried(n).chunk, ciphertext: Some(ByteVec::from(bytes)) })
+    };
+    let kept = Effect::KeepChunk { key: 1, chunk: carried(1).chunk, ciphertext: vec![1; 9] };
+    assert_eq!(scene.say(&frame(1, vec![1; 9])), [kept]);
+    scene.say(&frame(2, vec![1; 9]));
+    assert!(matches!(scene.ended, Some(End::Misbehaved(Misbehaviour::NotGenuine(_)))), "{:?}", scene.ended);
+}
+
+#[test]
+fn a_chunk_that_is_not_there_yet_is_asked_for_again_by_who_stays() {
+    let down = vec![carried(1)];
+    let absent = Frame::Chunk(Chunk { chunk: carried(1).chunk, ciphertext: None });
+    let mut once = caught_up_with(false, Load { up: Vec::new(), down: down.clone() });
+    once.say(&absent);
+    assert_eq!(once.ended, Some(End::Done));
+    let mut live = caught_up_with(true, Load { up: Vec::new(), down });
+    live.say(&absent);
+    let out_of_turn = live.session.handle(Input::Tick, RETRY_MS.0 - 1);
+    assert!(out_of_turn.is_empty(), "{out_of_turn:?}");
+    live.now_ms = RETRY_MS.0;
+    live.give(Input::Tick);
+    let came = Frame::Chunk(Chunk { chunk: carried(1).chunk, ciphertext: Some(ByteVec::from(vec![1; 9])) });
+    assert!(matches!(live.say(&came).as_slice(), [Effect::KeepChunk { .. }]));
 }

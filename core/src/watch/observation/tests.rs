@@ -13,6 +13,7 @@ const T: i64 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
 
 fn full() -> Observation {
     Observation {
+        media: Vec::new(),
         when: When { start_ms: T, end_ms: Some(T + 720_000), precision: "minute".into() },
         cell: "g250:17675:-35908".into(),
         location: "13".into(),
@@ -34,6 +35,7 @@ fn full() -> Observation {
 
 fn brief() -> Observation {
     Observation {
+        media: Vec::new(),
         when: When { start_ms: T, end_ms: None, precision: "hour".into() },
         vantage: "public_way".into(),
         behaviours: vec!["paraphernalia_found".into()],
@@ -45,6 +47,7 @@ fn brief() -> Observation {
 
 fn sealed() -> Sealed {
     Sealed {
+        originals: Vec::new(),
         observation: "obs-1".into(),
         position: Some(Position { lat: 39.7392, lon: -104.9903, accuracy_m: 8.0, method: "gps".into() }),
         address: "Alley behind 12 Example St".into(),
@@ -270,6 +273,7 @@ fn observations() -> impl Strategy<Value = Observation> {
             let (cell, location, vantage, what_happened, basis) = texts;
             let (behaviours, activity, flags, consent, substances) = lists;
             Observation {
+                media: Vec::new(),
                 when,
                 cell,
                 location,
@@ -309,6 +313,7 @@ fn sealeds() -> impl Strategy<Value = Sealed> {
     });
     (any::<(String, String, String)>(), option::of(position), vec(people, 0..4), vec(vehicle, 0..4)).prop_map(
         |((observation, address, notes), position, people, vehicles)| Sealed {
+            originals: Vec::new(),
             observation,
             position,
             address,

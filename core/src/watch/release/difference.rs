@@ -102,7 +102,9 @@ fn fields(item: &ReleasedItem) -> Vec<(&'static str, String)> {
         substances,
         quantity,
         flags,
+        media,
     } = item;
+    let media: Vec<_> = media.iter().map(|medium| medium.id.as_str()).collect();
     let substances = substances.iter().map(|s| format!("{} ({}, {})", s.code, s.catalogue, s.basis));
     let quantity = quantity.as_ref().map(|quantity| format!("{} {}", quantity.amount, quantity.unit));
     vec![
@@ -116,6 +118,7 @@ fn fields(item: &ReleasedItem) -> Vec<(&'static str, String)> {
         ("substances", substances.collect::<Vec<_>>().join(", ")),
         ("quantity", quantity.unwrap_or_default()),
         ("flags", flags.join(", ")),
+        ("media", media.join(", ")),
     ]
 }
 

@@ -8,6 +8,7 @@ const T: i64 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
 
 fn observation() -> Observation {
     Observation {
+        media: Vec::new(),
         when: When { start_ms: T + 50_520_000, end_ms: Some(T + 52_000_000), precision: "minute".into() },
         cell: "g250:17675:-35908".into(),
         location: "13".into(),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
-use lamppost_core::replica::{Connection, Engine};
+use lamppost_core::replica::{Connection, Engine, SyncReport};
 use lamppost_core::sync::session::{Effect, Input, Plan, Session};
 
 use super::Failure;
@@ -55,6 +55,11 @@ fn carry_out(engine: &mut Engine, effect: Effect) -> Result<Option<Input>, Failu
         Effect::LoadMail => return Ok(Some(Input::Mail(engine.mail()?))),
         Effect::Knocked(knocks) => engine.keep_knocks(knocks)?,
         Effect::Answered(mailbox) => engine.answered(mailbox)?,
+        other @ (Effect::LoadMedia { .. }
+        | Effect::LoadChunk(_)
+        | Effect::ChunksKept(_)
+        | Effect::ChunkRefused(_)
+        | Effect::KeepChunk { .. }) => return Ok(engine.carry_out(other, &mut SyncReport::default())?),
         Effect::Send(_)
         | Effect::CaughtUp
         | Effect::Postponed { .. }

@@ -76,5 +76,6 @@ fn item(observation: &Observation) -> ReleasedItem {
         substances: o.substances,
         quantity: o.quantity,
         flags: o.flags,
+        media: o.media,
     }
 }

@@ -50,6 +50,7 @@ fn rules() -> Rules {
         allowed_groups: Vec::new(),
         groups_max: 2,
         group_bytes_max: 200_000,
+        group_media_bytes_max: 300_000,
         device_entries_per_minute: 300,
     }
 }

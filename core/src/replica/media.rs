@@ -1,0 +1,698 @@
+//! Photos on a device: attached, sealed and cut into chunks, carried, put together again (PROTOCOL.md §3.6, §5.7, §8).
+//!
+//! A photo is two files: the clean copy, which the observation names, and the original, which its sealed sibling names.
+//! Chunks lie on the disk as they travel.
+
+use std::collections::{BTreeSet, HashMap};
+
+use data_encoding::HEXLOWER;
+use minicbor::{Decode, Encode};
+
+use super::disk;
+use super::engine::Engine;
+use super::error::Error;
+use super::record::ObservationDraft;
+use crate::base::{ChunkId, DocumentId, Hash, cbor, limits};
+use crate::entry::chunk::{Manifest, SealedChunk, open_file, seal_file};
+use crate::entry::keys::Secret;
+use crate::storage::{Batch, Table};
+use crate::sync::transfer::{Carried, Load};
+use crate::watch::guard::{self, Place};
+use crate::watch::media::{CLEAN_TYPE, MEDIA_COUNT_MAX, strip};
+use crate::watch::{Content, Invalid, Kind, Medium, Observation, ReleasedItem, Sealed};
+
+/// chunk → document that this device attached it to (24, zeros for others') ‖ ciphertext.
+const CHUNKS: Table = Table(30);
+/// number → [`OutRow`]: chunks that the relay has not acknowledged.
+const CHUNKS_OUT: Table = Table(31);
+/// number → [`InRow`]: chunks to be fetched.
+const CHUNKS_IN: Table = Table(32);
+/// document ‖ file (32) → [`FileRow`].
+const FILES: Table = Table(33);
+/// draft ‖ file (32) → sealed [`AttachedRow`].
+const ATTACHED: Table = Table(34);
+
+/// Chunks read at once where all are looked at: a megabyte.
+const PAGE_CHUNKS: usize = 16;
+
+const NOBODYS: DocumentId = DocumentId([0; DocumentId::LEN]);
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct OutRow {
+    #[n(0)]
+    chunk: ChunkId,
+    #[n(1)]
+    document: DocumentId,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct InRow {
+    #[n(0)]
+    chunk: ChunkId,
+    #[n(1)]
+    document: DocumentId,
+    #[n(2)]
+    file: Hash,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct FileRow {
+    /// Chunks that are not here.
+    #[n(0)]
+    missing: u32,
+    /// Whether they are to be fetched.
+    #[n(1)]
+    asked: bool,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct AttachedRow {
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    clean: Vec<u8>,
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    original: Vec<u8>,
+    #[n(2)]
+    caption: String,
+}
+
+/// Which photos of others come by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MediaPolicy {
+    /// Every clean copy. Originals, whose readers are coordinators, are fetched when somebody asks.
+    #[default]
+    All,
+    /// Those alone that somebody asks for: where bytes cost money.
+    OnDemand,
+}
+
+/// Whether a photo is on this device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediumState {
+    /// All of it.
+    Here,
+    /// It is fetched at the next sync.
+    Coming,
+    /// It is fetched once somebody asks for it.
+    Missing,
+}
+
+/// One photo of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediumRow {
+    /// Which one: SHA-256 of the file in hex.
+    pub id: String,
+    /// What its author said of it.
+    pub caption: String,
+    /// Such as `image/jpeg`.
+    pub media_type: String,
+    /// Length of the file in bytes.
+    pub bytes: u64,
+    /// Whether it is as the camera took it.
+    pub is_original: bool,
+    /// Whether it is here.
+    pub state: MediumState,
+    /// Parts that are not here.
+    pub parts_missing: u32,
+}
+
+/// What is kept in memory of chunks on their way.
+#[derive(Default)]
+pub(super) struct MediaMemory {
+    /// The next number in either list.
+    next: u64,
+    /// Chunks of this device's own documents that the relay has not acknowledged.
+    unsent: HashMap<DocumentId, u32>,
+    policy: MediaPolicy,
+}
+
+impl MediaMemory {
+    pub(super) fn is_unsent(&self, document: DocumentId) -> bool {
+        self.unsent.contains_key(&document)
+    }
+}
+
+impl Engine {
+    /// Attaches a photo to a draft, or to an observation of this member's own. The clean copy is made and both files are
+    /// sealed and on disk when this returns. Answers with the photo's id.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is no photo, too large, or one too many; [`Error::Role`] if the observation is somebody
+    /// else's; errors of the store: then nothing of the photo is kept, and what was there before is.
+    pub fn attach(&mut self, to: DocumentId, photo: &[u8], caption: &str) -> Result<String, Error> {
+        self.refresh()?;
+        let row = self.row(to)?;
+        if let Some(row) = &row {
+            if row.kind != Kind::OBSERVATION {
+                return Err(Error::Kind(format!("{} is not an observation", to.short())));
+            }
+            if row.author != self.member_id() {
+                return Err(Error::Role("attach a photo to somebody else's observation"));
+            }
+        }
+        guard::check("caption", caption, Place::Remark)?;
+        let clean = strip(photo)?;
+        let keys = [Secret::draw(&mut self.rng), Secret::draw(&mut self.rng)];
+        let [clean_key, original_key] = keys;
+        let (shown, mut chunks) = seal_file(clean_key, &clean.bytes, CLEAN_TYPE, Some(clean.original))?;
+        let (original, more) = seal_file(original_key, photo, clean.original_type, None)?;
+        chunks.extend(more);
+        let (shown, original) = (medium(&shown, caption), medium(&original, ""));
+        shown.validate()?;
+        let id = shown.id.clone();
+        let mut existing = row.map(|_| self.draft_of(to)).transpose()?;
+        let before = match &existing {
+            Some(draft) => draft.observation.media.iter().map(|medium| medium.id.clone()).collect(),
+            None => self.attached(to)?.into_iter().map(|row| row.id).collect::<Vec<_>>(),
+        };
+        if before.contains(&id) {
+            return Ok(id);
+        }
+        if before.len() >= MEDIA_COUNT_MAX {
+            let problem = format!("has {MEDIA_COUNT_MAX} photos already");
+            return Err(Invalid::new("media", problem, "leave one out, or write another report").into());
+        }
+        let names: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
+        self.transact(|engine, batch| {
+            engine.put_chunks(batch, to, &chunks);
+            let Some(mut draft) = existing.take() else {
+                return engine.put_attached(batch, to, &shown, &original);
+            };
+            draft.observation.media.push(shown);
+            draft.sealed.get_or_insert_default().originals.push(original);
+            engine.append_draft(batch, to, draft)?;
+            engine.queue_chunks(batch, to, &names)
+        })?;
+        Ok(id)
+    }
+
+    /// The photos that are attached to a draft.
+    ///
+    /// # Errors
+    /// Errors of the store; [`Error::WrongVault`].
+    pub fn attached(&self, draft: DocumentId) -> Result<Vec<MediumRow>, Error> {
+        let attached = self.attached_media(draft)?;
+        let here = FileRow { missing: 0, asked: false };
+        attached.iter().map(|(_, shown, _)| described(shown, false, &here)).collect()
+    }
+
+    /// Takes a photo back from a draft.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`] if the draft has no such photo; errors of the store.
+    pub fn detach(&mut self, draft: DocumentId, medium: String) -> Result<(), Error> {
+        let attached = self.attached_media(draft)?.into_iter();
+        let (key, shown, original) =
+            attached.into_iter().find(|(_, shown, _)| shown.id == medium).ok_or(Error::NotHere(draft))?;
+        self.transact(|_, batch| {
+            batch.delete(ATTACHED, key);
+            names_of([&shown, &original]).iter().for_each(|chunk| batch.delete(CHUNKS, *chunk.as_bytes()));
+            Ok(())
+        })
+    }
+
+    /// A photo of a document or draft, whole.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`] if there is no such photo in it; [`Error::PhotoNotHere`] if parts have not arrived;
+    /// [`Error::Photo`] if it is not what its author attached.
+    pub fn media(&mut self, document: DocumentId, medium: String) -> Result<Vec<u8>, Error> {
+        let mut found =
+            self.attached_media(document)?.into_iter().map(|(_, shown, _)| shown).collect::<Vec<_>>();
+        if self.row(document)?.is_some() {
+            let content = self.get(document)?.content;
+            found.extend(media_of(&content).into_iter().map(|(medium, _)| medium.clone()));
+        }
+        let found = found.iter().find(|found| found.id == medium).ok_or(Error::NotHere(document))?;
+        self.open_medium(found)
+    }
+
+    /// Asks for every photo of a document that is not here, originals too: they come with the next sync.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`]; errors of the store.
+    pub fn fetch_media(&mut self, document: DocumentId) -> Result<(), Error> {
+        let detail = self.get(document)?;
+        let sealed =
+            detail.about.iter().find(|row| row.kind == Kind::SEALED && row.author == detail.row.author);
+        let sealed = sealed.map_or(document, |row| row.id);
+        let media: Vec<(Medium, bool)> = media_of(&detail.content)
+            .into_iter()
+            .map(|(medium, original)| (medium.clone(), original))
+            .collect();
+        self.transact(|engine, batch| {
+            for (medium, is_original) in media {
+                let holder = if is_original { sealed } else { document };
+                let Ok(manifest) = manifest(&medium) else { continue };
+                let key = file_key(holder, manifest.hash);
+                let row: Option<FileRow> =
+                    engine.store.get(FILES, &key)?.map(|row| disk::decode(&row)).transpose()?;
+                if row.is_some_and(|row| row.missing > 0 && !row.asked) {
+                    let missing = engine.ask_for(batch, holder, &manifest)?;
+                    batch.put(FILES, key, cbor::encode(&FileRow { missing, asked: true }));
+                }
+            }
+            engine.changed.insert(document);
+            engine.mail_mark += 1;
+            Ok(())
+        })
+    }
+
+    /// Decides which photos come by themselves, from now on and until the store is opened anew. What arrived under
+    /// [`MediaPolicy::OnDemand`] stays on demand.
+    ///
+    /// # Errors
+    /// None; the form is that of other calls.
+    pub fn set_media_policy(&mut self, policy: MediaPolicy) -> Result<(), Error> {
+        self.media.policy = policy;
+        Ok(())
+    }
+
+    /// Drops chunks, wherever they are listed. What they were part of cannot be shown any more.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn drop_chunks(&mut self, chunks: &BTreeSet<ChunkId>) -> Result<(), Error> {
+        self.refresh()?;
+        self.transact(|engine, batch| {
+            for (key, row) in engine.store.scan(CHUNKS_OUT, &[], None, usize::MAX)? {
+                if chunks.contains(&disk::decode::<OutRow>(&row)?.chunk) {
+                    engine.leave_out(batch, disk::parse_number(&key))?;
+                }
+            }
+            for (key, row) in engine.store.scan(CHUNKS_IN, &[], None, usize::MAX)? {
+                if chunks.contains(&disk::decode::<InRow>(&row)?.chunk) {
+                    batch.delete(CHUNKS_IN, key);
+                }
+            }
+            chunks.iter().for_each(|chunk| batch.delete(CHUNKS, *chunk.as_bytes()));
+            Ok(())
+        })
+    }
+
+    /// A chunk as it travels; none if it is not here.
+    pub(super) fn chunk(&self, chunk: ChunkId) -> Result<Option<Vec<u8>>, Error> {
+        let row = self.store.get(CHUNKS, chunk.as_bytes())?;
+        Ok(row.map(|mut row| row.split_off(DocumentId::LEN.min(row.len()))))
+    }
+
+    /// What is to be carried behind these places.
+    pub(super) fn chunks_to_carry(&self, up_after: u64, down_after: u64) -> Result<Load, Error> {
+        let page = |table, after: u64| {
+            self.store.scan(table, &[], Some(&disk::number_key(after)), limits::CHUNK_NAMES_MAX)
+        };
+        let mut load = Load::default();
+        for (key, row) in page(CHUNKS_OUT, up_after)? {
+            let chunk = disk::decode::<OutRow>(&row)?.chunk;
+            load.up.push(Carried { key: disk::parse_number(&key), chunk });
+        }
+        for (key, row) in page(CHUNKS_IN, down_after)? {
+            let chunk = disk::decode::<InRow>(&row)?.chunk;
+            load.down.push(Carried { key: disk::parse_number(&key), chunk });
+        }
+        Ok(load)
+    }
+
+    /// The relay has these on its disk.
+    pub(super) fn mark_chunks_kept(&mut self, keys: &[u64]) -> Result<(), Error> {
+        self.refresh()?;
+        self.transact(|engine, batch| keys.iter().try_for_each(|key| engine.leave_out(batch, *key)))
+    }
+
+    /// Keeps a chunk that was asked for.
+    pub(super) fn keep_chunk(&mut self, key: u64, chunk: ChunkId, ciphertext: &[u8]) -> Result<(), Error> {
+        self.refresh()?;
+        let place = disk::number_key(key);
+        let Some(row) = self.store.get(CHUNKS_IN, &place)? else { return Ok(()) };
+        let row: InRow = disk::decode(&row)?;
+        if row.chunk != chunk {
+            return Ok(());
+        }
+        self.transact(|engine, batch| {
+            batch.delete(CHUNKS_IN, place);
+            batch.put(CHUNKS, *chunk.as_bytes(), [NOBODYS.as_bytes().as_slice(), ciphertext].concat());
+            let key = file_key(row.document, row.file);
+            if let Some(file) = engine.store.get(FILES, &key)? {
+                let mut file: FileRow = disk::decode(&file)?;
+                file.missing = file.missing.saturating_sub(1);
+                batch.put(FILES, key, cbor::encode(&file));
+            }
+            engine.changed.insert(row.document);
+            Ok(())
+        })
+    }
+
+    /// Notes which files a document names, and asks for those that are to come by themselves.
+    pub(super) fn note_media(
+        &mut self,
+        batch: &mut Batch,
+        id: DocumentId,
+        content: &Content,
+    ) -> Result<(), Error> {
+        let media: Vec<(Medium, bool)> =
+            media_of(content).into_iter().map(|(medium, original)| (medium.clone(), original)).collect();
+        for (medium, is_original) in media {
+            // What cannot be read is shown as missing, and is the author's mistake.
+            let Ok(manifest) = manifest(&medium) else { continue };
+            let key = file_key(id, manifest.hash);
+            if self.store.get(FILES, &key)?.is_some() {
+                continue;
+            }
+            let asked = !is_original && self.media.policy == MediaPolicy::All;
+            let missing = if asked {
+                self.ask_for(batch, id, &manifest)?
+            } else {
+                self.lacking(batch, &manifest)?.len().try_into().unwrap_or(u32::MAX)
+            };
+            batch.put(FILES, key, cbor::encode(&FileRow { missing, asked }));
+        }
+        Ok(())
+    }
+
+    /// The photos of a document, and whether they are here.
+    pub(super) fn media_rows(&self, id: DocumentId, content: &Content) -> Result<Vec<MediumRow>, Error> {
+        let media = media_of(content);
+        let sealed = match content {
+            Content::Observation(_, Some(_)) => self
+                .rows_about(id)?
+                .into_iter()
+                .filter(|row| row.kind == Kind::SEALED)
+                .map(|row| row.id)
+                .collect(),
+            _ => Vec::new(),
+        };
+        let mut rows = Vec::new();
+        for (medium, is_original) in media {
+            let mut file = None;
+            if let Ok(hash) = Hash::parse(&medium.id) {
+                for holder in sealed.iter().filter(|_| is_original).chain([&id]) {
+                    if file.is_none() {
+                        let row = self.store.get(FILES, &file_key(*holder, hash))?;
+                        file = row.map(|row| disk::decode::<FileRow>(&row)).transpose()?;
+                    }
+                }
+            }
+            let file = file.unwrap_or(FileRow { missing: u32::MAX, asked: false });
+            rows.extend(described(medium, is_original, &file).ok());
+        }
+        Ok(rows)
+    }
+
+    /// Moves the photos of a draft into what is about to be filed. Answers with their chunks.
+    pub(super) fn take_attached(
+        &mut self,
+        batch: &mut Batch,
+        draft: DocumentId,
+        into: &mut ObservationDraft,
+    ) -> Result<Vec<ChunkId>, Error> {
+        let mut chunks = Vec::new();
+        for (key, shown, original) in self.attached_media(draft)? {
+            chunks.extend(names_of([&shown, &original]));
+            into.observation.media.push(shown);
+            into.sealed.get_or_insert_default().originals.push(original);
+            batch.delete(ATTACHED, key);
+        }
+        Ok(chunks)
+    }
+
+    /// Throws the photos of a draft away.
+    pub(super) fn discard_attached(&self, batch: &mut Batch, draft: DocumentId) -> Result<(), Error> {
+        for (key, shown, original) in self.attached_media(draft)? {
+            names_of([&shown, &original]).iter().for_each(|chunk| batch.delete(CHUNKS, *chunk.as_bytes()));
+            batch.delete(ATTACHED, key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_chunks(&self, batch: &mut Batch, document: DocumentId, chunks: &[SealedChunk]) {
+        for chunk in chunks {
+            let row = [document.as_bytes().as_slice(), &chunk.ciphertext].concat();
+            batch.put(CHUNKS, *chunk.id.as_bytes(), row);
+        }
+    }
+
+    /// Lists chunks for the relay. The document is not at the relay until they are.
+    pub(super) fn queue_chunks(
+        &mut self,
+        batch: &mut Batch,
+        document: DocumentId,
+        chunks: &[ChunkId],
+    ) -> Result<(), Error> {
+        for chunk in chunks {
+            let number = self.next_media_number();
+            batch.put(
+                CHUNKS_OUT,
+                disk::number_key(number),
+                cbor::encode(&OutRow { chunk: *chunk, document }),
+            );
+            if document != NOBODYS {
+                *self.media.unsent.entry(document).or_default() += 1;
+            }
+        }
+        self.mail_mark += 1;
+        Ok(())
+    }
+
+    /// Chunks that wait belong to another document from now on.
+    pub(super) fn move_chunks(
+        &mut self,
+        batch: &mut Batch,
+        document: DocumentId,
+        chunks: &[ChunkId],
+    ) -> Result<(), Error> {
+        for (key, row) in self.store.scan(CHUNKS_OUT, &[], None, usize::MAX)? {
+            let row: OutRow = disk::decode(&row)?;
+            if chunks.contains(&row.chunk) {
+                self.leave_out(batch, disk::parse_number(&key))?;
+                self.queue_chunks(batch, document, &[row.chunk])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists every chunk anew, for a relay that may have lost them: it says which it lacks.
+    pub(super) fn queue_chunks_again(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let mut queued = BTreeSet::new();
+        for (_, row) in self.store.scan(CHUNKS_OUT, &[], None, usize::MAX)? {
+            queued.insert(disk::decode::<OutRow>(&row)?.chunk);
+        }
+        // What only a draft holds has not been filed.
+        for (key, sealed) in self.store.scan(ATTACHED, &[], None, usize::MAX)? {
+            let (shown, original) = self.open_attached(&key, &sealed)?;
+            queued.extend(names_of([&shown, &original]));
+        }
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.scan(CHUNKS, &[], after.as_deref(), PAGE_CHUNKS)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, row) in page {
+                let (Some(chunk), Some(document)) = (key.first_chunk(), row.first_chunk()) else { continue };
+                if !queued.contains(&ChunkId(*chunk)) {
+                    self.queue_chunks(batch, DocumentId(*document), &[ChunkId(*chunk)])?;
+                }
+            }
+        }
+    }
+
+    /// Seals the photos of released items anew, each under a key of its own: who reads the release learns no key of the
+    /// group's.
+    pub(super) fn reseal_media(&mut self, items: &mut [ReleasedItem]) -> Result<Vec<SealedChunk>, Error> {
+        let mut chunks = Vec::new();
+        for shown in items.iter_mut().flat_map(|item| &mut item.media) {
+            let file = zeroize::Zeroizing::new(self.open_medium(shown)?);
+            let media_type = manifest(shown)?.media_type;
+            let (sealed, more) = seal_file(Secret::draw(&mut self.rng), &file, &media_type, None)?;
+            *shown = medium(&sealed, "");
+            chunks.extend(more);
+        }
+        Ok(chunks)
+    }
+
+    pub(super) fn load_media_memory(&mut self) -> Result<(), Error> {
+        let next =
+            disk::next_number(&*self.store, CHUNKS_OUT)?.max(disk::next_number(&*self.store, CHUNKS_IN)?);
+        let mut unsent = HashMap::new();
+        for (_, row) in self.store.scan(CHUNKS_OUT, &[], None, usize::MAX)? {
+            let document = disk::decode::<OutRow>(&row)?.document;
+            if document != NOBODYS {
+                *unsent.entry(document).or_default() += 1;
+            }
+        }
+        // Numbers that a session still holds are not given out again.
+        self.media.next = self.media.next.max(next);
+        self.media.unsent = unsent;
+        Ok(())
+    }
+
+    fn next_media_number(&mut self) -> u64 {
+        let number = self.media.next;
+        self.media.next += 1;
+        number
+    }
+
+    fn leave_out(&mut self, batch: &mut Batch, key: u64) -> Result<(), Error> {
+        let Some(row) = self.store.get(CHUNKS_OUT, &disk::number_key(key))? else { return Ok(()) };
+        let document = disk::decode::<OutRow>(&row)?.document;
+        batch.delete(CHUNKS_OUT, disk::number_key(key));
+        if let Some(left) = self.media.unsent.get_mut(&document) {
+            *left -= 1;
+            if *left == 0 {
+                self.media.unsent.remove(&document);
+            }
+            self.changed.insert(document);
+        }
+        Ok(())
+    }
+
+    /// Lists what is lacking of a file to be fetched. Answers with how much that is.
+    fn ask_for(
+        &mut self,
+        batch: &mut Batch,
+        document: DocumentId,
+        manifest: &Manifest,
+    ) -> Result<u32, Error> {
+        let lacking = self.lacking(batch, manifest)?;
+        for chunk in &lacking {
+            let number = self.next_media_number();
+            let row = InRow { chunk: *chunk, document, file: manifest.hash };
+            batch.put(CHUNKS_IN, disk::number_key(number), cbor::encode(&row));
+        }
+        Ok(lacking.len().try_into().unwrap_or(u32::MAX))
+    }
+
+    /// Chunks of a file that are neither here nor about to be.
+    fn lacking(&self, batch: &Batch, manifest: &Manifest) -> Result<Vec<ChunkId>, Error> {
+        let puts = batch.writes().iter().filter(|write| write.table == CHUNKS && write.value.is_some());
+        let coming: BTreeSet<&[u8]> = puts.map(|write| write.key.as_slice()).collect();
+        let mut lacking = Vec::new();
+        for chunk in &manifest.chunks {
+            if !coming.contains(chunk.as_bytes().as_slice()) && self.chunk(*chunk)?.is_none() {
+                lacking.push(*chunk);
+            }
+        }
+        Ok(lacking)
+    }
+
+    fn open_medium(&self, medium: &Medium) -> Result<Vec<u8>, Error> {
+        let manifest = manifest(medium)?;
+        let mut ciphertexts = Vec::new();
+        for chunk in &manifest.chunks {
+            ciphertexts.extend(self.chunk(*chunk)?);
+        }
+        let (parts, here) = (manifest.chunks.len(), ciphertexts.len());
+        if here < parts {
+            return Err(Error::PhotoNotHere { missing: parts - here, parts });
+        }
+        Ok(open_file(&manifest, ciphertexts.iter().map(Vec::as_slice))?)
+    }
+
+    fn put_attached(
+        &mut self,
+        batch: &mut Batch,
+        draft: DocumentId,
+        shown: &Medium,
+        original: &Medium,
+    ) -> Result<(), Error> {
+        let (clean, original) = (manifest(shown)?, manifest(original)?);
+        let key = file_key(draft, clean.hash);
+        let row = AttachedRow {
+            clean: clean.to_bytes().to_vec(),
+            original: original.to_bytes().to_vec(),
+            caption: shown.caption.clone(),
+        };
+        let plain = zeroize::Zeroizing::new(cbor::encode(&row));
+        batch.put(ATTACHED, key.clone(), self.cipher.seal(&mut self.rng, ATTACHED, &key, &plain));
+        Ok(())
+    }
+
+    fn attached_media(&self, draft: DocumentId) -> Result<Vec<(Vec<u8>, Medium, Medium)>, Error> {
+        let mut media = Vec::new();
+        for (key, sealed) in self.store.scan(ATTACHED, draft.as_bytes(), None, usize::MAX)? {
+            let (shown, original) = self.open_attached(&key, &sealed)?;
+            media.push((key, shown, original));
+        }
+        Ok(media)
+    }
+
+    fn open_attached(&self, key: &[u8], sealed: &[u8]) -> Result<(Medium, Medium), Error> {
+        let plain =
+            zeroize::Zeroizing::new(self.cipher.open(ATTACHED, key, sealed).ok_or(Error::WrongVault)?);
+        let row: AttachedRow = disk::decode(&plain)?;
+        let damaged = |why| Error::store_damaged(&why);
+        let clean = Manifest::from_bytes(&row.clean).map_err(damaged)?;
+        let original = Manifest::from_bytes(&row.original).map_err(damaged)?;
+        Ok((medium(&clean, &row.caption), medium(&original, "")))
+    }
+}
+
+/// The chunks of all photos of an observation.
+pub(super) fn chunks_of(observation: &Observation, sealed: Option<&Sealed>) -> Vec<ChunkId> {
+    names_of(observation.media.iter().chain(sealed.iter().flat_map(|sealed| &sealed.originals)))
+}
+
+/// The photos that a content names, and whether they are originals.
+fn media_of(content: &Content) -> Vec<(&Medium, bool)> {
+    match content {
+        Content::Observation(observation, sealed) => {
+            let originals = sealed.iter().flat_map(|sealed| &sealed.originals).map(|medium| (medium, true));
+            observation.media.iter().map(|medium| (medium, false)).chain(originals).collect()
+        }
+        Content::Sealed(sealed) => sealed.originals.iter().map(|medium| (medium, true)).collect(),
+        Content::Release(release) => {
+            release.items.iter().flat_map(|item| &item.media).map(|medium| (medium, false)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn names_of<'a>(media: impl IntoIterator<Item = &'a Medium>) -> Vec<ChunkId> {
+    media
+        .into_iter()
+        .filter_map(|medium| manifest(medium).ok())
+        .flat_map(|manifest| manifest.chunks)
+        .collect()
+}
+
+fn medium(manifest: &Manifest, caption: &str) -> Medium {
+    Medium {
+        id: manifest.hash.to_string(),
+        manifest: HEXLOWER.encode(&manifest.to_bytes()),
+        caption: caption.to_owned(),
+    }
+}
+
+/// The manifest of a photo, if it is that of the photo it says it is.
+fn manifest(medium: &Medium) -> Result<Manifest, Error> {
+    use crate::entry::chunk::BadFile;
+    let bytes = HEXLOWER.decode(medium.manifest.as_bytes()).map_err(|_| BadFile::Manifest)?;
+    let manifest = Manifest::from_bytes(&bytes)?;
+    if manifest.hash.to_string() == medium.id { Ok(manifest) } else { Err(BadFile::Manifest.into()) }
+}
+
+fn described(medium: &Medium, is_original: bool, file: &FileRow) -> Result<MediumRow, Error> {
+    let manifest = manifest(medium)?;
+    let state = match file {
+        FileRow { missing: 0, .. } => MediumState::Here,
+        FileRow { asked: true, .. } => MediumState::Coming,
+        FileRow { asked: false, .. } => MediumState::Missing,
+    };
+    Ok(MediumRow {
+        id: medium.id.clone(),
+        caption: medium.caption.clone(),
+        media_type: manifest.media_type,
+        bytes: manifest.bytes,
+        is_original,
+        state,
+        parts_missing: file.missing.min(manifest.chunks.len().try_into().unwrap_or(u32::MAX)),
+    })
+}
+
+fn file_key(document: DocumentId, file: Hash) -> Vec<u8> {
+    [document.as_bytes().as_slice(), file.as_bytes()].concat()
+}

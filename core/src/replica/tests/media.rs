@@ -1,0 +1,246 @@
+//! Photos: attached, on disk, carried, shown, handed over; and what a killed or full disk leaves of them.
+
+use super::*;
+use crate::replica::testing::photo;
+use crate::storage::StoreError;
+use crate::sync::frame::Refusal;
+use crate::watch::Content;
+
+const MARKER: &[u8] = b"PLANTED-40.7484N";
+
+fn camera() -> Vec<u8> {
+    photo(200, 200, MARKER)
+}
+
+fn holds(bytes: &[u8], what: &[u8]) -> bool {
+    bytes.windows(what.len()).any(|window| window == what)
+}
+
+/// Every value on a device's disk.
+fn disk_of(engine: &Engine) -> Vec<Vec<u8>> {
+    (0..=u8::MAX)
+        .flat_map(|table| engine.store.scan(crate::storage::Table(table), &[], None, usize::MAX).unwrap())
+        .flat_map(|(key, value)| [key, value])
+        .collect()
+}
+
+/// As a relay would carry them: every chunk that `to` asks for and `from` has.
+fn carry(from: &Engine, to: &mut Engine) -> usize {
+    let load = to.chunks_to_carry(0, 0).unwrap();
+    let mut carried = 0;
+    for row in load.down {
+        if let Some(ciphertext) = from.chunk(row.chunk).unwrap() {
+            to.keep_chunk(row.key, row.chunk, &ciphertext).unwrap();
+            carried += 1;
+        }
+    }
+    carried
+}
+
+fn states(engine: &mut Engine, id: DocumentId) -> Vec<(bool, MediumState)> {
+    engine.get(id).unwrap().media.into_iter().map(|row| (row.is_original, row.state)).collect()
+}
+
+#[test]
+fn a_photo_of_a_draft_comes_along_and_shows_what_its_reader_may_see() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let id = vic.new_draft(Kind::OBSERVATION);
+    vic.save_draft(id, Kind::OBSERVATION, b"typing").unwrap();
+    let shown = vic.attach(id, &camera(), "The van, from behind").unwrap();
+    assert_eq!(vic.attached(id).unwrap().len(), 1);
+    assert!(!holds(&vic.media(id, shown.clone()).unwrap(), MARKER));
+    vic.record_from_draft(id, draft("A van stood there")).unwrap();
+    assert!(vic.attached(id).unwrap().is_empty());
+    assert_eq!(states(&mut vic, id), [(false, MediumState::Here), (true, MediumState::Here)]);
+
+    // The words are enough to list it; its photo is named as on its way.
+    hand(&vic, &mut vera);
+    hand(&vic, &mut carla);
+    assert_eq!(states(&mut vera, id), [(false, MediumState::Coming)]);
+    assert!(
+        matches!(vera.media(id, shown.clone()), Err(Error::PhotoNotHere { missing, parts }) if missing == parts)
+    );
+    assert!(carry(&vic, &mut vera) > 0);
+    assert_eq!(vera.media(id, shown.clone()).unwrap(), vic.media(id, shown.clone()).unwrap());
+    assert_eq!(carry(&vic, &mut vera), 0, "what is here is not asked for again");
+
+    // The original is for coordinators, and comes when one asks.
+    carry(&vic, &mut carla);
+    assert_eq!(states(&mut carla, id), [(false, MediumState::Here), (true, MediumState::Missing)]);
+    carla.fetch_media(id).unwrap();
+    assert_eq!(states(&mut carla, id)[1].1, MediumState::Coming);
+    assert!(carry(&vic, &mut carla) > 0);
+    let original = carla.get(id).unwrap().media[1].id.clone();
+    assert_eq!(carla.media(id, original).unwrap(), camera());
+    for engine in [&vic, &vera, &carla] {
+        assert!(disk_of(engine).iter().all(|bytes| !holds(bytes, MARKER)), "sealed on disk");
+    }
+}
+
+#[test]
+fn a_report_is_not_at_the_relay_before_its_photo_is() {
+    let Town { mut vic, .. } = town();
+    let id = vic.record(draft("A van stood there")).unwrap();
+    vic.attach(id, &camera(), "").unwrap();
+    vic.acknowledge_all();
+    vic.fresh().unwrap();
+    assert_eq!(vic.delivery(id), Delivery::OnPhone);
+    let up = vic.chunks_to_carry(0, 0).unwrap().up;
+    let (last, others) = up.split_last().unwrap();
+    vic.mark_chunks_kept(&others.iter().map(|row| row.key).collect::<Vec<_>>()).unwrap();
+    assert_eq!(vic.delivery(id), Delivery::OnPhone);
+    // The app is killed, and knows it still.
+    let mut vic = Engine::open(environment(2, Arc::clone(&vic.store))).unwrap();
+    assert_eq!(vic.delivery(id), Delivery::OnPhone);
+    vic.mark_chunks_kept(&[last.key]).unwrap();
+    assert_eq!(vic.delivery(id), Delivery::AtRelay);
+    // A relay that lost its store is offered all of it again.
+    vic.new_relay_life(RelayId([9; 32]), Incarnation([9; 16])).unwrap();
+    assert_eq!(vic.chunks_to_carry(0, 0).unwrap().up.len(), up.len());
+    assert_eq!(vic.delivery(id), Delivery::OnPhone);
+}
+
+#[test]
+fn where_bytes_cost_money_nothing_comes_that_nobody_asked_for() {
+    let Town { mut vic, mut vera, .. } = town();
+    vera.set_media_policy(MediaPolicy::OnDemand).unwrap();
+    let id = vic.record(draft("A van stood there")).unwrap();
+    let shown = vic.attach(id, &camera(), "").unwrap();
+    hand(&vic, &mut vera);
+    assert_eq!(states(&mut vera, id), [(false, MediumState::Missing)]);
+    assert_eq!(carry(&vic, &mut vera), 0);
+    vera.fetch_media(id).unwrap();
+    assert!(carry(&vic, &mut vera) > 0);
+    assert!(vera.media(id, shown).is_ok());
+}
+
+#[test]
+fn a_photo_leaves_only_when_chosen_and_under_another_key() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let id = vic.record(draft("A van stood there")).unwrap();
+    let shown = vic.attach(id, &camera(), "my own car in front").unwrap();
+    hand(&vic, &mut carla);
+    let recipient = Some(liaison.member_id());
+    let plan = |media: &[&String]| ReleasePlan {
+        title: "A van".into(),
+        purpose: "to look at".into(),
+        recipient,
+        expires_ms: None,
+        observations: vec![(
+            id,
+            Redaction { media: media.iter().map(|id| (*id).clone()).collect(), ..Redaction::default() },
+        )],
+    };
+    let without = plan(&[]);
+    let with = plan(&[&shown]);
+    assert!(matches!(carla.release(&with), Err(Error::PhotoNotHere { .. })), "it has to be looked at first");
+    carry(&vic, &mut carla);
+    let without = carla.release(&without).unwrap();
+    let with = carla.release(&with).unwrap();
+    hand(&carla, &mut liaison);
+    assert!(liaison.get(without).unwrap().media.is_empty());
+    assert_eq!(carry(&vic, &mut liaison), 0, "the group's chunks are of no use to the liaison");
+    assert!(carry(&carla, &mut liaison) > 0);
+    let detail = liaison.get(with).unwrap();
+    let [row] = detail.media.as_slice() else { panic!("{:?}", detail.media) };
+    assert_eq!((row.caption.as_str(), row.state), ("", MediumState::Here));
+    assert_eq!(liaison.media(with, row.id.clone()).unwrap(), carla.media(id, shown.clone()).unwrap());
+    let Content::Release(release) = detail.content else { panic!() };
+    let original = crate::base::hash::sha256(&camera()).to_string();
+    assert!(!format!("{release:?}").contains(&original), "nor the hash of the original");
+    let foreign = Redaction { media: ["00".repeat(32)].into(), ..Redaction::default() };
+    let plan = ReleasePlan { observations: vec![(id, foreign)], ..plan(&[]) };
+    assert!(matches!(carla.release(&plan), Err(Error::Invalid(why)) if why.field == "media"));
+}
+
+#[test]
+fn what_is_no_photo_is_refused_and_changes_nothing() {
+    let Town { mut vic, mut vera, .. } = town();
+    let id = vic.record(draft("A van stood there")).unwrap();
+    let before = disk_of(&vic);
+    assert!(matches!(vic.attach(id, b"%PDF-1.7", ""), Err(Error::Invalid(why)) if why.field == "photo"));
+    assert_eq!(disk_of(&vic), before);
+    hand(&vic, &mut vera);
+    assert!(matches!(vera.attach(id, &camera(), ""), Err(Error::Role(_))));
+}
+
+#[test]
+fn a_discarded_draft_takes_its_photos_along() {
+    let Town { mut vic, .. } = town();
+    let id = vic.new_draft(Kind::OBSERVATION);
+    let before = disk_of(&vic);
+    let first = vic.attach(id, &camera(), "").unwrap();
+    vic.detach(id, first).unwrap();
+    vic.attach(id, &camera(), "").unwrap();
+    vic.discard_draft(id).unwrap();
+    assert_eq!(disk_of(&vic), before);
+}
+
+#[test]
+fn what_was_recorded_alone_comes_along_with_its_photo() {
+    let (mut carla, mut vic) = (engine(1), engine(2));
+    let id = vic.new_draft(Kind::OBSERVATION);
+    let shown = vic.attach(id, &camera(), "").unwrap();
+    vic.record_from_draft(id, draft("A van stood there")).unwrap();
+    carla.found().unwrap();
+    carla.admit(&vic.request().unwrap(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    vic.join(&Admission::from_bytes(&carla.admission().unwrap().to_bytes()).unwrap()).unwrap();
+    vic.carry_out(Effect::CaughtUp, &mut SyncReport::default()).unwrap();
+    let (row, delivery) = vic.list(&Filter::default()).unwrap().remove(0);
+    assert_eq!(delivery, Delivery::OnPhone);
+    hand(&vic, &mut carla);
+    carry(&vic, &mut carla);
+    assert_eq!(carla.media(row.id, shown.clone()).unwrap(), vic.media(row.id, shown).unwrap());
+}
+
+/// A write that fails, before or after it reached the disk, leaves the whole photo or none, and the text in any case.
+#[test]
+fn a_disk_that_fails_at_any_write_leaves_no_half_of_a_photo() {
+    for fault in [FaultAt::BeforeWrite, FaultAt::AfterWrite] {
+        // The first write makes the device.
+        for writes in 1..=5 {
+            let faulty = Arc::new(FaultyStore::new(MemoryStore::default(), writes, fault));
+            let mut vic = Engine::open(environment(2, faulty.clone())).unwrap();
+            let id = vic.new_draft(Kind::OBSERVATION);
+            let _ = vic.save_draft(id, Kind::OBSERVATION, b"typing");
+            let attached = vic.attach(id, &camera(), "");
+            if writes == 2 {
+                let why = attached.as_ref().unwrap_err();
+                assert!(matches!(why, Error::Store(StoreError::DiskFull)), "{why:?}");
+                assert_eq!(why.fault(), Fault::Device);
+            }
+            let _ = vic.record_from_draft(id, draft("A van stood there"));
+            drop(vic);
+            let memory = Arc::into_inner(faulty).unwrap().into_inner();
+            let mut vic = Engine::open(environment(2, Arc::new(memory))).unwrap();
+            let (rows, filed) = (vic.attached(id).unwrap(), vic.row(id).unwrap().is_some());
+            assert!(writes < 2 || filed || vic.draft(id).unwrap().is_some(), "the text is there");
+            assert!(writes < 5 || filed, "control: without a fault it is filed");
+            let shown: Vec<MediumRow> = if filed { vic.get(id).unwrap().media } else { rows };
+            assert!(attached.is_err() || !shown.is_empty(), "what was said to be kept is");
+            for row in shown {
+                assert_eq!(row.state, MediumState::Here);
+                vic.media(id, row.id).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refused_chunk_stays_in_the_list() {
+    let Town { mut vic, .. } = town();
+    let id = vic.record(draft("A van stood there")).unwrap();
+    vic.attach(id, &camera(), "").unwrap();
+    let before = vic.chunks_to_carry(0, 0).unwrap();
+    let mut report = SyncReport::default();
+    let why = crate::sync::frame::Refused::new(Refusal::QUOTA, "full");
+    vic.carry_out(Effect::ChunkRefused(why), &mut report).unwrap();
+    assert_eq!(report.postponed, ["full"]);
+    assert_eq!(vic.chunks_to_carry(0, 0).unwrap(), before);
+    // Removal at expiry drops them wherever they are listed.
+    let chunks = before.up.iter().map(|row| row.chunk).collect();
+    vic.drop_chunks(&chunks).unwrap();
+    assert_eq!(vic.chunks_to_carry(0, 0).unwrap(), Default::default());
+    let shown = vic.get(id).unwrap().media[0].id.clone();
+    assert!(matches!(vic.media(id, shown), Err(Error::PhotoNotHere { .. })));
+}
