@@ -103,6 +103,7 @@ fn item(what_happened: &str) -> ReleasedItem {
         substances: vec![Substance::new("fentanyl", "told"), Substance::new("unknown", "saw")],
         quantity: Some(Quantity { amount: 2.5, unit: "GM".into() }),
         flags: vec!["in_progress".into()],
+        media: vec![],
     }
 }
 
