@@ -103,7 +103,9 @@ fn strangers_and_who_was_taken_out_put_and_get_nothing() {
 fn space_is_counted_by_group_and_device_and_given_back() {
     let mut world = World::new(1);
     let people: Vec<Person> = (2..=6).map(Person::new).collect();
-    people.iter().for_each(|person| world.admit(person, VOLUNTEER));
+    for person in &people {
+        world.admit(person, VOLUNTEER);
+    }
     let one = limits::CHUNK_BYTES as u64 + 16;
     // Room for nine; two from each device.
     let relay = relay_with(Rules { group_media_bytes_max: 9 * one, ..rules() });

@@ -26,6 +26,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("guard", targets::guard::guard),
     ("handover", targets::handover::handover),
     ("joining", targets::joining::joining),
+    ("media", targets::media::media),
     ("phone_session", targets::phone_session::phone_session),
     ("plaintext", targets::plaintext::plaintext),
     ("receipt", targets::receipt::receipt),

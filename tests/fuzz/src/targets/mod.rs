@@ -7,6 +7,7 @@ pub mod frame;
 pub mod guard;
 pub mod handover;
 pub mod joining;
+pub mod media;
 pub mod operations;
 pub mod phone_session;
 pub mod plaintext;
