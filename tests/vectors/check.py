@@ -17,6 +17,7 @@ from formats import (DICTIONARY_BYTES, FRAMES, PROOF, RECEIPT, Entry, Refused, a
                      sign1, tagged, u8, unpack)
 from invitations import derived, group_link, invitation, knock, open_mail, request, short_code
 import kinds
+import media
 from roll import Roll, read_operation
 
 # [5.4] The tree (RFC 9162, section 2.1).
@@ -341,6 +342,20 @@ def check_invitation(v):
     reason = accepts("answer", open_mail, secret, group, b"lamppost/1/answer", v["answer"]["bytes"])
     equal("answer", (len(reason), reason.rstrip(b"\0").decode()), (800, v["answer"]["for"]))
     equal("code", short_code(secret, v["code"]["certificate"]), v["code"]["for"])
+
+
+def check_media(v):
+    def file(length):
+        return bytes((n * 7 + n // 256) % 256 for n in range(length))
+
+    for case in v["files"]:
+        value = accepts("manifest", media.manifest, case["manifest"])
+        sealed = media.seal(value[1], file(case["length"]), value[4], value.get(6))
+        equal("sealed file", sealed, case["manifest"])
+    opened = accepts("chunk", media.open_file, v["opened"]["manifest"], [v["opened"]["chunk"]])
+    equal("opened file", opened, file(v["opened"]["length"]))
+    refuses(v["bad_manifests"], lambda case: media.manifest(case["manifest"]))
+    refuses(v["bad_chunks"], lambda case: media.open_file(case["manifest"], [case["chunk"]]))
 
 
 def main():

@@ -128,7 +128,10 @@ FRAMES = [  # [5.1]
     mapping({0: u64, 1: any_bytes, 2: array(b32)}), REFUSAL,
     mapping({0: b16, 1: u64}), mapping({0: b16, 1: octets_to(2048)}),
     mapping({0: lambda v: array(KNOCKED)(v) and len(v) <= 64}), mapping({0: b16, 1: octets_to(1024)}),
-    mapping({0: b16, 1: WORD}), mapping({0: b16, 1: OUTCOME})]
+    mapping({0: b16, 1: WORD}), mapping({0: b16, 1: OUTCOME}),
+    mapping({0: lambda v: array(b32)(v) and len(v) <= 576}), mapping({0: lambda v: array(b32)(v) and len(v) <= 576}),
+    mapping({0: b32, 1: octets_to(65552)}), mapping({0: b32, 1: OUTCOME}), mapping({0: b32}),
+    mapping({0: b32, 1: octets_to(65552)}, optional=(1,))]
 
 
 # [1.3] Signatures.

@@ -8,11 +8,11 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use rand_core::CryptoRng;
 
+use super::chunks::MediaMemory;
 use super::clock::Clock;
 use super::disk::{self, DiskCipher, META, OUTBOX, OutboxRow};
 use super::error::Error;
 use super::find::Finder;
-use super::media::MediaMemory;
 use super::recent::Recent;
 use super::relay::RelayMemory;
 use super::retention::put_expiry;

@@ -7,6 +7,7 @@
 mod alone;
 mod app;
 mod cases;
+mod chunks;
 mod clock;
 mod community;
 mod desk;

@@ -31,6 +31,10 @@ const DECODE_BYTES_MAX: u64 = 512 << 20;
 /// Quality of a clean copy, of 100: a plate that could be read still can.
 const QUALITY: u8 = 88;
 
+/// What is read, and its media type.
+const FORMATS: [(ImageFormat, &str); 3] =
+    [(ImageFormat::Jpeg, "image/jpeg"), (ImageFormat::Png, "image/png"), (ImageFormat::WebP, "image/webp")];
+
 /// What a clean copy is.
 pub const CLEAN_TYPE: &str = "image/jpeg";
 
@@ -96,15 +100,11 @@ pub fn strip(original: &[u8]) -> Result<Clean, Invalid> {
         ));
     }
     let format = image::guess_format(original).ok();
-    let original_type = match format {
-        Some(ImageFormat::Jpeg) => "image/jpeg",
-        Some(ImageFormat::Png) => "image/png",
-        Some(ImageFormat::WebP) => "image/webp",
-        _ => {
-            let remedy = "choose a photo; of anything else, take a picture of the screen";
-            return Err(Invalid::new("photo", "is not a JPEG, PNG or WebP picture", remedy));
-        }
-    };
+    let known = FORMATS.into_iter().find(|(known, _)| format == Some(*known));
+    let (format, original_type) = known.ok_or_else(|| {
+        let remedy = "choose a photo; of anything else, take a picture of the screen";
+        Invalid::new("photo", "is not a JPEG, PNG or WebP picture", remedy)
+    })?;
     let image = decode(original, format).map_err(|why| match why {
         Unfit::Limits => {
             let problem = format!("has more than {} megapixels", PIXELS_MAX / 1_000_000);
@@ -133,11 +133,8 @@ impl From<image::ImageError> for Unfit {
     }
 }
 
-fn decode(bytes: &[u8], format: Option<ImageFormat>) -> Result<RgbImage, Unfit> {
-    let mut reader = ImageReader::new(Cursor::new(bytes));
-    if let Some(format) = format {
-        reader.set_format(format);
-    }
+fn decode(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, Unfit> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     limits.max_image_width = Some(EDGE_PIXELS_MAX);
     limits.max_image_height = Some(EDGE_PIXELS_MAX);

@@ -28,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("import_file", targets::import::import_file),
     ("import_table", targets::import::import_table),
     ("joining", targets::joining::joining),
+    ("media", targets::media::media),
     ("phone_session", targets::phone_session::phone_session),
     ("plaintext", targets::plaintext::plaintext),
     ("receipt", targets::receipt::receipt),

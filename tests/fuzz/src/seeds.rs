@@ -13,6 +13,7 @@ use lamppost_core::sync::frame::{
     OwnHead, Pull, Push, Refusal, Refused, Standing, Welcome,
 };
 use lamppost_core::sync::mailbox::{Answer, Knock, Knocked, Knocks, Letter, OpenMailbox, Settled, Word};
+use lamppost_core::sync::media::{Chunk, ChunkAck, ChunkNames, GetChunk, PutChunk};
 use lamppost_core::watch::{Annotation, Case, Observation, Sealed};
 use minicbor::bytes::ByteVec;
 
@@ -35,6 +36,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     programs(&mut seeds);
     imports(&mut seeds);
     texts(&mut seeds);
+    pictures(&mut seeds);
     seeds
 }
 
@@ -149,6 +151,24 @@ fn texts(seeds: &mut Seeds) {
     seeds.extend(texts.map(|text| ("guard", text.as_bytes().to_vec())));
 }
 
+/// Small pictures: whole, cut, with an EXIF block, and the head of one that promises too much.
+fn pictures(seeds: &mut Seeds) {
+    let photo = lamppost_core::replica::testing::photo(
+        9,
+        7,
+        b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0",
+    );
+    let cut = photo[..photo.len() / 2].to_vec();
+    let png = [
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89".as_slice(),
+        b"\0\0\0\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\0\x05\0\x01\xff\x56\xc7\x2f\x0d",
+        b"\0\0\0\0IEND\xaeB`\x82",
+    ]
+    .concat();
+    let webp = b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0".to_vec();
+    seeds.extend([photo, cut, png, webp].map(|bytes| ("media", bytes)));
+}
+
 fn changes(seeds: &mut Seeds) {
     let mut document = Document::new(AUTHOR);
     let mut made: Vec<AuthoredChange> = Vec::new();
@@ -191,6 +211,7 @@ fn frames(wires: &[&Wire], seeds: &mut Seeds) {
     let (mailbox, sealed) = (MailboxId([6; 16]), ByteVec::from(vec![7; 40]));
     let knock = |sealed| Knocked { mailbox, device: log.device, at_ms: NOW_MS, sealed };
     let knocks = vec![knock(Some(sealed.clone())), knock(None)];
+    let chunk = lamppost_core::base::ChunkId([0xc1; 32]);
     let all = [
         Frame::Challenge(Challenge {
             version: 1,
@@ -241,6 +262,12 @@ fn frames(wires: &[&Wire], seeds: &mut Seeds) {
         Frame::Letter(Letter { mailbox, word: Word::Closed(refused) }),
         Frame::Letter(Letter { mailbox, word: Word::Admitted }),
         Frame::Settled(Settled { mailbox, outcome: Outcome::Kept }),
+        Frame::OfferChunks(ChunkNames { chunks: vec![chunk] }),
+        Frame::WantedChunks(ChunkNames { chunks: Vec::new() }),
+        Frame::PutChunk(PutChunk { chunk, ciphertext: vec![1; 9].into() }),
+        Frame::ChunkAck(ChunkAck { chunk, outcome: Outcome::Kept }),
+        Frame::GetChunk(GetChunk { chunk }),
+        Frame::Chunk(Chunk { chunk, ciphertext: Some(vec![1; 9].into()) }),
     ];
     seeds.extend(all.iter().map(|frame| ("frame", frame.to_bytes())));
 }

@@ -54,8 +54,8 @@ macro_rules! replayed {
 }
 
 // One test each, so that they run side by side.
-replayed!(change engine_receive entry frame guard handover import_file import_table joining phone_session plaintext receipt
-    relay_session roll);
+replayed!(change engine_receive entry frame guard handover import_file import_table joining media phone_session plaintext
+    receipt relay_session roll);
 
 #[test]
 fn every_folder_has_a_target() {
@@ -93,7 +93,7 @@ fn write_seeds() {
 
 /// Byte strings of the golden vectors, for each target that may make something of them.
 fn vectors() -> Vec<(&'static str, Vec<u8>)> {
-    let modes: [(&str, &str, Option<u8>); 13] = [
+    let modes: [(&str, &str, Option<u8>); 14] = [
         ("body", "plaintext", Some(0)),
         ("certificate", "entry", Some(3)),
         ("certificate", "handover", Some(0)),
@@ -102,6 +102,7 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("entries", "entry", Some(0)),
         ("evidence", "handover", Some(4)),
         ("frames", "frame", None),
+        ("media", "media", None),
         ("operations", "roll", Some(0)),
         ("relay", "receipt", Some(0)),
         ("roll", "entry", Some(0)),

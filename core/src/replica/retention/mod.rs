@@ -49,6 +49,13 @@ pub struct Swept {
     pub documents: usize,
 }
 
+/// What is to go.
+struct Over {
+    documents: BTreeSet<DocumentId>,
+    /// Entries of no document that can be read here.
+    alone: BTreeSet<(LogId, u64)>,
+}
+
 impl Engine {
     /// Drops what is over: bodies that expired or were shredded and that nobody holds, and rows, index and drafts of
     /// documents that are made of nothing else. Costs one look if nothing has changed since the last time. In several durable
@@ -73,7 +80,7 @@ impl Engine {
             self.extend_holds(state.retention(), today)?;
         }
         let mut swept = Swept::default();
-        let (documents, alone) = self.what_is_over(state.retention(), today)?;
+        let Over { documents, alone } = self.what_is_over(state.retention(), today)?;
         let alone: Vec<(LogId, u64)> = alone.into_iter().collect();
         for places in alone.chunks(limits::FRAME_ENTRIES_MAX) {
             self.transact(|engine, batch| {
@@ -201,12 +208,8 @@ impl Engine {
         Ok(by_policy.into_iter().chain(ends.map(day_of)).min())
     }
 
-    /// Documents that are to go, and entries that are to go by themselves: of no document that can be read here.
-    fn what_is_over(
-        &mut self,
-        retention: &Retention,
-        today: u32,
-    ) -> Result<(BTreeSet<DocumentId>, BTreeSet<(LogId, u64)>), Error> {
+    /// What is to go.
+    fn what_is_over(&mut self, retention: &Retention, today: u32) -> Result<Over, Error> {
         let (mut documents, mut alone) = (BTreeSet::new(), BTreeSet::new());
         let mut due: Vec<Verified> = self.due_by(today)?.into_iter().map(|(_, entry)| entry).collect();
         for (_, log, seq) in retention.shredded() {
@@ -246,7 +249,7 @@ impl Engine {
                 over.insert(id);
             }
         }
-        Ok((over, alone))
+        Ok(Over { documents: over, alone })
     }
 
     /// Entries with a last day before `day`, and that day.

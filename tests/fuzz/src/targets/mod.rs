@@ -8,6 +8,7 @@ pub mod guard;
 pub mod handover;
 pub mod import;
 pub mod joining;
+pub mod media;
 pub mod operations;
 pub mod phone_session;
 pub mod plaintext;

@@ -15,8 +15,8 @@ use lamppost_core::sync::frame::{
     Standing, Welcome,
 };
 use lamppost_core::sync::mailbox::{Answer, Knocked, Knocks, OpenMailbox, Settled};
-use lamppost_core::sync::transfer::Load;
 use lamppost_core::sync::session::{Budget, Effect, End, Input, Mail, Outgoing, Plan, Session};
+use lamppost_core::sync::transfer::Load;
 use lamppost_core::sync::{Receipt, SignedReceipt};
 use minicbor::bytes::ByteVec;
 
@@ -554,7 +554,10 @@ impl Street {
             Effect::Answered(mailbox) => assert_eq!(mailbox, MailboxId([self.settling; 16])),
             // This phone has no photos: whatever a relay says of them is out of turn.
             Effect::LoadMedia { .. } => return Some(Input::Media(Load::default())),
-            Effect::LoadChunk(_) | Effect::ChunksKept(_) | Effect::ChunkRefused(_) | Effect::KeepChunk { .. } => {
+            Effect::LoadChunk(_)
+            | Effect::ChunksKept(_)
+            | Effect::ChunkRefused(_)
+            | Effect::KeepChunk { .. } => {
                 unreachable!("nothing was offered or asked for")
             }
             Effect::End(_) => unreachable!("looked at above"),

@@ -535,6 +535,9 @@ fn check_reply(query: &Query, reply: &Reply) {
             assert!(last > after && !knocks.knocks.is_empty());
         }
         (Query::Letter { mailbox, .. }, Reply::Letter(letter)) => assert_eq!(letter.mailbox, *mailbox),
+        (Query::Chunks { .. }, Reply::Chunks(frame)) => {
+            assert!(matches!(frame, Frame::WantedChunks(_) | Frame::ChunkAck(_) | Frame::Chunk(_)));
+        }
         (_, Reply::Refused(why)) => {
             assert!(
                 [Refusal::MALFORMED, Refusal::UNKNOWN_DEVICE, Refusal::REMOVED].contains(&why.refusal),

@@ -12,6 +12,7 @@ mod histories;
 mod identities;
 mod invitations;
 mod kinds;
+mod media;
 mod operations;
 mod relay;
 mod story;
@@ -63,5 +64,6 @@ fn vectors() -> BTreeMap<&'static str, Value> {
         ("frames", relay::frames(&town)),
         ("invitation", invitations::invitations(&town)),
         ("kinds", kinds::kinds(&town)),
+        ("media", media::media()),
     ])
 }

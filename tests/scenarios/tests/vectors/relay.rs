@@ -1,7 +1,7 @@
 //! Vectors of section 5: receipts, proofs between histories, sessions, frames.
 
 use lamppost_core::base::cose::{self, Purpose};
-use lamppost_core::base::{CompartmentId, EntryHash, Hash, Incarnation, RelayId, cbor, hash};
+use lamppost_core::base::{ChunkId, CompartmentId, EntryHash, Hash, Incarnation, RelayId, cbor, hash};
 use lamppost_core::entry::{Checkpoint, LogId, Verified, Wire};
 use lamppost_core::sync::checkpoint::{Arrivals, continues};
 use lamppost_core::sync::frame::{
@@ -9,11 +9,14 @@ use lamppost_core::sync::frame::{
     OwnHead, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing, Welcome,
 };
 use lamppost_core::sync::mailbox::{self, Knocked, Knocks, Letter, OpenMailbox, Settled, Word};
+use lamppost_core::sync::media::{Chunk, ChunkAck, ChunkNames, GetChunk, PutChunk};
 use lamppost_core::sync::receipt::{BadReceipt, Receipt, SignedReceipt};
 use minicbor::bytes::ByteVec;
 use serde_json::{Value, json};
 
 use crate::town::{CLAIMED_MS, GROUP, INVITED, Town, checkpoint_json, flip, head_of, hex};
+
+const CHUNK: ChunkId = ChunkId([0xc1; 32]);
 
 pub fn relay(town: &Town) -> Value {
     let relay = RelayId(town.relay.verifying_key().to_bytes());
@@ -242,9 +245,22 @@ pub fn frames(town: &Town) -> Value {
         ("letter: closed", letter(Word::Closed(Refused::new(Refusal::MAILBOX_USED, "used")))),
         ("letter: admitted", letter(Word::Admitted)),
         ("settled", Frame::Settled(Settled { mailbox: INVITED, outcome: Outcome::Kept })),
+        ("offer chunks", Frame::OfferChunks(ChunkNames { chunks: vec![CHUNK, ChunkId([0xc2; 32])] })),
+        ("wanted chunks", Frame::WantedChunks(ChunkNames { chunks: vec![CHUNK] })),
+        ("put chunk", Frame::PutChunk(PutChunk { chunk: CHUNK, ciphertext: sealed(40) })),
+        ("chunk ack: kept", Frame::ChunkAck(ChunkAck { chunk: CHUNK, outcome: Outcome::Kept })),
+        ("chunk ack: refused", {
+            Frame::ChunkAck(ChunkAck::refused(CHUNK, Refused::new(Refusal::QUOTA, "full")))
+        }),
+        ("get chunk", Frame::GetChunk(GetChunk { chunk: CHUNK })),
+        ("chunk", Frame::Chunk(Chunk { chunk: CHUNK, ciphertext: Some(sealed(40)) })),
+        ("chunk: not here", Frame::Chunk(Chunk { chunk: CHUNK, ciphertext: None })),
     ];
     let refused = [
-        ("an index that is not known", vec![0x82, 0x13, 0x80]),
+        ("an index that is not known", vec![0x82, 0x18, 0x19, 0x80]),
+        ("a chunk that is too large", {
+            Frame::PutChunk(PutChunk { chunk: CHUNK, ciphertext: sealed(65_553) }).to_bytes()
+        }),
         (
             "an answer that is too large",
             Frame::Answer(mailbox::Answer { mailbox: INVITED, sealed: sealed(1_025) }).to_bytes(),
