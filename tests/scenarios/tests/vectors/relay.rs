@@ -281,7 +281,7 @@ pub fn frames(town: &Town) -> Value {
             let bytes = frame.to_bytes();
             assert_eq!(Frame::from_bytes(&bytes).as_ref(), Ok(&frame));
             json!({ "what": what, "bytes": hex(&bytes) })
-        }),
-        "refused": refused.map(|(why, bytes)| json!({ "why": why, "bytes": hex(&bytes) })),
+        }).to_vec(),
+        "refused": refused.map(|(why, bytes)| json!({ "why": why, "bytes": hex(&bytes) })).to_vec(),
     })
 }
