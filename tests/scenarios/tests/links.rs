@@ -188,7 +188,7 @@ async fn words_that_are_another_groups_or_were_replaced_or_of_one_who_was_taken_
     let (out, link) = paper.typed_into(root.path(), "out").await;
     let error = out.join_by_link(link.clone()).await.unwrap_err();
     assert!(matches!(error, Error::Removed), "{error}");
-    assert!(matches!(out.info().await, Err(Error::NoGroup)));
+    assert!(matches!(out.info().await, Err(Error::NotLetIn)));
     // Admitted again, by the request of that phone, it is the same member.
     coordinator.admit(out.request().await.unwrap(), VOLUNTEER).await.unwrap();
     sync(&coordinator, &relay).await.unwrap();

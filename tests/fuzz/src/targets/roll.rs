@@ -200,6 +200,9 @@ fn rights(entries: &[Verified], roll: &Roll, inserted: &BTreeMap<EntryHash, Inse
                 let claims = *Certificate::verify(&certify.certificate).unwrap().claims();
                 claims.device == author || member.is_some()
             }
+            Operation::Shred(shred) => shred.entries.iter().all(|mark| {
+                past.devices_ever().any(|(device, owner)| device == mark.log.device && Some(owner) == member)
+            }),
             _ => false,
         };
         assert!(is_own || past.governs(author), "{operation:?} of somebody who may not");
