@@ -49,6 +49,13 @@ pub struct Swept {
     pub documents: usize,
 }
 
+/// What is to go.
+struct Over {
+    documents: Vec<DocumentId>,
+    /// Entries of no document that can be read here.
+    alone: Vec<(LogId, u64)>,
+}
+
 impl Engine {
     /// Drops what is over: bodies that expired or were shredded and that nobody holds, and rows, index and drafts of
     /// documents that are made of nothing else. Costs one look if nothing has changed since the last time. In several durable
@@ -73,14 +80,12 @@ impl Engine {
             self.extend_holds(state.retention(), today)?;
         }
         let mut swept = Swept::default();
-        let (documents, alone) = self.what_is_over(state.retention(), today)?;
-        let alone: Vec<(LogId, u64)> = alone.into_iter().collect();
+        let Over { documents, alone } = self.what_is_over(state.retention(), today)?;
         for places in alone.chunks(limits::FRAME_ENTRIES_MAX) {
             self.transact(|engine, batch| {
                 places.iter().try_for_each(|place| engine.drop_body(batch, *place, &mut swept))
             })?;
         }
-        let documents: Vec<DocumentId> = documents.into_iter().collect();
         for ids in documents.chunks(DOCUMENTS_A_WRITE) {
             self.transact(|engine, batch| {
                 ids.iter().try_for_each(|id| engine.drop_document(batch, *id, &mut swept))
@@ -201,12 +206,8 @@ impl Engine {
         Ok(by_policy.into_iter().chain(ends.map(day_of)).min())
     }
 
-    /// Documents that are to go, and entries that are to go by themselves: of no document that can be read here.
-    fn what_is_over(
-        &mut self,
-        retention: &Retention,
-        today: u32,
-    ) -> Result<(BTreeSet<DocumentId>, BTreeSet<(LogId, u64)>), Error> {
+    /// Looks at everything whose day is over or that was shredded, and at what it belongs to.
+    fn what_is_over(&mut self, retention: &Retention, today: u32) -> Result<Over, Error> {
         let (mut documents, mut alone) = (BTreeSet::new(), BTreeSet::new());
         let mut due: Vec<Verified> = self.due_by(today)?.into_iter().map(|(_, entry)| entry).collect();
         for (_, log, seq) in retention.shredded() {
@@ -222,7 +223,9 @@ impl Engine {
             }
         }
         let mut shredded = BTreeSet::new();
-        for (key, _) in self.store.scan(ROWS, &[], None, usize::MAX)? {
+        let any = retention.shreds_documents();
+        let rows = if any { self.store.scan(ROWS, &[], None, usize::MAX)? } else { Vec::new() };
+        for (key, _) in rows {
             let Some(id) = key.first_chunk().copied().map(DocumentId) else { continue };
             // Whose it is matters to few: the row is opened for those alone.
             if retention.shreds_document(id, |_| true)
@@ -233,7 +236,7 @@ impl Engine {
             }
         }
         documents.extend(&shredded);
-        let mut over = BTreeSet::new();
+        let mut over = Over { documents: Vec::new(), alone: alone.into_iter().collect() };
         for id in documents {
             let parts = self.stored_parts(id)?;
             let with_bodies = parts.iter().filter(|part| part.body().is_some());
@@ -243,10 +246,10 @@ impl Engine {
             };
             // As a whole or not at all: what is left could not be read.
             if with_bodies.clone().all(goes) {
-                over.insert(id);
+                over.documents.push(id);
             }
         }
-        Ok((over, alone))
+        Ok(over)
     }
 
     /// Entries with a last day before `day`, and that day.

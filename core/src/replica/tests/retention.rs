@@ -1,5 +1,7 @@
 //! What expires, is held or is shredded: on every phone alike, whoever brings it back and whatever clocks say.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::entry::Kind as EntryKind;
 use crate::roll::operation::hold_reasons;
@@ -51,6 +53,11 @@ impl Phone {
             .iter()
             .filter(|row| row.entry.header().kind == EntryKind::SEALED && row.entry.body().is_some())
             .count()
+    }
+
+    fn shown(&self) -> BTreeSet<DocumentId> {
+        let filter = Filter { kind: Some(Kind::OBSERVATION), ..Filter::default() };
+        self.engine.list(&filter).unwrap().into_iter().map(|(row, _)| row.id).collect()
     }
 
     fn texts(&self) -> Vec<String> {
@@ -296,8 +303,8 @@ proptest! {
     ) {
         let mut phones = group(20);
         let mut reports: Vec<(DocumentId, u64)> = Vec::new();
-        let mut held = std::collections::BTreeSet::new();
-        let mut shredded = std::collections::BTreeSet::new();
+        let mut held = BTreeSet::new();
+        let mut shredded = BTreeSet::new();
         for (at, Step { who, what, days }) in steps.into_iter().enumerate() {
             let picked = reports.get(usize::try_from(days).unwrap() % reports.len().max(1)).copied();
             match what {
@@ -338,9 +345,7 @@ proptest! {
         // Nothing that was not shredded has gone: no relay has signed a day on which anything ended.
         for phone in &mut phones {
             phone.engine.sweep().unwrap();
-            let here: std::collections::BTreeSet<DocumentId> =
-                phone.engine.list(&Filter { kind: Some(Kind::OBSERVATION), ..Filter::default() }).unwrap()
-                    .into_iter().map(|(row, _)| row.id).collect();
+            let here = phone.shown();
             for (id, _) in &reports {
                 prop_assert!(here.contains(id) || shredded.contains(id));
             }
@@ -350,9 +355,12 @@ proptest! {
             phones.iter_mut().for_each(|phone| _ = phone.engine.sweep().unwrap());
             meet(&mut phones);
         }
-        let shown = |phone: &Phone| phone.texts();
-        prop_assert_eq!(shown(&phones[0]), shown(&phones[1]));
-        prop_assert_eq!(shown(&phones[1]), shown(&phones[2]));
-        prop_assert_eq!(shown(&phones[0]).len(), held.difference(&shredded).count());
+        // What was dropped before its hold was heard of stays dropped: such a document alone may differ.
+        let disputed: BTreeSet<DocumentId> = held.intersection(&shredded).copied().collect();
+        let expected: BTreeSet<DocumentId> = held.difference(&shredded).copied().collect();
+        for phone in &phones {
+            let shown: BTreeSet<DocumentId> = phone.shown().difference(&disputed).copied().collect();
+            prop_assert_eq!(&shown, &expected);
+        }
     }
 }
