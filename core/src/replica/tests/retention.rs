@@ -138,6 +138,32 @@ fn a_report_expires_everywhere_and_its_proof_stays() {
     }
 }
 
+/// A phone that was away brings what is over to one that dropped it, and to one that never saw it.
+#[test]
+fn a_stale_phone_brings_back_the_proof_alone() {
+    let mut phones = group(30);
+    let id = phones[1].engine.record(draft("over")).unwrap();
+    let met = entries(&phones[1].engine, &phones[0].engine);
+    phones[0].engine.receive(met, None).unwrap();
+    phones[1].believes(20);
+    phones[1].engine.amend(id, draft("over, and amended")).unwrap();
+    for at in [0, 2] {
+        phones[at].at(31);
+        phones[at].engine.sweep().unwrap();
+    }
+    let stale = entries(&phones[1].engine, &phones[0].engine);
+    assert!(phones[1].bodies() > 0, "it has not heard");
+    for at in [0, 2] {
+        let readable = entries(&phones[1].engine, &phones[at].engine);
+        let report = phones[at].engine.receive(readable, None).unwrap();
+        assert_eq!((report.warnings, report.set_aside), (vec![], 0));
+        assert!(report.kept > 0);
+        assert_eq!((phones[at].texts(), phones[at].bodies()), (vec![], 0));
+        assert_eq!(phones[at].engine.receive(stale.clone(), None).unwrap().warnings, []);
+        assert_eq!(phones[at].bodies(), 0);
+    }
+}
+
 #[test]
 fn a_clock_alone_drops_nothing() {
     let mut phones = group(90);
