@@ -51,9 +51,9 @@ pub struct Swept {
 
 /// What is to go.
 struct Over {
-    documents: Vec<DocumentId>,
+    documents: BTreeSet<DocumentId>,
     /// Entries of no document that can be read here.
-    alone: Vec<(LogId, u64)>,
+    alone: BTreeSet<(LogId, u64)>,
 }
 
 impl Engine {
@@ -81,11 +81,13 @@ impl Engine {
         }
         let mut swept = Swept::default();
         let Over { documents, alone } = self.what_is_over(state.retention(), today)?;
+        let alone: Vec<(LogId, u64)> = alone.into_iter().collect();
         for places in alone.chunks(limits::FRAME_ENTRIES_MAX) {
             self.transact(|engine, batch| {
                 places.iter().try_for_each(|place| engine.drop_body(batch, *place, &mut swept))
             })?;
         }
+        let documents: Vec<DocumentId> = documents.into_iter().collect();
         for ids in documents.chunks(DOCUMENTS_A_WRITE) {
             self.transact(|engine, batch| {
                 ids.iter().try_for_each(|id| engine.drop_document(batch, *id, &mut swept))
@@ -206,7 +208,7 @@ impl Engine {
         Ok(by_policy.into_iter().chain(ends.map(day_of)).min())
     }
 
-    /// Looks at everything whose day is over or that was shredded, and at what it belongs to.
+    /// What is to go.
     fn what_is_over(&mut self, retention: &Retention, today: u32) -> Result<Over, Error> {
         let (mut documents, mut alone) = (BTreeSet::new(), BTreeSet::new());
         let mut due: Vec<Verified> = self.due_by(today)?.into_iter().map(|(_, entry)| entry).collect();
@@ -236,7 +238,7 @@ impl Engine {
             }
         }
         documents.extend(&shredded);
-        let mut over = Over { documents: Vec::new(), alone: alone.into_iter().collect() };
+        let mut over = BTreeSet::new();
         for id in documents {
             let parts = self.stored_parts(id)?;
             let with_bodies = parts.iter().filter(|part| part.body().is_some());
@@ -246,10 +248,10 @@ impl Engine {
             };
             // As a whole or not at all: what is left could not be read.
             if with_bodies.clone().all(goes) {
-                over.documents.push(id);
+                over.insert(id);
             }
         }
-        Ok(over)
+        Ok(Over { documents: over, alone })
     }
 
     /// Entries with a last day before `day`, and that day.
