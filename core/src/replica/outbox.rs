@@ -150,8 +150,13 @@ impl Engine {
                 batch.put(RECEIVED, key.clone(), cbor::encode(&received));
                 let aside = engine.store.get(QUARANTINE, &key)?;
                 let aside = aside.map(|row| disk::decode::<SetAsideRow>(&row)).transpose()?;
-                if aside.as_ref().is_some_and(|aside| aside.by_relay) {
-                    batch.delete(QUARANTINE, key);
+                match &aside {
+                    Some(aside) if aside.by_relay && aside.cut_off => {
+                        let aside = SetAsideRow { by_relay: false, ..aside.clone() };
+                        batch.put(QUARANTINE, key, cbor::encode(&aside));
+                    }
+                    Some(aside) if aside.by_relay => batch.delete(QUARANTINE, key),
+                    _ => {}
                 }
                 // What a removal cut off does not count, wherever it lies.
                 if let Some(document) = row.document.filter(|_| !aside.is_some_and(|aside| aside.cut_off)) {
@@ -176,10 +181,21 @@ impl Engine {
         self.fresh()?;
         self.transact(|engine, batch| {
             let Some(row) = engine.leave_outbox(batch, key)? else { return Ok(()) };
-            let (reason, document) = (why.reason.clone(), row.document);
-            let aside = SetAsideRow { reason, by_relay: true, document, cut_off: false };
+            let key = disk::entry_key(row.log, row.seq);
+            // Another relay may take what this one refuses: what a removal cut off stays so by itself.
+            let before = engine.store.get(QUARANTINE, &key)?;
+            let before: Option<SetAsideRow> = before.map(|row| disk::decode(&row)).transpose()?;
+            let aside = match before.filter(|row| row.cut_off) {
+                Some(cut_off) => SetAsideRow { by_relay: true, ..cut_off },
+                None => SetAsideRow {
+                    reason: why.reason.clone(),
+                    by_relay: true,
+                    document: row.document,
+                    cut_off: false,
+                },
+            };
             engine.fresh()?.refused.extend(row.document);
-            batch.put(QUARANTINE, disk::entry_key(row.log, row.seq), cbor::encode(&aside));
+            batch.put(QUARANTINE, key, cbor::encode(&aside));
             Ok(())
         })
     }

@@ -62,9 +62,13 @@ impl Engine {
                     for (key, bytes) in &page {
                         let entry = disk::decode_entry(bytes)?;
                         let Some(mut aside) = self.cut_off(&entry) else { continue };
-                        if self.store.get(QUARANTINE, key)?.is_some() {
+                        // Where it was set aside for another reason it is judged anew once it counts, as where this came first.
+                        let before = self.store.get(QUARANTINE, key)?;
+                        let before: Option<SetAsideRow> = before.map(|row| disk::decode(&row)).transpose()?;
+                        if before.as_ref().is_some_and(|row| row.cut_off) {
                             continue;
                         }
+                        aside.by_relay = before.is_some_and(|row| row.by_relay);
                         let document = self.document_of(&entry)?;
                         if self.identity.has_been(device) {
                             // Nobody loses sight of their own words.

@@ -87,6 +87,7 @@ fn seeds_of_unrest_that_once_broke_a_promise_keep_it() {
         ),
         (44, "a device that left could not bring its leave, nor what it wrote before"),
         (76, "a coordinator with another role cited what the relay had given up, and waited for ever"),
+        (131, "an own word that a removal cut off counted again, as another relay took what one had refused"),
         (146, "a coordinator with another role cited what the relay had given up, and waited for ever"),
         (388, "a renewed phone counted among a document's entries those it had given up"),
         (20046, "a renewed phone threw away the key that others' keys had been sealed to"),
