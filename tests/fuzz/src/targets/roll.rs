@@ -196,8 +196,6 @@ fn rights(entries: &[Verified], roll: &Roll, inserted: &BTreeMap<EntryHash, Inse
             Operation::Remove(Removal { target: Target::Device(gone), .. }) => {
                 past.device(*gone).is_some_and(|(device, _)| Some(device.member) == member)
             }
-            // Whose the named devices are is the model's to say: they need not be present any more.
-            Operation::Shred(_) => member.is_some(),
             Operation::Certify(certify) => {
                 let claims = *Certificate::verify(&certify.certificate).unwrap().claims();
                 claims.device == author || member.is_some()
