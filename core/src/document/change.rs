@@ -67,6 +67,11 @@ impl AuthoredChange {
         self.0.hash()
     }
 
+    /// Whether it builds on no other.
+    pub(crate) fn is_first(&self) -> bool {
+        self.0.deps().is_empty()
+    }
+
     /// Hashes of the changes that it builds on.
     pub(super) fn deps(&self) -> &[automerge::ChangeHash] {
         self.0.deps()

@@ -342,7 +342,6 @@ impl Engine {
             return Ok(None);
         };
         let id = content.document;
-        let already = arrivals.parts.contains_key(&id) || (rule.frozen && !self.parts(id)?.is_empty());
         let broken = if rule.compartment != header.compartment.0 {
             Some("its kind belongs into another compartment")
         } else if !rule.writers.contains(&role.0) {
@@ -351,8 +350,6 @@ impl Engine {
             Some("only its author may change this document")
         } else if !past.members().any(|(member, _)| is_created_by(id, member, kind.0)) {
             Some("its identity was made for another kind, or by nobody of the group")
-        } else if rule.frozen && already {
-            Some("this document is frozen: it cannot be changed")
         } else {
             None
         };
@@ -363,10 +360,20 @@ impl Engine {
             Ok(change) => change,
             Err(why) => return Ok(Some(SetAsideRow::because(&why))),
         };
+        let log = LogId::of(entry);
+        if rule.frozen && (!change.is_first() || self.has_part_of(log, id, arrivals)?) {
+            return Ok(Some(SetAsideRow::because(&"this document is frozen: it cannot be changed")));
+        }
         let part = Part { author: device.member, claimed_ms: header.claimed_ms };
-        let new = NewPart { log: LogId::of(entry), seq: header.seq, part, role, change };
+        let new = NewPart { log, seq: header.seq, part, role, change };
         arrivals.parts.entry(id).or_insert_with(|| (kind, Vec::new())).1.push(new);
         Ok(None)
+    }
+
+    /// Whether this log has said something of a document already.
+    fn has_part_of(&self, log: LogId, id: DocumentId, arrivals: &Arrivals) -> Result<bool, Error> {
+        let new = arrivals.parts.get(&id).is_some_and(|(_, parts)| parts.iter().any(|new| new.log == log));
+        Ok(new || self.parts(id)?.iter().any(|(stored, _)| *stored == log))
     }
 
     fn retry_unopened(

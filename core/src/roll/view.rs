@@ -230,12 +230,23 @@ impl<'a> View<'a> {
         self.members().filter(|(_, held)| self.template.governs(held.role)).map(|(member, _)| member)
     }
 
-    /// The members who govern and asked for this, in removals or proposals that have not lost their effect.
+    /// Whom a removal or a recovery is about, if it is anybody.
+    pub fn member_of(&self, aim: Aim) -> Option<MemberId> {
+        match aim {
+            Aim::Member(member) | Aim::Recovery(member, _) => Some(member),
+            Aim::Device(device) => self.device(device).map(|present| present.entered.member),
+        }
+    }
+
+    /// The other members who govern and asked for this, in removals or proposals that have not lost their effect.
     pub fn supporters(&self, aim: Aim) -> Vec<MemberId> {
+        let target = self.member_of(aim);
         let asked = self.among(&self.history.removals).chain(self.among(&self.history.proposals));
         let asked = asked.filter(|at| self.history.node(*at).aim() == Some(aim) && !self.is_void(*at));
         let mut members: Vec<MemberId> = asked.filter_map(|at| self.history.node(at).member).collect();
         members.retain(|member| self.role(*member).is_some_and(|held| self.template.governs(held.role)));
+        // Who left by themselves once and is back did not ask others for it.
+        members.retain(|member| Some(*member) != target);
         members.sort_unstable();
         members.dedup();
         members
@@ -312,11 +323,7 @@ impl<'a> View<'a> {
     }
 
     fn power_to_remove(&self, author: MemberId, held: Held, governs: bool, aim: Aim) -> Power {
-        let target = match aim {
-            Aim::Member(member) | Aim::Recovery(member, _) => Some(member),
-            Aim::Device(device) => self.device(device).map(|present| present.entered.member),
-        };
-        let Some(target) = target else { return Power::Nothing };
+        let Some(target) = self.member_of(aim) else { return Power::Nothing };
         let rank = governs.then(|| self.history.node(held.by).order());
         let alone = Power::Removes { by_majority: false, rank };
 
@@ -337,7 +344,6 @@ impl<'a> View<'a> {
         }
         let mut supporters = self.supporters(aim);
         supporters.push(author);
-        supporters.retain(|member| *member != target);
         supporters.sort_unstable();
         supporters.dedup();
         if supporters.len() * 2 > self.governing().count() {

@@ -114,6 +114,10 @@ impl Engine {
                 documents.extend(row.document);
             }
         }
+        let in_roll = LogId { compartment: CompartmentId::ROLL, device: old };
+        if let Some(cited) = self.cited_by_others(&places)? {
+            places.retain(|(log, seq)| *log != in_roll || *seq > cited);
+        }
         for (log, seq) in places.iter().filter(|(log, _)| log.compartment == CompartmentId::ROLL) {
             let Some(entry) = disk::read_entry(&*self.store, *log, *seq)? else { continue };
             if entry.header().kind == EntryKind::OPERATION && !entry.is_founding() {
@@ -121,9 +125,8 @@ impl Engine {
             }
         }
         // A group that was founded and never sent has nothing that could fork.
-        let founder = LogId { compartment: CompartmentId::ROLL, device: old };
         if self.roll_entries()?.first().is_some_and(|entry| places.contains(&(LogId::of(entry), 0))) {
-            places.remove(&(founder, 0));
+            places.remove(&(in_roll, 0));
         }
         let mut carried = Vec::new();
         for id in documents {
@@ -145,6 +148,31 @@ impl Engine {
             carried.push(CarriedDocument { id, kind, rest, parts, steps });
         }
         Ok(Carried { places, operations, documents: carried })
+    }
+
+    /// The last of this device's unsent roll entries that others cite. They have it from elsewhere (an admission that was
+    /// handed over, another session), so it is no secret of this store: it and those before it stay as they are.
+    fn cited_by_others(&self, places: &BTreeSet<(LogId, u64)>) -> Result<Option<u64>, Error> {
+        let old = self.device_id();
+        let mut unsent = BTreeMap::new();
+        for (log, seq) in places.iter().filter(|(log, _)| log.compartment == CompartmentId::ROLL) {
+            let entry = disk::read_entry(&*self.store, *log, *seq)?;
+            unsent.extend(entry.map(|entry| (entry.hash(), *seq)));
+        }
+        let (mut last, mut after): (Option<u64>, Option<Vec<u8>>) = (None, None);
+        while !unsent.is_empty() {
+            let rows = self.store.scan(ENTRIES, &[], after.as_deref(), 1_000)?;
+            let Some((key, _)) = rows.last() else { break };
+            after = Some(key.clone());
+            for (_, bytes) in &rows {
+                let entry = disk::decode_entry(bytes)?;
+                if entry.header().device != old {
+                    let cited = entry.header().roll_heads.iter().filter_map(|head| unsent.get(head)).max();
+                    last = last.max(cited.copied());
+                }
+            }
+        }
+        Ok(last)
     }
 
     /// What this device's unsent words made of a document, one after the other.

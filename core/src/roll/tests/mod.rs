@@ -139,6 +139,26 @@ fn a_device_that_was_taken_out_does_not_enter_itself() {
     assert!(roll.state().device(town::device((6, 0))).is_none());
 }
 
+/// A coordinator whose removal another proposed leaves by themselves and is let in again: their own word is no support for it.
+#[test]
+fn who_left_and_is_back_did_not_ask_for_their_removal() {
+    let [founder, one, other] = [0, 1, 2].map(town::some_author);
+    let step = |who, what, x, y, z| Step { who, what, x, y, z };
+    let steps = [
+        step(other, 7, one, 0, 0),
+        step(one, 0, other, 0, 0),
+        step(one, 7, one, 0, 0),
+        step(founder, 0, one, 0, 0),
+        step(founder, 16, one, 1, 0),
+    ];
+    let town = Town::play(3, &steps);
+    let mut roll = Roll::found(&town.entries[0].0).unwrap();
+    town.entries.iter().for_each(|(entry, _)| _ = roll.insert(entry).unwrap());
+    assert!(roll.state().member(member(1, 0)).is_some());
+    let [proposal] = roll.state().proposals() else { panic!("{:?}", roll.state().proposals()) };
+    assert_eq!(proposal.supporters, [member(2, 0)]);
+}
+
 /// Two members claim one device at the same time, and it is taken out: whose it was does not depend on what came first.
 #[test]
 fn whose_a_device_was_is_the_same_in_every_order() {

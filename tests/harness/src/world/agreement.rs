@@ -11,11 +11,11 @@ impl World {
         self.restart_relay(false)?;
         let mut before = None;
         for round in 0..ROUNDS_MAX {
-            let mut waiting = BTreeMap::new();
+            let mut waiting = Vec::new();
             for at in self.joined() {
                 self.sync_to_the_end(at)?;
                 if self.belongs(at)? {
-                    waiting.insert(at, self.waiting(at)?);
+                    waiting.extend(self.waiting(at)?);
                 }
             }
             self.advance_ms(61_000);
@@ -23,7 +23,7 @@ impl World {
                 self.cite_everything()?;
             }
             let shown: Result<Vec<_>, _> = self.joined().into_iter().map(|at| self.rows(at)).collect();
-            let is_done = waiting.values().all(|waiting| *waiting == 0);
+            let is_done = waiting.is_empty();
             let now = Some((waiting, shown?, self.heard.as_ref().map(Roll::len)));
             if is_done && now == before && round > 1 {
                 return self.check_belonging();
@@ -31,7 +31,7 @@ impl World {
             before = now;
         }
         Err(format!(
-            "after {ROUNDS_MAX} rounds something still moves, or entries wait, by phone: {:?}",
+            "after {ROUNDS_MAX} rounds something still moves or waits: {:?}",
             before.map(|now| now.0)
         ))
     }
@@ -152,9 +152,13 @@ impl World {
             let author = truth.devices_ever().find(|(id, _)| *id == device).map(|(_, member)| member);
             let is_touched = author.is_none_or(|author| self.model.may_be_cut_off(author));
             if stored.is_set_aside && !is_touched {
+                let hash = entry.hash();
+                let engine = self.switch_on(at)?.ok_or("a phone is off although nothing breaks")?;
+                let rows = engine.set_aside().map_err(|e| e.to_string())?;
+                let reason = rows.into_iter().find(|row| row.entry == hash).map(|row| row.reason);
+                let whose = self.phones.iter().position(|phone| phone.devices_ever.contains(&device));
                 return Err(format!(
-                    "phone {at} set aside what an honest phone wrote: {:?} {header:?}",
-                    entry.hash()
+                    "phone {at} set aside what phone {whose:?} honestly wrote: {reason:?}, {hash:?} {header:?}"
                 ));
             }
             // A key that went with those who were taken out is nobody's to hand on.

@@ -97,16 +97,17 @@ impl World {
         self.restart_relay(false)?;
         let mut before = None;
         for _ in 0..ROUNDS_MAX {
-            let mut waiting = 0;
+            let mut waiting = Vec::new();
             for at in 0..self.phones.len() {
                 self.sync_to_the_end(at)?;
-                waiting += self.waiting(at)?;
+                waiting.extend(self.waiting(at)?);
             }
             // A minute, so that a relay that takes only so much a minute goes on.
             self.advance_ms(61_000);
             let shown: Result<Vec<_>, _> = (0..self.phones.len()).map(|at| self.rows(at)).collect();
+            let is_done = waiting.is_empty();
             let now = Some((waiting, shown?));
-            if waiting == 0 && now == before {
+            if is_done && now == before {
                 return self.check_agreement();
             }
             before = now;
@@ -114,11 +115,15 @@ impl World {
         Err(format!("after {ROUNDS_MAX} rounds something still moves or waits: {:?}", before.map(|(w, _)| w)))
     }
 
-    /// Entries of a phone that wait, to be sent or for others.
-    pub(super) fn waiting(&mut self, at: usize) -> Result<usize, String> {
+    /// What waits on a phone, to be sent or for others; nothing if nothing does.
+    pub(super) fn waiting(&mut self, at: usize) -> Result<Option<String>, String> {
         let engine = self.switch_on(at)?.ok_or("a phone is off although nothing breaks")?;
         let unsent = engine.outbox_len().map_err(|e| e.to_string())?;
-        Ok(unsent + usize::from(engine.withheld().map_err(|e| e.to_string())?.is_some()))
+        let withheld = engine.withheld().map_err(|e| e.to_string())?;
+        Ok(match withheld {
+            Some(withheld) => Some(format!("phone {at}: {withheld}")),
+            None => (unsent > 0).then(|| format!("phone {at}: {unsent} entries to be sent")),
+        })
     }
 
     /// Nothing breaks any more, and every phone starts again.

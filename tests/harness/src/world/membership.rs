@@ -336,7 +336,6 @@ impl World {
         self.phones[at].is_unsure = true;
         // Its role too is the one of then.
         self.switch_on(at)?;
-        self.phones[at].note_standing();
         self.tally.rollbacks += 1;
         made_of.into_iter().for_each(|(id, entries)| self.model.went_back(id, entries));
         self.note(|| format!("phone {at} goes back to an older copy"));

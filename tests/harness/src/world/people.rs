@@ -65,7 +65,11 @@ impl World {
     pub(super) fn switch_on(&mut self, at: usize) -> Result<Option<&mut Engine>, String> {
         let fault = self.draw_disk_fault();
         match self.phones[at].engine(fault) {
-            Ok(_) => Ok(self.phones[at].running()),
+            Ok(_) => {
+                // A disk that failed may have taken what its owner never saw: another role, say.
+                self.phones[at].note_standing();
+                Ok(self.phones[at].running())
+            }
             Err(Error::Store(_)) => {
                 self.disk_failed(at);
                 Ok(None)
