@@ -175,7 +175,13 @@ class Roll:
             node.acts = governs and any(r[0] == role for r in self.template[0]) \
                 and not self.governs(past.role(member))
             node.enters = [(c[2], member, c[1], c[3]) for c in node.certificates if past.owner(c[1]) == member]
-        elif node.code in (KEY_UPDATE, POLICY, ACCEPT, HOLD, END_HOLD, UNKNOWN):
+        elif node.code == KEY_UPDATE:  # Everybody may hand keys up, to those who govern and may read.
+            rotations, epochs, grants = node.keys[0], node.keys[1], node.keys[2]
+            roles = [past.role(past.member_of(grant[0])) for grant in grants]
+            node.acts = governs or node.role is not None and not rotations and bool(grants) and all(
+                self.governs(role) and self.reads(role, epoch[0])
+                for role, grant in zip(roles, grants) for bit, epoch in enumerate(epochs) if grant[1] >> bit & 1)
+        elif node.code in (POLICY, ACCEPT, HOLD, END_HOLD, UNKNOWN):
             node.acts = governs
         elif node.code == SHRED:  # Everybody may take back their own words.
             own = {entered[0] for n in past.acting() for entered in n.enters if entered[1] == author}

@@ -25,6 +25,8 @@ pub struct State {
     governed: BTreeSet<MemberId>,
     epochs: BTreeMap<CompartmentId, BTreeMap<EpochId, Epoch>>,
     handouts: Vec<KeyUpdate>,
+    /// As `handouts`, of those who do not govern: nobody who does takes their word for what a device was given.
+    handed_up: Vec<KeyUpdate>,
     removals: BTreeSet<EntryHash>,
     proposals: Vec<Proposal>,
     settings: BTreeMap<u16, u64>,
@@ -104,6 +106,7 @@ impl State {
             governed: BTreeSet::new(),
             epochs: BTreeMap::new(),
             handouts: Vec::new(),
+            handed_up: Vec::new(),
             removals: view.standing().iter().map(|at| history.node(*at).hash).collect(),
             proposals: Vec::new(),
             settings: BTreeMap::new(),
@@ -155,7 +158,10 @@ impl State {
             // What opens an epoch is never taken back: something may have been written under it.
             if !keys.grants.is_empty() {
                 let (epochs, grants) = (keys.epochs.clone(), keys.grants.clone());
-                self.handouts.push(KeyUpdate { rotations: Vec::new(), epochs, grants });
+                let governs = node.role.is_some_and(|role| self.template.governs(role));
+                let is_update = matches!(node.operation, Some(Operation::KeyUpdate(_)));
+                let handouts = if is_update && !governs { &mut self.handed_up } else { &mut self.handouts };
+                handouts.push(KeyUpdate { rotations: Vec::new(), epochs, grants });
             }
         }
     }
@@ -317,26 +323,27 @@ impl State {
 
     /// The seals that hand keys to a device, each with the epochs whose keys are inside.
     pub fn grants_to(&self, device: DeviceId) -> impl Iterator<Item = (Vec<EpochName>, &SealedKeys)> {
-        self.handouts.iter().flat_map(move |keys| {
+        self.handouts.iter().chain(&self.handed_up).flat_map(move |keys| {
             let own = keys.grants.iter().filter(move |grant| grant.device == device);
             own.map(|grant| (keys.granted(grant), &grant.sealed))
         })
     }
 
-    /// The devices that were handed the key of an epoch.
+    /// The devices that were handed the key of an epoch, by who governs or by their own member.
     pub fn granted(&self, name: EpochName) -> BTreeSet<DeviceId> {
-        let with_it = self.handouts.iter().filter_map(|keys| {
-            let bit = keys.epochs.binary_search(&name).ok()?;
-            Some(keys.grants.iter().filter(move |grant| grant.mask >> bit & 1 == 1).map(|grant| grant.device))
-        });
-        with_it.flatten().collect()
+        self.handouts.iter().flat_map(|keys| given(keys, name)).collect()
+    }
+
+    /// The devices that were handed the key of an epoch, by whomever.
+    pub fn holders(&self, name: EpochName) -> BTreeSet<DeviceId> {
+        self.handouts.iter().chain(&self.handed_up).flat_map(|keys| given(keys, name)).collect()
     }
 
     /// Whether somebody holds the key to write under who may not read what is written: a device that was handed it may
     /// not read any more, or whoever drew it has been taken out.
     pub fn is_exposed(&self, compartment: CompartmentId) -> bool {
         self.newest_epoch(compartment).is_some_and(|(epoch, row)| {
-            let holders = self.granted(EpochName { compartment, epoch });
+            let holders = self.holders(EpochName { compartment, epoch });
             self.device(row.by).is_none()
                 || holders.into_iter().any(|device| !self.may_read(device, compartment))
         })
@@ -345,7 +352,7 @@ impl State {
     /// Whether one of these devices was handed the key to write under, or drew it.
     pub fn is_known_to(&self, compartment: CompartmentId, devices: &BTreeSet<DeviceId>) -> bool {
         self.newest_epoch(compartment).is_some_and(|(epoch, row)| {
-            devices.contains(&row.by) || !self.granted(EpochName { compartment, epoch }).is_disjoint(devices)
+            devices.contains(&row.by) || !self.holders(EpochName { compartment, epoch }).is_disjoint(devices)
         })
     }
 
@@ -411,4 +418,11 @@ impl State {
     pub fn standing_of_none() -> Hash {
         tagged(b"lamppost/1/standing", &[&[]])
     }
+}
+
+/// The devices to which an operation hands the key of an epoch.
+fn given(keys: &KeyUpdate, name: EpochName) -> impl Iterator<Item = DeviceId> {
+    let bit = keys.epochs.binary_search(&name).ok();
+    let grants = bit.map(|bit| keys.grants.iter().filter(move |grant| grant.mask >> bit & 1 == 1));
+    grants.into_iter().flatten().map(|grant| grant.device)
 }

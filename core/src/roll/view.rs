@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fixedbitset::FixedBitSet;
 
 use super::history::{Aim, At, Entered, History, Order, Power};
-use super::operation::Operation;
+use super::operation::{EpochName, KeyUpdate, Operation};
 use crate::base::{DeviceId, MemberId, RoleId, Template};
 
 /// What somebody knows who has heard of certain entries and all that they follow.
@@ -298,9 +298,9 @@ impl<'a> View<'a> {
             {
                 Power::Acts
             }
+            Operation::KeyUpdate(keys) if governs || self.hands_up(keys) => Power::Acts,
             // One that is not understood has no effect, and may be cited.
-            Operation::KeyUpdate(_)
-            | Operation::Policy(_)
+            Operation::Policy(_)
             | Operation::Accept(_)
             | Operation::Hold(_)
             | Operation::EndHold(_)
@@ -320,6 +320,19 @@ impl<'a> View<'a> {
             | Operation::Unknown { .. } => Power::Nothing,
         };
         if power == Power::Nothing { nothing } else { (power, warrants) }
+    }
+
+    /// Whether it begins no epoch, and all that it hands out goes to those who govern and may read it.
+    fn hands_up(&self, keys: &KeyUpdate) -> bool {
+        keys.rotations.is_empty()
+            && !keys.grants.is_empty()
+            && keys.grants.iter().all(|grant| {
+                let role = self.belongs(grant.device).map(|(_, held)| held.role);
+                let role = role.filter(|role| self.template.governs(*role));
+                let may_read =
+                    |name: EpochName| role.is_some_and(|role| self.template.may_read(role, name.compartment));
+                role.is_some() && keys.granted(grant).into_iter().all(may_read)
+            })
     }
 
     fn power_to_remove(&self, author: MemberId, held: Held, governs: bool, aim: Aim) -> Power {

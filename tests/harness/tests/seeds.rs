@@ -92,6 +92,10 @@ fn seeds_of_unrest_that_once_broke_a_promise_keep_it() {
         (388, "a renewed phone counted among a document's entries those it had given up"),
         (20046, "a renewed phone threw away the key that others' keys had been sealed to"),
         (20112, "what waited in a compartment that a phone may not read any more waited for ever"),
+        (20575, "a renewed phone gave up roll entries that others cited, and what cited them was lost to it"),
+        (20597, "a renewed phone's copy of a frozen document and the first word of it excluded each other"),
+        (20672, "a coordinator's past could be read by volunteers alone, and they might not hand it up"),
+        (20840, "a coordinator's past could be read by volunteers alone, and they might not hand it up"),
     ];
     for (seed, story) in stories {
         let (outcome, _) = run_seed(seed, 400, Story::Unrest, false);

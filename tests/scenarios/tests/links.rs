@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use lamppost_core::base::{GroupId, MemberId, RoleId};
 use lamppost_core::replica::{
-    BadLink, CodeLanguage, Error, Fault, GroupLink, Invitation, JoinRequest, Joining, LinkKind, Replica,
-    WebSocketTransport,
+    BadLink, CodeLanguage, Error, Fault, Filter, GroupLink, Invitation, JoinRequest, Joining, LinkKind,
+    Replica, WebSocketTransport,
 };
 use lamppost_core::roll::Target;
 use lamppost_core::sync::session::Budget;
@@ -120,8 +120,9 @@ async fn the_only_coordinator_comes_back_with_the_words_and_governs() {
     assert!(matches!(new.join_by_link(link).await.unwrap(), Joining::Done(_)));
     sync(&new, &relay).await.unwrap();
     assert_eq!(member_of(&new).await, member);
-    // Nobody else could hand it the keys, so new ones begin: what is written from now on it reads, the sealed parts too,
-    // and so does whom it admits.
+    // Nobody who governs could hand it the keys, so new ones begin: what is written from now on it reads, the sealed parts
+    // too. What is past it reads as far as others do, who hand their keys up. So does whom it admits.
+    assert_eq!(texts(&new).await, [""; 0]);
     sync(&volunteer, &relay).await.unwrap();
     let id = record(&volunteer, "after the loss").await;
     sync(&volunteer, &relay).await.unwrap();
@@ -132,19 +133,27 @@ async fn the_only_coordinator_comes_back_with_the_words_and_governs() {
     let link = new.group_link().await.unwrap();
     assert!(matches!(newcomer.join_by_link(link).await.unwrap(), Joining::Done(_)));
     sync(&newcomer, &relay).await.unwrap();
+    let all = ["after the loss", "by the coordinator", "by the volunteer"];
     for phone in [&new, &newcomer] {
-        assert_eq!(texts(phone).await, ["after the loss"]);
+        assert_eq!(texts(phone).await, all);
         assert_eq!(phone.set_aside().await.unwrap(), []);
     }
     assert!(new.draft_of(id).await.unwrap().sealed.is_some());
-    // The old phone was only mislaid: with it, everything is back.
+    let volunteers = async |phone: &Replica| {
+        let rows = phone.list(Filter::default()).await.unwrap();
+        let row = rows.into_iter().find(|(row, _)| row.text == "by the volunteer").unwrap();
+        phone.draft_of(row.0.id).await.unwrap()
+    };
+    assert!(volunteers(&new).await.sealed.is_none());
+    // The old phone was only mislaid: with it, the sealed parts are back.
     let found = phone(root.path(), "coordinator").await;
     for phone in [&found, &new, &newcomer] {
         sync(phone, &relay).await.unwrap();
     }
     for phone in [&found, &new, &newcomer] {
-        assert_eq!(texts(phone).await, ["after the loss", "by the coordinator", "by the volunteer"]);
+        assert_eq!(texts(phone).await, all);
     }
+    assert!(volunteers(&new).await.sealed.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -219,9 +219,10 @@ impl Engine {
         updates
     }
 
-    /// Mends the keys, as far as this device governs and can: begins new epochs where somebody who was taken out holds
-    /// the key to what is written, where the group has agreed that the key is old, or where nobody is left who could
-    /// hand this device the key; and hands out the keys that readers lack.
+    /// Mends the keys, as far as this device may and can. One that governs begins new epochs where somebody who was taken
+    /// out holds the key to what is written, where the group has agreed that the key is old, or where nobody is left who
+    /// could hand this device the key; and hands out the keys that readers lack. Any other hands those who govern the
+    /// keys that none of them has: of a group whose only coordinator came back with the recovery words, say.
     ///
     /// Somebody who was admitted while somebody else rotated, neither knowing of the other, is in nobody's grants: who
     /// hears of both mends it (PROTOCOL.md §4.6). To be called with everything fetched, lest it mend what is mended.
@@ -230,21 +231,24 @@ impl Engine {
     /// Errors of the store.
     pub fn mend_keys(&mut self) -> Result<(), Error> {
         self.fresh()?;
-        if !self.state()?.governs(self.device_id()) {
+        let governs = self.state()?.governs(self.device_id());
+        if governs {
+            self.complete_proposals()?;
+        } else if self.state()?.device(self.device_id()).is_none() {
             return Ok(());
         }
-        self.complete_proposals()?;
         let state = Arc::clone(self.state()?);
         let mut plan = KeyPlan::default();
         let rows = state.template().compartments.iter().map(|row| row.id);
         for compartment in rows.filter(|id| *id != CompartmentId::ROLL) {
-            if state.is_exposed(compartment)
-                || self.is_old(&state, compartment)?
-                || self.is_locked_out(&state, compartment)?
+            if governs
+                && (state.is_exposed(compartment)
+                    || self.is_old(&state, compartment)?
+                    || self.is_locked_out(&state, compartment)?)
             {
                 self.begin_epoch(&mut plan, &state, compartment, &|_| true, &[])?;
             } else {
-                self.grant_missing(&mut plan, &state, compartment)?;
+                self.grant_missing(&mut plan, &state, compartment, governs)?;
             }
         }
         if plan.is_empty() {
@@ -281,15 +285,18 @@ impl Engine {
     }
 
     /// Plans grants for readers' devices that were not granted an epoch and do not reach it from a newer one, where
-    /// this device has the epoch's key.
+    /// this device has the epoch's key. One that does not govern looks to those who do, and leaves to them what another
+    /// member among them was given.
     fn grant_missing(
         &self,
         plan: &mut KeyPlan,
         state: &State,
         compartment: CompartmentId,
+        governs: bool,
     ) -> Result<(), Error> {
         let keys = &self.group()?.epoch_keys;
-        let readers = state.readers(compartment);
+        let mut readers = state.readers(compartment);
+        readers.retain(|(device, _)| governs || state.governs(*device));
         // Where newcomers do not read back without end, what they lack of the past they lack on purpose.
         let epochs_max = if history_ms(state).is_some() { 1 } else { usize::MAX };
         // From the newest down: whoever has a grant, or gets one now, reaches the epoch before from there.
@@ -298,10 +305,15 @@ impl Engine {
             let name = EpochName { compartment, epoch };
             let is_reached = reached.contains(&epoch);
             let key = keys.get(&(compartment, epoch));
-            let granted = state.granted(name);
-            let without: Vec<_> = readers.iter().filter(|(device, _)| !granted.contains(device)).collect();
+            let granted = if governs { state.granted(name) } else { state.holders(name) };
+            let (with, without): (Vec<_>, Vec<_>) =
+                readers.iter().partition(|(device, _)| granted.contains(device));
             if let Some(key) = key.filter(|_| !is_reached) {
-                without.iter().for_each(|(device, row)| plan.hand_out(name, key, (*device, row.agreement)));
+                for (device, row) in &without {
+                    if governs || with.iter().all(|(_, other)| other.member == row.member) {
+                        plan.hand_out(name, key, (*device, row.agreement));
+                    }
+                }
             }
             // From an epoch whose key this device lacks too, not everybody reaches the one before.
             if is_reached || key.is_some() || without.is_empty() {

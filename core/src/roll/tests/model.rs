@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{CompartmentId, DeviceId, EntryHash, EpochId, MemberId, RoleId, Template, limits};
 use crate::entry::{Claims, Kind, LogId, Received};
-use crate::roll::{KeyUpdate, Operation, Target};
+use crate::roll::{Grant, KeyUpdate, Operation, Target};
 
 pub type Set = BTreeSet<EntryHash>;
 
@@ -211,10 +211,24 @@ impl Model {
                 };
                 governs || entry.role.is_some() && shred.entries.iter().all(|named| is_own(named.log.device))
             }
+            (Some(Operation::KeyUpdate(keys)), _) => {
+                let may_read = |device: &DeviceId, compartment| {
+                    let member = before.devices.get(device).map(|(member, _)| *member);
+                    let role = member.and_then(|member| before.members.get(&member)).map(|(role, _)| *role);
+                    role.is_some_and(|role| {
+                        self.template.governs(role) && self.template.may_read(role, compartment)
+                    })
+                };
+                let handed_up = |grant: &Grant| {
+                    let bits = keys.epochs.iter().enumerate().filter(|(bit, _)| grant.mask >> bit & 1 == 1);
+                    bits.into_iter().all(|(_, name)| may_read(&grant.device, name.compartment))
+                };
+                let is_handed_up = keys.rotations.is_empty() && !keys.grants.is_empty();
+                governs || entry.role.is_some() && is_handed_up && keys.grants.iter().all(handed_up)
+            }
             (
                 Some(
-                    Operation::KeyUpdate(_)
-                    | Operation::Policy(_)
+                    Operation::Policy(_)
                     | Operation::Accept(_)
                     | Operation::Hold(_)
                     | Operation::EndHold(_)

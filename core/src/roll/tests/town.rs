@@ -322,6 +322,27 @@ impl Town {
                     }
                 }
             }
+            29 => {
+                let name = |at: u8| EpochName {
+                    compartment: CompartmentId(1 + (x.wrapping_add(at)) % 4),
+                    epoch: EpochId::of(u32::from(y % 3), &[z % 4; 32]),
+                };
+                let mut epochs = vec![name(0), name(1)];
+                epochs.sort_unstable();
+                let mask = 1 + u32::from(z % 3);
+                let ciphertext = vec![0; 32 * mask.count_ones() as usize + 16];
+                let sealed = SealedKeys { encapsulated: [0; 32], ciphertext };
+                let grant = |person: u8| Grant {
+                    device: device((person, y % DEVICES)),
+                    mask,
+                    sealed: sealed.clone(),
+                };
+                let mut grants = vec![grant(person), grant(z % PEOPLE)];
+                grants.sort_by_key(|grant| grant.device);
+                grants.dedup_by_key(|grant| grant.device);
+                let keys = KeyUpdate { rotations: Vec::new(), epochs, grants };
+                self.write(who, Operation::KeyUpdate(keys), vec![]);
+            }
             _ => self.seal(who, CompartmentId(1 + x % 4)),
         }
     }

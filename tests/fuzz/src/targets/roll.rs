@@ -200,6 +200,11 @@ fn rights(entries: &[Verified], roll: &Roll, inserted: &BTreeMap<EntryHash, Inse
                 let claims = *Certificate::verify(&certify.certificate).unwrap().claims();
                 claims.device == author || member.is_some()
             }
+            Operation::KeyUpdate(keys) => {
+                member.is_some()
+                    && keys.rotations.is_empty()
+                    && keys.grants.iter().all(|grant| past.governs(grant.device))
+            }
             Operation::Shred(shred) => shred.entries.iter().all(|mark| {
                 past.devices_ever().any(|(device, owner)| device == mark.log.device && Some(owner) == member)
             }),

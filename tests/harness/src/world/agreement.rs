@@ -165,9 +165,13 @@ impl World {
             if stored.is_unopened && truth.may_read(own, compartment) && !self.model.history_ends {
                 let holders = self.holders_of(compartment, header.epoch, inside);
                 if !holders.is_empty() {
+                    let roles: Vec<_> = holders.iter().map(|at| (*at, self.phones[*at].role)).collect();
                     return Err(format!(
-                        "phone {at} may read {:?} and cannot, and phones {holders:?} hold the key",
-                        entry.hash()
+                        "phone {at}, of role {}, may read {:?} of epoch {:?} and cannot, and phones of these roles hold \
+                         the key: {roles:?}",
+                        self.phones[at].role,
+                        entry.hash(),
+                        header.epoch
                     ));
                 }
                 self.tally.beyond_reach += 1;

@@ -264,7 +264,7 @@ fn state_json(state: &State) -> Value {
     let epoch = |epoch: EpochId| json!([epoch.number, hex(&epoch.key)]);
     let epochs = state.template().compartments.iter().map(|row| {
         let epochs = state.epochs(row.id).map(|(id, it)| {
-            let granted = state.granted(EpochName { compartment: row.id, epoch: id });
+            let granted = state.holders(EpochName { compartment: row.id, epoch: id });
             json!({
                 "epoch": epoch(id),
                 "public": hex(&it.public),
