@@ -565,6 +565,62 @@ fn a_restored_phone_opens_what_was_sealed_to_the_device_it_was() {
     assert_eq!(observations(&restored), ["under the new key"]);
 }
 
+/// What a restored phone takes for unsent, and was sent: its new word of a frozen document and the old one both stand, as
+/// they say the same, whichever comes first.
+#[test]
+fn a_frozen_document_that_was_sent_before_the_loss_is_signed_anew_and_harms_nothing() {
+    let Town { mut carla, mut vic, liaison: mut lia, .. } = town();
+    let id = vic.record(draft("at the corner")).unwrap();
+    gossip(&mut [&mut carla, &mut vic]);
+    carla.acknowledge_all();
+    let plan = ReleasePlan {
+        title: "the corner".to_owned(),
+        purpose: "to decide about it".to_owned(),
+        recipient: Some(lia.member_id()),
+        expires_ms: None,
+        observations: vec![(id, Redaction::default())],
+    };
+    carla.release(&plan).unwrap();
+    let backup = copy_of(&carla);
+    hand(&carla, &mut lia);
+    let mut restored = restore(1, backup);
+    restored.renew().unwrap();
+    // One hears of the old word first, one of the new one.
+    let mut late = engine(9);
+    late.join(&restored.admit(&late.request().unwrap(), RoleId(ROLE_LIAISON)).unwrap()).unwrap();
+    hand(&restored, &mut late);
+    gossip(&mut [&mut restored, &mut lia, &mut late, &mut carla]);
+    for phone in [&mut restored, &mut lia, &mut late] {
+        assert_eq!(phone.set_aside().unwrap(), []);
+        let rows = phone.list(&Filter { kind: Some(Kind::RELEASE), ..Filter::default() }).unwrap();
+        let [(row, _)] = &rows[..] else { panic!("{rows:?}") };
+        let detail = phone.get(row.id).unwrap();
+        assert_eq!((detail.history.len(), detail.conflicts), (2, vec![]));
+    }
+}
+
+/// A roll entry that others cite is theirs already: a renewed phone keeps it as it was, and with it what builds on it.
+#[test]
+fn a_restored_phone_keeps_the_roll_entries_that_others_cite() {
+    let Town { mut carla, mut vic, .. } = town();
+    carla.acknowledge_all();
+    let mut cora = admit(&mut carla, 9, ROLE_COORDINATOR);
+    cora.rotate(GROUP).unwrap();
+    hand(&cora, &mut carla);
+    let backup = copy_of(&carla);
+    carla.record(draft("after the backup")).unwrap();
+    gossip(&mut [&mut carla, &mut cora, &mut vic]);
+    let mut restored = restore(1, backup);
+    restored.renew().unwrap();
+    let known = restored.group().unwrap().roll.len();
+    let mut restored = Engine::open(environment(1, Arc::clone(&restored.store))).unwrap();
+    assert_eq!(restored.group().unwrap().roll.len(), known);
+    gossip(&mut [&mut restored, &mut cora, &mut vic]);
+    assert_eq!(restored.withheld().unwrap(), None);
+    assert_eq!(restored.state().unwrap(), cora.state().unwrap());
+    assert_eq!(observations(&restored), ["after the backup"]);
+}
+
 /// What waited for the rest of a log that one may not read any more does not wait for ever.
 #[test]
 fn what_waits_out_of_sight_is_let_go() {
