@@ -331,6 +331,8 @@ impl Engine {
         let siblings = about.iter().filter(|about| about.kind == Kind::SEALED && about.author == row.author);
         Ok([id].into_iter().chain(siblings.map(|about| about.id)).collect())
     }
+        self.discard_attached(batch, id)?;
+        self.drop_media(batch, id)?;
 
     fn stored_parts(&self, id: DocumentId) -> Result<Vec<Verified>, Error> {
         let places = self.parts(id)?.into_iter();
