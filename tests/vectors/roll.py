@@ -77,6 +77,7 @@ def read_operation(body):
     demand(code != POLICY or len(fields[0]) <= 64, "settings")
     demand(code not in (HOLD, END_HOLD) or len(fields[0]) <= 1024 and ascends(fields[0]), "held entries")
     demand(code != SHRED or len(fields[0]) <= 512 and ascends([(*log, seq) for log, (seq, _) in fields[0]]), "a shred")
+    demand(code != SHRED or fields[0] or 1 in fields, "a shred of nothing")
     demand(code != ACCEPT or len(fields[0]) <= 1024 and ascends(fields[0]), "accepted entries")
     demand(code != CERTIFY or not keys[0], "certify begins no epoch")
     raw = {FOUND: lambda: [fields[2]], ADMIT: lambda: fields[2], RECOVER: lambda: [fields[1]],

@@ -174,6 +174,12 @@ pub enum Error {
     /// The PIN is another one.
     #[error("this is not the PIN of this device: try again")]
     WrongPin,
+    /// Too many wrong PINs: none is looked at for now.
+    #[error("too many wrong PINs: try again in {} s", .wait_ms.div_ceil(1_000))]
+    PinWait {
+        /// How long to wait, in milliseconds.
+        wait_ms: u64,
+    },
     /// There is a device and no PIN.
     #[error("no PIN was set for this device: open it without one, then set it")]
     NoPin,
@@ -206,6 +212,7 @@ impl Error {
             | Self::NotInvited
             | Self::NoRelay
             | Self::WrongPin
+            | Self::PinWait { .. }
             | Self::NoPin
             | Self::Address(_) => Fault::Input,
             Self::Store(_)

@@ -3,20 +3,27 @@
 //! A PIN opens a door; it encrypts nothing. What lies on the disk is encrypted under the [`Vault`]'s secret, which a few digits
 //! would only weaken if they stood in its place. Both PINs are kept as salted Argon2id hashes in one small file beside the store,
 //! sealed under that secret, with room for two whether or not there is a duress PIN: so the file does not tell.
+//! Wrong PINs are counted in it, and the more there were the longer the next one waits, whichever PIN it is.
 //!
 //! A wipe destroys the secret first, and then the files. The order matters: flash keeps old blocks for as long as it likes, so that
 //! only the loss of the key makes what was written unreadable. What was on the screen, in a backup of the keychain or on other
-//! members' phones stays, and so does what the relay holds. Who copied the store *and* the secret before has both.
+//! members' phones stays, and so does what the relay holds. Who copied the store *and* the secret before has both. Who may write
+//! among the app's files can put an old count of wrong PINs back: to keep them out is the platform's.
+
+mod attempts;
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
+
+use attempts::Attempts;
 
 use super::app::Replica;
 use super::error::Error;
@@ -27,7 +34,12 @@ use crate::storage::StoreError;
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
 const SLOT_BYTES: usize = SALT_BYTES + HASH_BYTES;
+/// How many wrong PINs there were since the last right one, big-endian.
+const WRONG_BYTES: usize = 4;
 const NONCE_BYTES: usize = 24;
+
+/// Of every store that this process opens.
+static ATTEMPTS: Attempts = Attempts::new();
 
 /// Memory in KiB, passes and lanes: the second choice of OWASP's password storage cheat sheet, which an old phone does in
 /// about a second.
@@ -49,7 +61,7 @@ impl Replica {
     /// The duress PIN wipes everything and then does just that: what it opens is a new device, whose PIN it is.
     ///
     /// # Errors
-    /// [`Error::WrongPin`]; [`Error::NoPin`] if there is a device and none was set; otherwise as [`Replica::open`]. If a wipe could
+    /// [`Error::WrongPin`]; [`Error::PinWait`] after five wrong ones, and longer after each further one; [`Error::NoPin`] if there is a device and none was set; otherwise as [`Replica::open`]. If a wipe could
     /// not delete every file, an error of the store; the secret is gone even so, and the next call goes on.
     pub async fn unlock(
         directory: impl AsRef<Path>,
@@ -58,7 +70,8 @@ impl Replica {
     ) -> Result<Self, Error> {
         let (directory, pin) = (directory.as_ref().to_owned(), Zeroizing::new(pin.to_owned()));
         let (at, keychain) = (directory.clone(), Arc::clone(&vault));
-        let opened = tokio::task::spawn_blocking(move || open_door(&at, &*keychain, &pin));
+        let opened =
+            tokio::task::spawn_blocking(move || open_door(&at, &*keychain, &pin, &ATTEMPTS, Instant::now));
         opened.await.map_err(|_| Error::Closed)??;
         Self::open(directory, vault).await
     }
@@ -105,17 +118,42 @@ impl Replica {
 
 /// Goes on with a wipe that was interrupted, then lets the PIN through or not. Nothing that it does for the duress PIN differs in
 /// what is there afterwards from a first start.
-fn open_door(directory: &Path, vault: &dyn Vault, pin: &str) -> Result<(), Error> {
+fn open_door(
+    directory: &Path,
+    vault: &dyn Vault,
+    pin: &str,
+    attempts: &Attempts,
+    now: impl Fn() -> Instant,
+) -> Result<(), Error> {
+    let mut turn = attempts.turn();
     if beside(directory, WIPING).exists() {
         wipe(directory, vault, || ())?;
     }
-    let pins = beside(directory, PINS);
-    match fs::read(&pins) {
-        Ok(sealed) => match weigh(&sealed, vault, pin)? {
-            Pin::Own => return Ok(()),
-            Pin::Wrong => return Err(Error::WrongPin),
-            Pin::Duress => wipe(directory, vault, || ())?,
-        },
+    match fs::read(beside(directory, PINS)) {
+        Ok(sealed) => {
+            let mut pins = Pins::open(&sealed, vault)?;
+            turn.may_try(directory, pins.wrong, now())?;
+            // Counted before it is looked at. A disk that takes nothing stops every PIN but the one that needs no disk.
+            pins.wrong = pins.wrong.saturating_add(1);
+            let counted = pins.write(directory, vault);
+            match pins.weigh(pin)? {
+                Pin::Duress => {
+                    turn.forget(directory);
+                    wipe(directory, vault, || ())?;
+                }
+                Pin::Own => {
+                    counted?;
+                    pins.wrong = 0;
+                    turn.forget(directory);
+                    return pins.write(directory, vault);
+                }
+                Pin::Wrong => {
+                    counted?;
+                    turn.was_wrong(directory, pins.wrong, now());
+                    return Err(Error::WrongPin);
+                }
+            }
+        }
         Err(why) if why.kind() == io::ErrorKind::NotFound => {
             if directory.exists() {
                 return Err(Error::NoPin);
@@ -137,6 +175,7 @@ fn wipe(directory: &Path, vault: &dyn Vault, close: impl FnOnce()) -> Result<(),
     close();
     gone(fs::remove_dir_all(directory))?;
     gone(fs::remove_file(&pins))?;
+    gone(fs::remove_file(beside(directory, PINS_NEW)))?;
     destroyed?;
     gone(fs::remove_file(&wiping))
 }
@@ -149,6 +188,7 @@ fn gone(removed: io::Result<()>) -> Result<(), Error> {
 }
 
 const PINS: &str = ".pins";
+const PINS_NEW: &str = ".pins-new";
 const WIPING: &str = ".wiping";
 
 /// The store's directory belongs to the store alone.
@@ -158,22 +198,59 @@ fn beside(directory: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-/// Both hashes are worked out and compared, whichever fits.
-fn weigh(sealed: &[u8], vault: &dyn Vault, pin: &str) -> Result<Pin, Error> {
-    let (nonce, msg) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Error::WrongVault)?;
-    let opened = cipher(vault)?.decrypt(&XNonce::from(*nonce), Payload { msg, aad: AAD });
-    let slots = Zeroizing::new(opened.map_err(|_| Error::WrongVault)?);
-    let (slots, []) = slots.as_chunks::<SLOT_BYTES>() else { return Err(Error::WrongVault) };
-    let mut fits = Vec::with_capacity(slots.len());
-    for slot in slots {
-        let (salt, hash) = slot.split_at(SALT_BYTES);
-        fits.push(hashed(pin, salt)?.as_slice() == hash);
+/// What lies beside the store.
+struct Pins {
+    /// Salt and hash of the PIN, and of the duress PIN.
+    slots: Zeroizing<[[u8; SLOT_BYTES]; 2]>,
+    wrong: u32,
+}
+
+impl Pins {
+    fn open(sealed: &[u8], vault: &dyn Vault) -> Result<Self, Error> {
+        let (nonce, msg) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Error::WrongVault)?;
+        let opened = cipher(vault)?.decrypt(&XNonce::from(*nonce), Payload { msg, aad: AAD });
+        let plain = Zeroizing::new(opened.map_err(|_| Error::WrongVault)?);
+        let parts = plain.split_last_chunk::<WRONG_BYTES>();
+        let Some((&[own, duress], wrong)) = parts.map(|(slots, wrong)| (slots.as_chunks().0, wrong)) else {
+            return Err(Error::WrongVault);
+        };
+        Ok(Self { slots: Zeroizing::new([own, duress]), wrong: u32::from_be_bytes(*wrong) })
     }
-    Ok(match fits.as_slice() {
-        [true, _] => Pin::Own,
-        [false, true] => Pin::Duress,
-        _ => Pin::Wrong,
-    })
+
+    fn write(&self, directory: &Path, vault: &dyn Vault) -> Result<(), Error> {
+        let plain = Zeroizing::new([self.slots.as_flattened(), &self.wrong.to_be_bytes()].concat());
+        let nonce: [u8; NONCE_BYTES] = random()?;
+        #[expect(clippy::expect_used, reason = "see its text")]
+        let sealed = cipher(vault)?
+            .encrypt(&XNonce::from(nonce), Payload { msg: &plain, aad: AAD })
+            .expect("sealing works because two hashes are small");
+        let pins = beside(directory, PINS);
+        let (draft, written) = (beside(directory, PINS_NEW), [nonce.as_slice(), &sealed].concat());
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&draft)?;
+            file.write_all(&written)?;
+            file.sync_all()?;
+            fs::rename(&draft, &pins)?;
+            // The name is on the disk once its directory is: a count that a power cut takes back would be none.
+            let parent = pins.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        write().map_err(|why| StoreError::from(why).into())
+    }
+
+    /// Both hashes are worked out and compared, whichever fits.
+    fn weigh(&self, pin: &str) -> Result<Pin, Error> {
+        let mut fits = [false; 2];
+        for (fits, slot) in fits.iter_mut().zip(self.slots.iter()) {
+            let (salt, hash) = slot.split_at(SALT_BYTES);
+            *fits = hashed(pin, salt)?.as_slice() == hash;
+        }
+        Ok(match fits {
+            [true, _] => Pin::Own,
+            [false, true] => Pin::Duress,
+            [false, false] => Pin::Wrong,
+        })
+    }
 }
 
 fn write_pins(directory: &Path, vault: &dyn Vault, pin: &str, duress: Option<&str>) -> Result<(), Error> {
@@ -181,30 +258,19 @@ fn write_pins(directory: &Path, vault: &dyn Vault, pin: &str, duress: Option<&st
         let remedy = "choose two that differ, neither of them empty";
         return Err(crate::watch::Invalid::new("pin", "is empty, or is the duress PIN too", remedy).into());
     }
-    let mut slots = Zeroizing::new(Vec::with_capacity(2 * SLOT_BYTES));
-    for pin in [Some(pin), duress] {
+    let mut slots = Zeroizing::new([[0; SLOT_BYTES]; 2]);
+    for (slot, pin) in slots.iter_mut().zip([Some(pin), duress]) {
         let salt: [u8; SALT_BYTES] = random()?;
-        slots.extend(salt);
-        match pin {
-            Some(pin) => slots.extend(hashed(pin, &salt)?),
+        let hash = match pin {
+            Some(pin) => hashed(pin, &salt)?,
             // Fits nothing, and looks like a hash.
-            None => slots.extend(random::<HASH_BYTES>()?),
-        }
+            None => random::<HASH_BYTES>()?,
+        };
+        let (to_salt, to_hash) = slot.split_at_mut(SALT_BYTES);
+        to_salt.copy_from_slice(&salt);
+        to_hash.copy_from_slice(&hash);
     }
-    let nonce: [u8; NONCE_BYTES] = random()?;
-    #[expect(clippy::expect_used, reason = "see its text")]
-    let sealed = cipher(vault)?
-        .encrypt(&XNonce::from(nonce), Payload { msg: &slots, aad: AAD })
-        .expect("sealing works because two hashes are small");
-    let pins = beside(directory, PINS);
-    let (draft, written) = (beside(directory, ".pins-new"), [nonce.as_slice(), &sealed].concat());
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&draft)?;
-        file.write_all(&written)?;
-        file.sync_all()?;
-        fs::rename(&draft, &pins)
-    };
-    write().map_err(|why| StoreError::from(why).into())
+    Pins { slots, wrong: 0 }.write(directory, vault)
 }
 
 fn cipher(vault: &dyn Vault) -> Result<XChaCha20Poly1305, Error> {
@@ -230,126 +296,4 @@ fn random<const N: usize>() -> Result<[u8; N], Error> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
-mod tests {
-    use super::super::testing::draft;
-    use super::super::{Environment, Filter, FixedVault, SystemClock, WebSocketTransport};
-    use super::*;
-    use crate::replica::Engine;
-    use crate::storage::{FaultAt, FaultyStore, Options, SledStore, StoreKind};
-
-    /// Every file below `root`, whole.
-    fn files(root: &Path) -> Vec<Vec<u8>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(root).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { found.extend(files(&path)) } else { found.push(fs::read(path).unwrap()) }
-        }
-        found
-    }
-
-    fn holds(root: &Path, bytes: &[u8]) -> bool {
-        files(root).iter().any(|file| file.windows(bytes.len()).any(|window| window == bytes))
-    }
-
-    fn names(root: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(root).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    #[tokio::test]
-    async fn a_pin_opens_and_the_duress_pin_leaves_what_a_first_start_leaves() {
-        let root = tempfile::tempdir().unwrap();
-        let at = root.path().join("device");
-        let vault = Arc::new(FixedVault::new([7; 32]));
-        let keychain = || Arc::clone(&vault) as Arc<dyn Vault>;
-        let device = Replica::unlock(&at, keychain(), "1234").await.unwrap();
-        device.found().await.unwrap();
-        device.record(draft("somebody's words")).await.unwrap();
-        device.set_pins("1234", Some("4321")).await.unwrap();
-        assert!(device.set_pins("1", Some("1")).await.is_err());
-        let size = fs::metadata(beside(&at, PINS)).unwrap().len();
-        drop(device);
-        assert!(matches!(Replica::unlock(&at, keychain(), "0000").await, Err(Error::WrongPin)));
-        let device = Replica::unlock(&at, keychain(), "1234").await.unwrap();
-        assert_eq!(device.list(Filter::default()).await.unwrap().len(), 1);
-        drop(device);
-        // Something of the old device that a search would find, if it was there still.
-        let marker = fs::read(beside(&at, PINS)).unwrap();
-        let secret = vault.secret().unwrap();
-        assert!(holds(root.path(), &marker));
-
-        let empty = Replica::unlock(&at, keychain(), "4321").await.unwrap();
-        assert!(matches!(empty.info().await, Err(Error::NoGroup)));
-        assert_eq!(empty.list(Filter::default()).await.unwrap(), []);
-        assert!(!holds(root.path(), &marker) && vault.secret().unwrap() != secret);
-        drop(empty);
-        assert!(matches!(Replica::unlock(&at, keychain(), "1234").await, Err(Error::WrongPin)));
-        drop(Replica::unlock(&at, keychain(), "4321").await.unwrap());
-
-        // As a device that never was anything else.
-        let other = tempfile::tempdir().unwrap();
-        let fresh = other.path().join("device");
-        drop(Replica::unlock(&fresh, Arc::new(FixedVault::new([8; 32])), "4321").await.unwrap());
-        assert_eq!(names(root.path()), names(other.path()));
-        assert_eq!(fs::metadata(beside(&fresh, PINS)).unwrap().len(), size);
-        assert_eq!(fs::metadata(beside(&at, PINS)).unwrap().len(), size);
-    }
-
-    /// The disk takes nothing any more: nothing has to be written for it to be emptied.
-    #[tokio::test]
-    async fn a_wipe_needs_no_working_disk_and_leaves_nothing_to_find() {
-        for applies in [0, usize::MAX] {
-            let root = tempfile::tempdir().unwrap();
-            let at = root.path().join("device");
-            let vault = Arc::new(FixedVault::new([5; 32]));
-            let store = SledStore::open(&at, Options::new(StoreKind::Phone)).unwrap();
-            let environment = |store| Environment {
-                store,
-                vault: Arc::clone(&vault) as Arc<dyn Vault>,
-                clock: Arc::new(SystemClock),
-                entropy: Box::new(rand_core::UnwrapErr(getrandom::SysRng)),
-            };
-            let engine = Engine::open(environment(Arc::new(store))).unwrap();
-            let device = engine.device_id();
-            drop(engine);
-            assert!(holds(root.path(), b"identity"), "control: the search finds what is there");
-            let store = SledStore::open(&at, Options::new(StoreKind::Phone)).unwrap();
-            let faulty = FaultyStore::new(store, applies, FaultAt::BeforeWrite);
-            let engine = Engine::open(environment(Arc::new(faulty))).unwrap();
-            assert_eq!(engine.device_id(), device);
-            let transport = Arc::new(WebSocketTransport::default());
-            let replica = Replica::with_directory(engine, transport, Some(at.clone()));
-            let founded = replica.found().await;
-            assert_eq!(founded.is_ok(), applies == usize::MAX);
-            let clone = replica.clone();
-            replica.wipe().await.unwrap();
-            assert!(matches!(clone.list(Filter::default()).await, Err(Error::Closed)));
-            assert!(matches!(clone.wipe().await, Err(Error::Closed)));
-            assert_eq!(files(root.path()), Vec::<Vec<u8>>::new());
-            assert_ne!(vault.secret().unwrap(), [5; 32], "the secret is another one");
-        }
-    }
-
-    /// Whatever is left of it when the process dies, the next start goes on with it.
-    #[tokio::test]
-    async fn a_wipe_that_was_interrupted_is_finished() {
-        let root = tempfile::tempdir().unwrap();
-        let at = root.path().join("device");
-        let vault = Arc::new(FixedVault::new([6; 32]));
-        let device = Replica::unlock(&at, Arc::clone(&vault) as Arc<dyn Vault>, "11").await.unwrap();
-        device.found().await.unwrap();
-        drop(device);
-        fs::rename(beside(&at, PINS), beside(&at, WIPING)).unwrap();
-        vault.destroy().unwrap();
-        let device = Replica::unlock(&at, Arc::clone(&vault) as Arc<dyn Vault>, "22").await.unwrap();
-        assert!(matches!(device.info().await, Err(Error::NoGroup)));
-        assert!(!beside(&at, WIPING).exists());
-        drop(device);
-        // A keychain that is another's is no reason to delete anything.
-        let other: Arc<dyn Vault> = Arc::new(FixedVault::new([9; 32]));
-        assert!(matches!(Replica::unlock(&at, other, "22").await, Err(Error::WrongVault)));
-        drop(Replica::unlock(&at, vault, "22").await.unwrap());
-    }
-}
+mod tests;

@@ -412,6 +412,9 @@ impl Operation {
                 {
                     return Err("too many entries in one shred, or not in order");
                 }
+                if shred.entries.is_empty() && shred.document.is_none() {
+                    return Err("a shred that names neither an entry nor a document");
+                }
                 Ok(())
             }
             Self::Certify(certification) if !certification.keys.rotations.is_empty() => {

@@ -9,7 +9,8 @@ use super::content::{Summary, WatchDocument, Writer, stored};
 use super::kinds::Kind;
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
 
-/// What goes with each referral: the statement of 42 CFR 2.32(a)(2), as amended in 2024.
+/// What goes with each referral: statement 2 of 42 CFR 2.32(a), as amended in 2024 (89 FR 12472). Whether that part binds a group or a
+/// service is for them to find out; the sentence does no harm where it does not.
 pub const REDISCLOSURE_NOTICE: &str =
     "42 CFR part 2 prohibits unauthorized use or disclosure of these records.";
 

@@ -34,7 +34,8 @@ pub mod settings {
 
     /// What to propose for [`UNLINKED_DAYS`].
     pub const UNLINKED_DAYS_PROPOSED: u64 = 90;
-    /// Five years: 28 CFR 23.20(h) asks that what is kept for longer be reviewed before.
+    /// Five years: what 28 CFR 23.20(h) asks of the intelligence systems of police that federal grants pay for, where what is kept for
+    /// longer is reviewed before. It is taken as a measure here, whomever that binds.
     pub const LIAISON_DAYS_MAX: u64 = 1_826;
 }
 

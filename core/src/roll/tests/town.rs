@@ -292,7 +292,9 @@ impl Town {
                         let mut entries: Vec<Watermark> = named.collect();
                         entries.sort_by_key(|named| (named.log, named.head.seq));
                         entries.dedup_by_key(|named| (named.log, named.head.seq));
-                        Operation::Shred(Shred { entries, document: None })
+                        // A shred of nothing is none: it names some document then.
+                        let document = entries.is_empty().then_some(Hash([z; 32]));
+                        Operation::Shred(Shred { entries, document })
                     }
                     _ => {
                         let is_hold = |entry: &&Verified| {

@@ -66,6 +66,7 @@ fn operation(bytes: &[u8]) {
             assert!(
                 shred.entries.len() <= 512 && (1..shred.entries.len()).all(|at| place(at - 1) < place(at))
             );
+            assert!(!shred.entries.is_empty() || shred.document.is_some(), "a shred of nothing");
         }
         Operation::Certify(certify) => assert!(certify.keys.rotations.is_empty()),
         Operation::Unknown { number, .. } => assert!(*number > 10),

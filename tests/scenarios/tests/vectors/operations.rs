@@ -151,6 +151,10 @@ fn accepted(town: &Town) -> Cases {
         ("hold until a day", hold(0..2, Some(20_700))),
         ("hold without end, of 1024 entries", hold(0..1024, None)),
         ("shred a document", shred(marks(town), Some(Shred::name(town.vic_document())))),
+        (
+            "shred a document of which no entry is named",
+            shred(Vec::new(), Some(Shred::name(town.vic_document()))),
+        ),
         ("shred 512 entries of no document", shred(many_marks(512), None)),
         ("end holds", end_hold(0..3)),
         ("certify", certification(vic, two_epochs(town))),
@@ -235,6 +239,7 @@ fn refused(town: &Town) -> Cases {
         ("a policy of 65 settings", policy((0..65).map(|n| (n, 1)))),
         ("a policy out of order", policy_out_of_order),
         ("a setting that is no u16", vec![0x82, 0x04, 0xa1, 0x00, 0xa1, 0x1a, 0, 1, 0, 0, 0]),
+        ("shred nothing", shred(Vec::new(), None)),
         ("accept out of order", acceptance([2, 1].into_iter())),
         ("accept an entry twice", acceptance([1, 1].into_iter())),
         ("accept 1025 entries", acceptance(0..1025)),
