@@ -343,7 +343,7 @@ fn is_about_themselves(entry: &Verified, knew: &State) -> bool {
     let whose = |device| knew.device(device).map(|(row, _)| row.member);
     let author =
         knew.devices_ever().find(|(device, _)| *device == entry.header().device).map(|(_, member)| member);
-    match crate::base::cbor::decode(entry.body().unwrap_or_default()).unwrap() {
+    match cbor::decode(entry.body().unwrap_or_default()).unwrap() {
         // Their own words, whoever they are.
         Operation::Certify(_) | Operation::Shred(_) => true,
         Operation::Remove(removal) => match removal.target {
