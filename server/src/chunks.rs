@@ -1,9 +1,14 @@
-//! Chunks of files: put, got and dropped by their names (PROTOCOL.md §5.7).
+//! Chunks of files: put and got by their names, and dropped with the entry that they are kept under (PROTOCOL.md §5.7).
 //!
 //! A name is the hash of what lies under it, so that nothing has to be judged but who asks and how much there is. Only
 //! who reads a document knows the names in it, and only who belongs may ask.
 
-use lamppost_core::base::{ChunkId, DeviceId, GroupId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lamppost_core::base::{DeviceId, EntryHash, GroupId};
+use lamppost_core::entry::{LogId, Received, Wire};
+use lamppost_core::roll::retention::may_go;
 use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{Outcome, Refusal, Refused};
 use lamppost_core::sync::media::{Chunk, ChunkAck, ChunkNames, GetChunk, PutChunk, is_named};
@@ -11,6 +16,7 @@ use minicbor::bytes::ByteVec;
 
 use crate::admit::outsider;
 use crate::relay::{Relay, lock};
+use crate::retention::day_of;
 use crate::store::{Arrived, StoreFault};
 
 /// What a chunk takes of the entries that a device may push in a minute: as much of the disk's time as so many.
@@ -18,6 +24,12 @@ const CHUNK_ENTRIES: usize = 8;
 
 /// One device may bring this part of what a group may keep, so that a stolen phone cannot fill it.
 const DEVICE_SHARE: u64 = 4;
+
+/// Entries with chunks that are looked at in one read.
+const ENTRIES_AT_ONCE: usize = 64;
+
+/// Chunks dropped in one durable write: 16 MiB.
+const CHUNKS_AT_ONCE: usize = 256;
 
 /// What a phone wants of chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,29 +74,82 @@ impl Relay {
                 if let Some(why) = self.stranger(group, device)? {
                     return Ok(Err(why));
                 }
-                let ciphertext = self.store.chunk(group, chunk)?.map(|(_, bytes)| ByteVec::from(bytes));
+                let found = self.store.chunk(group, chunk)?;
+                let may_read = |compartment| {
+                    self.with_group(group, |group| group.roll.state().may_read(device, compartment))
+                };
+                let ciphertext = match found {
+                    Some(chunk) if may_read(chunk.compartment)? == Some(true) => {
+                        Some(ByteVec::from(chunk.ciphertext))
+                    }
+                    Some(_) | None => None,
+                };
                 Ok(Ok(Frame::Chunk(Chunk { chunk, ciphertext })))
             }
         }
     }
 
-    /// Takes chunks away and gives back the space that they took. What is not here is passed over.
-    ///
-    /// # Errors
-    /// [`StoreFault`] if nothing of it may be relied on.
-    pub fn drop_chunks(&self, group: GroupId, chunks: &[ChunkId]) -> Result<(), StoreFault> {
-        let _turn = lock(&self.committing);
-        for chunk in chunks {
-            let Some((device, ciphertext)) = self.store.chunk(group, *chunk)? else { continue };
-            let (of_group, of_device) = self.store.chunk_bytes(group, device)?;
-            let bytes = ciphertext.len() as u64;
-            let mut write = Arrived::default();
-            write.drop_chunk(group, *chunk);
-            let left = (of_group.saturating_sub(bytes), of_device.saturating_sub(bytes));
-            write.chunk_bytes(group, device, left);
-            self.store.write(write)?;
+    /// Drops the chunks of a group whose entries are over, and gives back the space that they took. Answers with how many
+    /// those were. In many durable writes; whatever interrupts them, the next call goes on.
+    pub(crate) fn sweep_chunks(&self, group: GroupId, now_ms: u64) -> Result<u64, StoreFault> {
+        let (mut dropped, mut after) = (0, None);
+        loop {
+            let rows = self.store.chunk_entries(group, after, ENTRIES_AT_ONCE)?;
+            let Some((last, _)) = rows.last() else { return Ok(dropped) };
+            after = Some(*last);
+            for (hash, signed) in rows {
+                let wire = Wire { signed: ByteVec::from(signed), body: None };
+                let entry =
+                    Received::parse(wire).map_err(|_| StoreFault::Damaged("an entry cannot be read"))?;
+                loop {
+                    let count = self.drop_under(group, hash, &entry, now_ms)?;
+                    dropped += count as u64;
+                    if count < CHUNKS_AT_ONCE {
+                        break;
+                    }
+                }
+            }
         }
-        Ok(())
+    }
+
+    /// Drops some of the chunks under an entry, if that is over. Answers with how many.
+    fn drop_under(
+        &self,
+        group: GroupId,
+        hash: EntryHash,
+        entry: &Received,
+        now_ms: u64,
+    ) -> Result<usize, StoreFault> {
+        let _turn = lock(&self.committing);
+        if self.has_failed() {
+            return Err(StoreFault::Failed);
+        }
+        let roll = self.with_group(group, |group| Arc::clone(&group.roll))?;
+        if !roll.is_some_and(|roll| roll.state().retention().drops(entry, day_of(now_ms))) {
+            return Ok(0);
+        }
+        let chunks = self.store.chunks_under(group, hash, CHUNKS_AT_ONCE)?;
+        let mut write = Arrived::default();
+        let (mut left_of_group, mut left_of_device) = (None, BTreeMap::new());
+        for name in &chunks {
+            let Some(chunk) = self.store.chunk(group, *name)? else { continue };
+            let (device, bytes) = (chunk.device, chunk.ciphertext.len() as u64);
+            let (of_group, of_device) = self.store.chunk_bytes(group, device)?;
+            let of_group = left_of_group.unwrap_or(of_group).saturating_sub(bytes);
+            let of_device = left_of_device.get(&device).copied().unwrap_or(of_device).saturating_sub(bytes);
+            left_of_group = Some(of_group);
+            left_of_device.insert(device, of_device);
+            write.drop_chunk(group, *name, hash);
+            write.chunk_bytes(group, device, (of_group, of_device));
+        }
+        if chunks.len() < CHUNKS_AT_ONCE {
+            write.drop_chunk_entry(group, hash);
+        }
+        if let Err(why) = self.store.write(write) {
+            self.store_failed(&why);
+            return Err(why);
+        }
+        Ok(chunks.len())
     }
 
     fn put_chunk(
@@ -101,11 +166,28 @@ impl Relay {
             let reason = "the part of a photo is not what its name says: it was altered on its way";
             return Ok(Outcome::Refused(Refused::new(Refusal::MALFORMED, reason)));
         }
+        let entry = Received::parse(Wire { signed: put.entry, body: None });
+        let entry = match entry {
+            Ok(entry) if may_go(&entry) && entry.group() == group => entry,
+            Ok(_) | Err(_) => {
+                let reason = "what the part of a photo is to be kept under is no entry of this group's";
+                return Ok(Outcome::Refused(Refused::new(Refusal::MALFORMED, reason)));
+            }
+        };
         let _turn = lock(&self.committing);
         if self.has_failed() {
             return Err(StoreFault::Failed);
         }
         if self.store.chunk(group, put.chunk)?.is_some() {
+            return Ok(Outcome::Kept);
+        }
+        if self.store.hash_at(group, LogId::of(&entry), entry.header().seq)? != Some(entry.hash()) {
+            let reason = "the words that the photo belongs to have not arrived";
+            return Ok(Outcome::Refused(Refused::new(Refusal::GAP, reason)));
+        }
+        let roll = self.with_group(group, |group| Arc::clone(&group.roll))?;
+        if roll.is_some_and(|roll| roll.state().retention().drops(&entry, day_of(now_ms))) {
+            // As an entry that comes with a body that is over: who brings it is done with it.
             return Ok(Outcome::Kept);
         }
         let (of_group, of_device) = self.store.chunk_bytes(group, device)?;
@@ -125,7 +207,7 @@ impl Relay {
             return Ok(Outcome::Refused(Refused { retry_after_ms, ..Refused::new(Refusal::RATE, reason) }));
         }
         let mut write = Arrived::default();
-        write.chunk(group, put.chunk, device, &put.ciphertext);
+        write.chunk(group, put.chunk, device, &entry, &put.ciphertext);
         write.chunk_bytes(group, device, (of_group, of_device));
         self.store.write(write)?;
         Ok(Outcome::Kept)

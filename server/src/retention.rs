@@ -1,4 +1,4 @@
-//! What the relay drops: bodies that expired or were shredded and that nobody holds (PROTOCOL.md §4.9).
+//! What the relay drops: bodies that expired or were shredded and that nobody holds, and their chunks (PROTOCOL.md §4.9).
 //!
 //! Headers stay, and with them logs, positions and the tree over arrivals: receipts and checkpoints hold as before.
 
@@ -44,7 +44,9 @@ pub async fn run(app: Arc<App>, mut stage: watch::Receiver<Stage>) {
         let relay = Arc::clone(&app.relay);
         match task::spawn_blocking(move || relay.sweep(unix_ms())).await {
             Ok(Ok(0)) => {}
-            Ok(Ok(dropped)) => tracing::info!(dropped, "bodies that expired or were shredded are gone"),
+            Ok(Ok(dropped)) => {
+                tracing::info!(dropped, "bodies and chunks that expired or were shredded are gone")
+            }
             Ok(Err(why)) => tracing::error!("{why}"),
             Err(_) => tracing::error!("a sweep did not end as it should"),
         }
@@ -52,7 +54,7 @@ pub async fn run(app: Arc<App>, mut stage: watch::Receiver<Stage>) {
 }
 
 impl Relay {
-    /// Drops what is over in every group. Answers with how many bodies that were. In many durable writes; whatever
+    /// Drops what is over in every group. Answers with how many bodies and chunks that were. In many durable writes; whatever
     /// interrupts them, the next call goes on.
     ///
     /// # Errors
@@ -82,6 +84,7 @@ impl Relay {
                 dropped += page_dropped;
             }
         }
+        dropped += self.sweep_chunks(group, now_ms)?;
         Ok(dropped)
     }
 

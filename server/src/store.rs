@@ -8,8 +8,10 @@
 //! | logs | group, compartment, device, seq of the last | entry hashes (32 bytes each) of a run |
 //! | arrivals | group, number of the first, from 0 | entry hashes (32 bytes each) in order of arrival |
 //! | mailboxes | group, mailbox | mailbox as CBOR |
-//! | chunks | group, chunk | who brought it (32 bytes), ciphertext |
+//! | chunks | group, chunk | who brought it (32 bytes), the compartment and hash of its entry (1 and 32), ciphertext |
 //! | chunk bytes | group; group, device | bytes of chunks kept, u64 big-endian: of the group, of what the device brought |
+//! | chunk entries | group, entry | the signed part of an entry that chunks are kept under |
+//! | chunks under | group, entry, chunk | nothing |
 //!
 //! Numbers in keys are u64 big-endian, so that the store's order is theirs. A commit writes hashes by the run: a row
 //! for each took more of the relay's time than all else but the signatures.
@@ -21,7 +23,7 @@ use ed25519_dalek::SigningKey;
 use lamppost_core::base::{
     ChunkId, CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, MailboxId, RelayId, cbor,
 };
-use lamppost_core::entry::{LogHead, LogId, Verified, Wire};
+use lamppost_core::entry::{LogHead, LogId, Received, Verified, Wire};
 use lamppost_core::storage::{Batch, Store, StoreError, Table};
 
 use crate::mailbox::Mailbox;
@@ -34,6 +36,8 @@ const ARRIVALS: Table = Table(4);
 const MAILBOXES: Table = Table(5);
 const CHUNKS: Table = Table(6);
 const CHUNK_BYTES: Table = Table(7);
+const CHUNK_ENTRIES: Table = Table(8);
+const CHUNKS_UNDER: Table = Table(9);
 
 /// Entry hashes of one row: 1 KiB, as most entries have. The store writes a leaf of 16 rows anew after every ten changes,
 /// so that large rows make the small ones beside them dear.
@@ -98,6 +102,19 @@ impl StoredEntry {
     pub fn bytes(&self) -> usize {
         self.wire.len()
     }
+}
+
+/// A chunk of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredChunk {
+    /// Who brought it.
+    pub device: DeviceId,
+    /// The compartment of its entry: who may read that gets it.
+    pub compartment: CompartmentId,
+    /// It is kept for as long as the body of this entry.
+    pub entry: EntryHash,
+    /// What travels.
+    pub ciphertext: Vec<u8>,
 }
 
 /// The relay's rows. Cloning shares the store.
@@ -275,17 +292,56 @@ impl RelayStore {
         })
     }
 
-    /// A chunk and who brought it; none if it is not here.
+    /// A chunk; none if it is not here.
     ///
     /// # Errors
     /// [`StoreFault`]
-    pub fn chunk(&self, group: GroupId, chunk: ChunkId) -> Result<Option<(DeviceId, Vec<u8>)>, StoreFault> {
-        let Some(mut value) = self.0.get(CHUNKS, &chunk_key(group, chunk))? else { return Ok(None) };
-        if value.len() < DeviceId::LEN {
-            return Err(StoreFault::Damaged("a chunk is too short"));
-        }
-        let ciphertext = value.split_off(DeviceId::LEN);
-        Ok(Some((DeviceId(array(&value)?), ciphertext)))
+    pub fn chunk(&self, group: GroupId, chunk: ChunkId) -> Result<Option<StoredChunk>, StoreFault> {
+        let Some(value) = self.0.get(CHUNKS, &chunk_key(group, chunk))? else { return Ok(None) };
+        let parts = value.split_first_chunk::<{ DeviceId::LEN }>().and_then(|(device, rest)| {
+            let (compartment, rest) = rest.split_first()?;
+            let (entry, ciphertext) = rest.split_first_chunk::<{ EntryHash::LEN }>()?;
+            Some(StoredChunk {
+                device: DeviceId(*device),
+                compartment: CompartmentId(*compartment),
+                entry: EntryHash(*entry),
+                ciphertext: ciphertext.to_vec(),
+            })
+        });
+        parts.map(Some).ok_or(StoreFault::Damaged("a chunk is too short"))
+    }
+
+    /// The signed parts of the entries that chunks of a group are kept under, behind `after`, `rows_max` at most.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn chunk_entries(
+        &self,
+        group: GroupId,
+        after: Option<EntryHash>,
+        rows_max: usize,
+    ) -> Result<Vec<(EntryHash, Vec<u8>)>, StoreFault> {
+        let after = after.map(|after| [group.as_bytes().as_slice(), after.as_bytes()].concat());
+        let rows = self.0.scan(CHUNK_ENTRIES, group.as_bytes(), after.as_deref(), rows_max)?;
+        let named = |(key, signed): (Vec<u8>, Vec<u8>)| {
+            Ok((EntryHash(array(key.get(GroupId::LEN..).unwrap_or_default())?), signed))
+        };
+        rows.into_iter().map(named).collect()
+    }
+
+    /// Chunks that are kept under an entry, `rows_max` at most.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn chunks_under(
+        &self,
+        group: GroupId,
+        entry: EntryHash,
+        rows_max: usize,
+    ) -> Result<Vec<ChunkId>, StoreFault> {
+        let prefix = [group.as_bytes().as_slice(), entry.as_bytes()].concat();
+        let rows = self.0.scan(CHUNKS_UNDER, &prefix, None, rows_max)?;
+        rows.iter().map(|(key, _)| Ok(ChunkId(array(key.get(prefix.len()..).unwrap_or_default())?))).collect()
     }
 
     /// Bytes of chunks kept for a group, and of those that a device brought.
@@ -401,15 +457,32 @@ impl Arrived {
         self.batch.delete(MAILBOXES, mailbox_key(group, at));
     }
 
-    /// Sets a chunk.
-    pub fn chunk(&mut self, group: GroupId, chunk: ChunkId, device: DeviceId, ciphertext: &[u8]) {
-        let value = [device.as_bytes().as_slice(), ciphertext].concat();
+    /// Sets a chunk, brought by `device`, under an entry.
+    pub fn chunk(
+        &mut self,
+        group: GroupId,
+        chunk: ChunkId,
+        device: DeviceId,
+        entry: &Received,
+        ciphertext: &[u8],
+    ) {
+        let (hash, compartment) = (entry.hash(), [entry.header().compartment.0]);
+        let value = [device.as_bytes().as_slice(), &compartment, hash.as_bytes(), ciphertext].concat();
         self.batch.put(CHUNKS, chunk_key(group, chunk), value);
+        self.batch.put(CHUNKS_UNDER, under_key(group, hash, chunk), Vec::new());
+        let signed: Vec<u8> = entry.wire().signed.to_vec();
+        self.batch.put(CHUNK_ENTRIES, [group.as_bytes().as_slice(), hash.as_bytes()].concat(), signed);
     }
 
     /// Takes a chunk away.
-    pub fn drop_chunk(&mut self, group: GroupId, chunk: ChunkId) {
+    pub fn drop_chunk(&mut self, group: GroupId, chunk: ChunkId, entry: EntryHash) {
         self.batch.delete(CHUNKS, chunk_key(group, chunk));
+        self.batch.delete(CHUNKS_UNDER, under_key(group, entry, chunk));
+    }
+
+    /// Forgets an entry that no chunk is kept under any more.
+    pub fn drop_chunk_entry(&mut self, group: GroupId, entry: EntryHash) {
+        self.batch.delete(CHUNK_ENTRIES, [group.as_bytes().as_slice(), entry.as_bytes()].concat());
     }
 
     /// Sets what chunks take up: of the group, and of those that a device brought.
@@ -473,6 +546,10 @@ fn mailbox_key(group: GroupId, mailbox: MailboxId) -> Vec<u8> {
 
 fn chunk_key(group: GroupId, chunk: ChunkId) -> Vec<u8> {
     [group.as_bytes().as_slice(), chunk.as_bytes()].concat()
+}
+
+fn under_key(group: GroupId, entry: EntryHash, chunk: ChunkId) -> Vec<u8> {
+    [group.as_bytes().as_slice(), entry.as_bytes(), chunk.as_bytes()].concat()
 }
 
 fn share_key(group: GroupId, device: DeviceId) -> Vec<u8> {

@@ -130,7 +130,7 @@ FRAMES = [  # [5.1]
     mapping({0: lambda v: array(KNOCKED)(v) and len(v) <= 64}), mapping({0: b16, 1: octets_to(1024)}),
     mapping({0: b16, 1: WORD}), mapping({0: b16, 1: OUTCOME}),
     mapping({0: lambda v: array(b32)(v) and len(v) <= 576}), mapping({0: lambda v: array(b32)(v) and len(v) <= 576}),
-    mapping({0: b32, 1: octets_to(65552)}), mapping({0: b32, 1: OUTCOME}), mapping({0: b32}),
+    mapping({0: b32, 1: octets_to(65552), 2: any_bytes}), mapping({0: b32, 1: OUTCOME}), mapping({0: b32}),
     mapping({0: b32, 1: octets_to(65552)}, optional=(1,))]
 
 

@@ -146,14 +146,17 @@ impl Engine {
             }
         }
         let new = self.new_id(Kind::OBSERVATION);
-        let chunks = media::chunks_of(&observation, sealed.as_ref());
+        let clean = media::names_of(&observation.media);
+        let originals = media::names_of(sealed.iter().flat_map(|sealed| &sealed.originals));
         self.append_draft(batch, new, ObservationDraft { observation, sealed })?;
-        self.move_chunks(batch, new, &chunks)?;
+        self.move_chunks(batch, new, &clean)?;
+        self.move_chunks(batch, self.sibling(new), &originals)?;
         for id in gone {
             for (key, _) in self.store.scan(ALONE, id.as_bytes(), None, usize::MAX)? {
                 batch.delete(ALONE, key);
             }
             batch.delete(ROWS, id.as_bytes());
+            self.forget_media(batch, id)?;
             self.alone.remove(&id);
             self.gone.insert(id);
         }

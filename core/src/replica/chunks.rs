@@ -4,34 +4,40 @@ use std::collections::{BTreeSet, HashMap};
 
 use minicbor::{Decode, Encode};
 
-use super::disk;
+use super::disk::{self, OUTBOX, OutboxRow, QUARANTINE};
 use super::engine::Engine;
 use super::error::Error;
 use super::media::{FILES, FileRow, MediaPolicy, file_key};
 use crate::base::{ChunkId, DocumentId, Hash, cbor, limits};
+use crate::entry::Verified;
 use crate::entry::chunk::{Manifest, SealedChunk};
 use crate::storage::{Batch, Table};
+use crate::sync::media::PutChunk;
 use crate::sync::transfer::{Carried, Load};
 
-/// chunk → document that this device attached it to (24, zeros for others') ‖ ciphertext.
+/// chunk → ciphertext.
 pub(super) const CHUNKS: Table = Table(30);
 /// number → [`OutRow`]: chunks that the relay has not acknowledged.
 const CHUNKS_OUT: Table = Table(31);
 /// number → [`InRow`]: chunks to be fetched.
 const CHUNKS_IN: Table = Table(32);
+/// document ‖ chunk → nothing: the document names it.
+const NAMED: Table = Table(35);
 
-/// Chunks read at once where all are looked at: a megabyte.
-const PAGE_CHUNKS: usize = 16;
-
-const NOBODYS: DocumentId = DocumentId([0; DocumentId::LEN]);
+/// Rows read at once where all are looked at.
+const PAGE_ROWS: usize = 1_024;
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
 struct OutRow {
     #[n(0)]
     chunk: ChunkId,
+    /// Whose entry the relay keeps it under.
     #[n(1)]
     document: DocumentId,
+    /// Whether this member wrote that.
+    #[n(2)]
+    own: bool,
 }
 
 #[derive(Encode, Decode)]
@@ -55,50 +61,134 @@ pub(super) struct MediaMemory {
     pub(super) policy: MediaPolicy,
 }
 
-impl MediaMemory {
-    pub(super) fn is_unsent(&self, document: DocumentId) -> bool {
-        self.unsent.contains_key(&document)
-    }
-}
-
 impl Engine {
-    /// Drops chunks, wherever they are listed. What they were part of cannot be shown any more.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub fn drop_chunks(&mut self, chunks: &BTreeSet<ChunkId>) -> Result<(), Error> {
-        self.refresh()?;
-        self.transact(|engine, batch| {
-            for (key, row) in engine.store.scan(CHUNKS_OUT, &[], None, usize::MAX)? {
-                if chunks.contains(&disk::decode::<OutRow>(&row)?.chunk) {
-                    engine.leave_out(batch, disk::parse_number(&key))?;
-                }
+    /// Drops the photos of a document: what is listed to be carried, and every chunk that no other document names.
+    pub(super) fn drop_media(&mut self, batch: &mut Batch, document: DocumentId) -> Result<(), Error> {
+        let mut doomed: BTreeSet<ChunkId> = BTreeSet::new();
+        for (key, _) in self.store.scan(NAMED, document.as_bytes(), None, usize::MAX)? {
+            doomed.extend(named_by(&key).map(|(_, chunk)| chunk));
+        }
+        self.forget_media(batch, document)?;
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        let gone = batch.writes().iter().filter(|write| write.table == NAMED && write.value.is_none());
+        let gone: BTreeSet<Vec<u8>> = gone.map(|write| write.key.clone()).collect();
+        for (key, _) in self.store.scan(NAMED, &[], None, usize::MAX)? {
+            if let Some((_, chunk)) = named_by(&key).filter(|_| !gone.contains(&key)) {
+                doomed.remove(&chunk);
             }
-            for (key, row) in engine.store.scan(CHUNKS_IN, &[], None, usize::MAX)? {
-                if chunks.contains(&disk::decode::<InRow>(&row)?.chunk) {
-                    batch.delete(CHUNKS_IN, key);
-                }
+        }
+        for (key, row) in self.store.scan(CHUNKS_OUT, &[], None, usize::MAX)? {
+            if disk::decode::<OutRow>(&row)?.document == document {
+                self.leave_out(batch, disk::parse_number(&key))?;
             }
-            chunks.iter().for_each(|chunk| batch.delete(CHUNKS, *chunk.as_bytes()));
-            Ok(())
-        })
+        }
+        for (key, row) in self.store.scan(CHUNKS_IN, &[], None, usize::MAX)? {
+            if disk::decode::<InRow>(&row)?.document == document {
+                batch.delete(CHUNKS_IN, key);
+            }
+        }
+        doomed.iter().for_each(|chunk| batch.delete(CHUNKS, *chunk.as_bytes()));
+        Ok(())
+    }
+
+    /// Forgets which photos a document names; their chunks stay.
+    pub(super) fn forget_media(&self, batch: &mut Batch, document: DocumentId) -> Result<(), Error> {
+        for table in [NAMED, FILES] {
+            for (key, _) in self.store.scan(table, document.as_bytes(), None, usize::MAX)? {
+                batch.delete(table, key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes which chunks a document names: as long as it does, they stay.
+    pub(super) fn refer_to(batch: &mut Batch, document: DocumentId, manifest: &Manifest) {
+        for chunk in &manifest.chunks {
+            batch.put(NAMED, [document.as_bytes().as_slice(), chunk.as_bytes()].concat(), Vec::new());
+        }
     }
 
     /// A chunk as it travels; none if it is not here.
     pub(super) fn chunk(&self, chunk: ChunkId) -> Result<Option<Vec<u8>>, Error> {
-        let row = self.store.get(CHUNKS, chunk.as_bytes())?;
-        Ok(row.map(|mut row| row.split_off(DocumentId::LEN.min(row.len()))))
+        Ok(self.store.get(CHUNKS, chunk.as_bytes())?)
     }
 
-    /// What is to be carried behind these places.
+    /// A chunk for the relay, with the entry that it keeps it under; none if either is not here any more.
+    pub(super) fn chunk_to_put(&self, key: u64, chunk: ChunkId) -> Result<Option<PutChunk>, Error> {
+        let Some(row) = self.store.get(CHUNKS_OUT, &disk::number_key(key))? else { return Ok(None) };
+        let OutRow { document, .. } = disk::decode(&row)?;
+        let entry = self.entry_at_relay(document, &self.unsent_entries()?)?;
+        Ok(entry.zip(self.chunk(chunk)?).map(|(entry, ciphertext)| PutChunk {
+            chunk,
+            ciphertext: ciphertext.into(),
+            entry: entry.wire().signed.clone(),
+        }))
+    }
+
+    /// An entry of a document that the relay has.
+    fn entry_at_relay(
+        &self,
+        document: DocumentId,
+        unsent: &BTreeSet<Vec<u8>>,
+    ) -> Result<Option<Verified>, Error> {
+        for (log, seq) in self.parts(document)? {
+            let key = disk::entry_key(log, seq);
+            if !unsent.contains(&key) && self.store.get(QUARANTINE, &key)?.is_none() {
+                return disk::read_entry(&*self.store, log, seq);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The places of what waits in the outbox.
+    fn unsent_entries(&self) -> Result<BTreeSet<Vec<u8>>, Error> {
+        let rows = self.store.scan(OUTBOX, &[], None, usize::MAX)?.into_iter();
+        let keys =
+            rows.map(|(_, row)| disk::decode::<OutboxRow>(&row).map(|row| disk::entry_key(row.log, row.seq)));
+        keys.collect()
+    }
+
+    /// Whether chunks of a document, or of the sealed part of an observation, wait to be sent.
+    pub(super) fn waits_with_chunks(&self, document: DocumentId) -> bool {
+        let unsent = &self.media.unsent;
+        !unsent.is_empty() && [document, self.sibling(document)].iter().any(|id| unsent.contains_key(id))
+    }
+
+    /// The relay has heard of entries whose chunks may have waited for that.
+    pub(super) fn chunks_may_go(&mut self) {
+        if !self.media.unsent.is_empty() {
+            self.mail_mark += 1;
+        }
+    }
+
+    /// What is to be carried behind these places. What the relay lacks the words of waits for them.
     pub(super) fn chunks_to_carry(&self, up_after: u64, down_after: u64) -> Result<Load, Error> {
         let page = |table, after: u64| {
             self.store.scan(table, &[], Some(&disk::number_key(after)), limits::CHUNK_NAMES_MAX)
         };
         let mut load = Load::default();
-        for (key, row) in page(CHUNKS_OUT, up_after)? {
-            let chunk = disk::decode::<OutRow>(&row)?.chunk;
-            load.up.push(Carried { key: disk::parse_number(&key), chunk });
+        let (mut after, mut unsent, mut there) = (up_after, None, HashMap::new());
+        while load.up.is_empty() {
+            let rows = page(CHUNKS_OUT, after)?;
+            let Some((last, _)) = rows.last() else { break };
+            after = disk::parse_number(last);
+            for (key, row) in rows {
+                let OutRow { chunk, document, .. } = disk::decode(&row)?;
+                let unsent = match &mut unsent {
+                    Some(unsent) => unsent,
+                    none => none.insert(self.unsent_entries()?),
+                };
+                let is_there = match there.get(&document) {
+                    Some(known) => *known,
+                    None => self.entry_at_relay(document, unsent)?.is_some(),
+                };
+                there.insert(document, is_there);
+                if is_there {
+                    load.up.push(Carried { key: disk::parse_number(&key), chunk });
+                }
+            }
         }
         for (key, row) in page(CHUNKS_IN, down_after)? {
             let chunk = disk::decode::<InRow>(&row)?.chunk;
@@ -124,7 +214,7 @@ impl Engine {
         }
         self.transact(|engine, batch| {
             batch.delete(CHUNKS_IN, place);
-            batch.put(CHUNKS, *chunk.as_bytes(), [NOBODYS.as_bytes().as_slice(), ciphertext].concat());
+            batch.put(CHUNKS, *chunk.as_bytes(), ciphertext);
             let key = file_key(row.document, row.file);
             if let Some(file) = engine.store.get(FILES, &key)? {
                 let mut file: FileRow = disk::decode(&file)?;
@@ -136,14 +226,11 @@ impl Engine {
         })
     }
 
-    pub(super) fn put_chunks(&self, batch: &mut Batch, document: DocumentId, chunks: &[SealedChunk]) {
-        for chunk in chunks {
-            let row = [document.as_bytes().as_slice(), &chunk.ciphertext].concat();
-            batch.put(CHUNKS, *chunk.id.as_bytes(), row);
-        }
+    pub(super) fn put_chunks(&self, batch: &mut Batch, chunks: &[SealedChunk]) {
+        chunks.iter().for_each(|chunk| batch.put(CHUNKS, *chunk.id.as_bytes(), chunk.ciphertext.clone()));
     }
 
-    /// Lists chunks for the relay. The document is not at the relay until they are.
+    /// Lists chunks of a document of this member's own for the relay. The document is not at the relay until they are.
     pub(super) fn queue_chunks(
         &mut self,
         batch: &mut Batch,
@@ -151,18 +238,18 @@ impl Engine {
         chunks: &[ChunkId],
     ) -> Result<(), Error> {
         for chunk in chunks {
-            let number = self.next_media_number();
-            batch.put(
-                CHUNKS_OUT,
-                disk::number_key(number),
-                cbor::encode(&OutRow { chunk: *chunk, document }),
-            );
-            if document != NOBODYS {
-                *self.media.unsent.entry(document).or_default() += 1;
-            }
+            self.queue_chunk(batch, OutRow { chunk: *chunk, document, own: true });
+        }
+        Ok(())
+    }
+
+    fn queue_chunk(&mut self, batch: &mut Batch, row: OutRow) {
+        let number = self.next_media_number();
+        batch.put(CHUNKS_OUT, disk::number_key(number), cbor::encode(&row));
+        if row.own {
+            *self.media.unsent.entry(row.document).or_default() += 1;
         }
         self.mail_mark += 1;
-        Ok(())
     }
 
     /// Chunks that wait belong to another document from now on.
@@ -188,17 +275,16 @@ impl Engine {
         for (_, row) in self.store.scan(CHUNKS_OUT, &[], None, usize::MAX)? {
             queued.insert(disk::decode::<OutRow>(&row)?.chunk);
         }
-        // What only a draft holds has not been filed.
-        queued.extend(self.attached_chunks()?);
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.store.scan(CHUNKS, &[], after.as_deref(), PAGE_CHUNKS)?;
+            let page = self.store.scan(NAMED, &[], after.as_deref(), PAGE_ROWS)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
-            for (key, row) in page {
-                let (Some(chunk), Some(document)) = (key.first_chunk(), row.first_chunk()) else { continue };
-                if !queued.contains(&ChunkId(*chunk)) {
-                    self.queue_chunks(batch, DocumentId(*document), &[ChunkId(*chunk)])?;
+            for (key, _) in page {
+                let Some((document, chunk)) = named_by(&key) else { continue };
+                if self.chunk(chunk)?.is_some() && queued.insert(chunk) {
+                    let own = self.row(document)?.is_some_and(|row| row.author == self.member_id());
+                    self.queue_chunk(batch, OutRow { chunk, document, own });
                 }
             }
         }
@@ -209,8 +295,8 @@ impl Engine {
             disk::next_number(&*self.store, CHUNKS_OUT)?.max(disk::next_number(&*self.store, CHUNKS_IN)?);
         let mut unsent = HashMap::new();
         for (_, row) in self.store.scan(CHUNKS_OUT, &[], None, usize::MAX)? {
-            let document = disk::decode::<OutRow>(&row)?.document;
-            if document != NOBODYS {
+            let OutRow { document, own, .. } = disk::decode(&row)?;
+            if own {
                 *unsent.entry(document).or_default() += 1;
             }
         }
@@ -228,13 +314,15 @@ impl Engine {
 
     fn leave_out(&mut self, batch: &mut Batch, key: u64) -> Result<(), Error> {
         let Some(row) = self.store.get(CHUNKS_OUT, &disk::number_key(key))? else { return Ok(()) };
-        let document = disk::decode::<OutRow>(&row)?.document;
+        let OutRow { document, own, .. } = disk::decode(&row)?;
         batch.delete(CHUNKS_OUT, disk::number_key(key));
-        if let Some(left) = self.media.unsent.get_mut(&document) {
+        if let Some(left) = self.media.unsent.get_mut(&document).filter(|_| own) {
             *left -= 1;
             if *left == 0 {
                 self.media.unsent.remove(&document);
             }
+            // Of a sealed part the observation is shown.
+            self.changed.extend(self.row(document)?.map(|row| row.about).unwrap_or_default());
             self.changed.insert(document);
         }
         Ok(())
@@ -268,4 +356,10 @@ impl Engine {
         }
         Ok(lacking)
     }
+}
+
+/// The document and the chunk of a row of [`NAMED`].
+fn named_by(key: &[u8]) -> Option<(DocumentId, ChunkId)> {
+    let (document, chunk) = key.split_first_chunk()?;
+    Some((DocumentId(*document), ChunkId(chunk.try_into().ok()?)))
 }

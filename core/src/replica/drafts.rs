@@ -112,9 +112,10 @@ impl Engine {
         self.must_have_learned()?;
         let id = self.id_for_draft(draft, Kind::OBSERVATION);
         self.transact(|engine, batch| {
-            let chunks = engine.take_attached(batch, draft, &mut observation)?;
+            let (clean, originals) = engine.take_attached(batch, draft, &mut observation)?;
             engine.append_draft(batch, id, observation)?;
-            engine.queue_chunks(batch, id, &chunks)?;
+            engine.queue_chunks(batch, id, &clean)?;
+            engine.queue_chunks(batch, engine.sibling(id), &originals)?;
             batch.delete(DRAFTS, draft.as_bytes());
             Ok(())
         })?;

@@ -6,6 +6,7 @@ use super::receive::Received;
 use crate::base::DeviceId;
 use crate::sync::frame::Refusal;
 use crate::sync::session::{Effect, End, Input, Misbehaviour};
+use crate::sync::transfer::Carried;
 
 /// Reasons of postponed entries that a report holds.
 const POSTPONED_MAX: usize = 512;
@@ -83,7 +84,9 @@ impl Engine {
             Effect::LoadMedia { up_after, down_after } => {
                 return Ok(Some(Input::Media(self.chunks_to_carry(up_after, down_after)?)));
             }
-            Effect::LoadChunk(chunk) => return Ok(Some(Input::Chunk(chunk, self.chunk(chunk)?))),
+            Effect::LoadChunk(Carried { key, chunk }) => {
+                return Ok(Some(Input::Chunk(chunk, self.chunk_to_put(key, chunk)?)));
+            }
             Effect::ChunksKept(keys) => self.mark_chunks_kept(&keys)?,
             Effect::ChunkRefused(why) => {
                 if report.postponed.len() < POSTPONED_MAX {

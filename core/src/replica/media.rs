@@ -17,7 +17,7 @@ use crate::entry::keys::Secret;
 use crate::storage::{Batch, Table};
 use crate::watch::guard::{self, Place};
 use crate::watch::media::{CLEAN_TYPE, MEDIA_COUNT_MAX, strip};
-use crate::watch::{Content, Invalid, Kind, Medium, Observation, ReleasedItem, Sealed};
+use crate::watch::{Content, Invalid, Kind, Medium, ReleasedItem};
 
 /// document ‖ file (32) → [`FileRow`].
 pub(super) const FILES: Table = Table(33);
@@ -110,9 +110,8 @@ impl Engine {
         let clean = strip(photo)?;
         let keys = [Secret::draw(&mut self.rng), Secret::draw(&mut self.rng)];
         let [clean_key, original_key] = keys;
-        let (shown, mut chunks) = seal_file(clean_key, &clean.bytes, CLEAN_TYPE, Some(clean.original))?;
-        let (original, more) = seal_file(original_key, photo, clean.original_type, None)?;
-        chunks.extend(more);
+        let (shown, chunks) = seal_file(clean_key, &clean.bytes, CLEAN_TYPE, Some(clean.original))?;
+        let (original, original_chunks) = seal_file(original_key, photo, clean.original_type, None)?;
         let (shown, original) = (medium(&shown, caption), medium(&original, ""));
         shown.validate()?;
         let id = shown.id.clone();
@@ -128,16 +127,18 @@ impl Engine {
             let problem = format!("has {MEDIA_COUNT_MAX} photos already");
             return Err(Invalid::new("media", problem, "leave one out, or write another report").into());
         }
-        let names: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
         self.transact(|engine, batch| {
-            engine.put_chunks(batch, to, &chunks);
+            engine.put_chunks(batch, &chunks);
+            engine.put_chunks(batch, &original_chunks);
             let Some(mut draft) = existing.take() else {
                 return engine.put_attached(batch, to, &shown, &original);
             };
+            let (clean, originals) = (names_of([&shown]), names_of([&original]));
             draft.observation.media.push(shown);
             draft.sealed.get_or_insert_default().originals.push(original);
             engine.append_draft(batch, to, draft)?;
-            engine.queue_chunks(batch, to, &names)
+            engine.queue_chunks(batch, to, &clean)?;
+            engine.queue_chunks(batch, engine.sibling(to), &originals)
         })?;
         Ok(id)
     }
@@ -240,6 +241,7 @@ impl Engine {
             if self.store.get(FILES, &key)?.is_some() {
                 continue;
             }
+            Self::refer_to(batch, id, &manifest);
             let asked = !is_original && self.media.policy == MediaPolicy::All;
             let missing = if asked {
                 self.ask_for(batch, id, &manifest)?
@@ -276,21 +278,23 @@ impl Engine {
         Ok(rows)
     }
 
-    /// Moves the photos of a draft into what is about to be filed. Answers with their chunks.
+    /// Moves the photos of a draft into what is about to be filed. Answers with the chunks of the clean copies and of the
+    /// originals.
     pub(super) fn take_attached(
         &mut self,
         batch: &mut Batch,
         draft: DocumentId,
         into: &mut ObservationDraft,
-    ) -> Result<Vec<ChunkId>, Error> {
-        let mut chunks = Vec::new();
+    ) -> Result<(Vec<ChunkId>, Vec<ChunkId>), Error> {
+        let (mut clean, mut originals) = (Vec::new(), Vec::new());
         for (key, shown, original) in self.attached_media(draft)? {
-            chunks.extend(names_of([&shown, &original]));
+            clean.extend(names_of([&shown]));
+            originals.extend(names_of([&original]));
             into.observation.media.push(shown);
             into.sealed.get_or_insert_default().originals.push(original);
             batch.delete(ATTACHED, key);
         }
-        Ok(chunks)
+        Ok((clean, originals))
     }
 
     /// Throws the photos of a draft away.
@@ -302,14 +306,25 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether the photos of released items are all here.
+    ///
+    /// # Errors
+    /// [`Error::PhotoNotHere`].
+    pub(super) fn photos_are_here(&self, items: &[ReleasedItem]) -> Result<(), Error> {
+        items
+            .iter()
+            .flat_map(|item| &item.media)
+            .try_for_each(|shown| self.ciphertexts(&manifest(shown)?).map(drop))
+    }
+
     /// Seals the photos of released items anew, each under a key of its own: who reads the release learns no key of the
-    /// group's.
+    /// group's. Each is made clean again, as an observation may come from an app that is not this one.
     pub(super) fn reseal_media(&mut self, items: &mut [ReleasedItem]) -> Result<Vec<SealedChunk>, Error> {
         let mut chunks = Vec::new();
         for shown in items.iter_mut().flat_map(|item| &mut item.media) {
             let file = zeroize::Zeroizing::new(self.open_medium(shown)?);
-            let media_type = manifest(shown)?.media_type;
-            let (sealed, more) = seal_file(Secret::draw(&mut self.rng), &file, &media_type, None)?;
+            let clean = zeroize::Zeroizing::new(strip(&file)?.bytes);
+            let (sealed, more) = seal_file(Secret::draw(&mut self.rng), &clean, CLEAN_TYPE, None)?;
             *shown = medium(&sealed, "");
             chunks.extend(more);
         }
@@ -318,6 +333,11 @@ impl Engine {
 
     fn open_medium(&self, medium: &Medium) -> Result<Vec<u8>, Error> {
         let manifest = manifest(medium)?;
+        let ciphertexts = self.ciphertexts(&manifest)?;
+        Ok(open_file(&manifest, ciphertexts.iter().map(Vec::as_slice))?)
+    }
+
+    fn ciphertexts(&self, manifest: &Manifest) -> Result<Vec<Vec<u8>>, Error> {
         let mut ciphertexts = Vec::new();
         for chunk in &manifest.chunks {
             ciphertexts.extend(self.chunk(*chunk)?);
@@ -326,7 +346,7 @@ impl Engine {
         if here < parts {
             return Err(Error::PhotoNotHere { missing: parts - here, parts });
         }
-        Ok(open_file(&manifest, ciphertexts.iter().map(Vec::as_slice))?)
+        Ok(ciphertexts)
     }
 
     fn put_attached(
@@ -366,21 +386,6 @@ impl Engine {
         let original = Manifest::from_bytes(&row.original).map_err(damaged)?;
         Ok((medium(&clean, &row.caption), medium(&original, "")))
     }
-
-    /// The chunks of photos that only drafts hold.
-    pub(super) fn attached_chunks(&self) -> Result<Vec<ChunkId>, Error> {
-        let mut chunks = Vec::new();
-        for (key, sealed) in self.store.scan(ATTACHED, &[], None, usize::MAX)? {
-            let (shown, original) = self.open_attached(&key, &sealed)?;
-            chunks.extend(names_of([&shown, &original]));
-        }
-        Ok(chunks)
-    }
-}
-
-/// The chunks of all photos of an observation.
-pub(super) fn chunks_of(observation: &Observation, sealed: Option<&Sealed>) -> Vec<ChunkId> {
-    names_of(observation.media.iter().chain(sealed.iter().flat_map(|sealed| &sealed.originals)))
 }
 
 /// The photos that a content names, and whether they are originals.
@@ -399,7 +404,8 @@ fn media_of(content: &Content) -> Vec<(&Medium, bool)> {
     }
 }
 
-fn names_of<'a>(media: impl IntoIterator<Item = &'a Medium>) -> Vec<ChunkId> {
+/// The chunks of photos.
+pub(super) fn names_of<'a>(media: impl IntoIterator<Item = &'a Medium>) -> Vec<ChunkId> {
     media
         .into_iter()
         .filter_map(|medium| manifest(medium).ok())

@@ -166,6 +166,7 @@ impl Engine {
             // The first receipt since the last proof stays until the next proof covers it.
             let checkpoint = receipt.receipt().checkpoint;
             engine.note_time(batch, receipt.receipt().received_ms)?;
+            engine.chunks_may_go();
             let relay = &mut engine.fresh()?.relay;
             relay.receipted.get_or_insert(checkpoint);
             relay.pin();

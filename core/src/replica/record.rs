@@ -162,7 +162,7 @@ impl Engine {
     }
 
     /// The identity of the sealed part of an observation of this member's own.
-    fn sibling(&self, observation: DocumentId) -> DocumentId {
+    pub(super) fn sibling(&self, observation: DocumentId) -> DocumentId {
         let mut nonce = [0; 8];
         nonce.iter_mut().zip(observation.0).for_each(|(to, from)| *to = from);
         create_id(self.member_id(), Kind::SEALED.0, nonce)

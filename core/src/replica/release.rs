@@ -214,7 +214,7 @@ impl Engine {
         let log = if audited { self.disclosure_log()? } else { BTreeMap::new() };
         let (audit_id, audit) = (self.new_id(Kind::AUDIT_ENTRY), AuditEntry::of(&disclosure, &log));
         self.transact(|engine, batch| {
-            engine.put_chunks(batch, id, &chunks);
+            engine.put_chunks(batch, &chunks);
             engine.queue_chunks(batch, id, &chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>())?;
             engine.write(batch, Kind::RELEASE, id, &release)?;
             engine.write(batch, Kind::DISCLOSURE, disclosure_id, &disclosure)?;

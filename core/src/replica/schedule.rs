@@ -162,8 +162,8 @@ impl Engine {
         if more_authors > 0 {
             waits_for.push(WaitsFor::Authors(more_authors));
         }
-        match self.preview(plan) {
-            Ok(_) => {}
+        match self.preview(plan).and_then(|items| self.photos_are_here(&items)) {
+            Ok(()) => {}
             Err(why) if is_the_plans(&why) => waits_for.push(WaitsFor::Change(why.to_string())),
             Err(why) => return Err(why),
         }

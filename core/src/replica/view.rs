@@ -335,7 +335,7 @@ impl Engine {
             Some(group)
                 if !group.unsent.contains_key(&id)
                     && !self.alone.contains(&id)
-                    && !self.media.is_unsent(id) =>
+                    && !self.waits_with_chunks(id) =>
             {
                 Delivery::AtRelay
             }

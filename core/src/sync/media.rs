@@ -16,7 +16,7 @@ pub struct ChunkNames {
     pub chunks: Vec<ChunkId>,
 }
 
-/// Phone: keep this.
+/// Phone: keep this, for as long as the body of that entry.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct PutChunk {
@@ -26,6 +26,9 @@ pub struct PutChunk {
     /// What lies under that name.
     #[n(1)]
     pub ciphertext: ByteVec,
+    /// The signed part of an entry of the document that names it.
+    #[n(2)]
+    pub entry: ByteVec,
 }
 
 /// Relay: what became of a chunk that was to be kept. Sent after the durable write.
@@ -56,7 +59,7 @@ pub struct Chunk {
     /// The chunk.
     #[n(0)]
     pub chunk: ChunkId,
-    /// What lies under that name; none if nothing does, or not yet.
+    /// What lies under that name; none if nothing does, or not yet, or the reader may not read what it belongs to.
     #[n(1)]
     pub ciphertext: Option<ByteVec>,
 }

@@ -12,8 +12,9 @@ use super::frame::{
     OwnHead, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing, Welcome,
 };
 use super::mailbox::{Answer, Knocked, Knocks, OpenMailbox};
+use super::media::PutChunk;
 use super::receipt::SignedReceipt;
-use super::transfer::{Load, Transfer};
+use super::transfer::{Carried, Load, Transfer};
 use crate::base::{
     ChunkId, CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, MailboxId, RelayId, cbor, limits,
 };
@@ -76,7 +77,7 @@ pub enum Input {
     /// The answer to [`Effect::LoadMedia`].
     Media(Load),
     /// The answer to [`Effect::LoadChunk`]; none if it was dropped meanwhile.
-    Chunk(ChunkId, Option<Vec<u8>>),
+    Chunk(ChunkId, Option<PutChunk>),
     /// Time has passed.
     Tick,
     /// The app wants the session to end.
@@ -166,7 +167,7 @@ pub enum Effect {
         down_after: u64,
     },
     /// Answer with [`Input::Chunk`].
-    LoadChunk(ChunkId),
+    LoadChunk(Carried),
     /// The relay has these chunks on its disk: their places in the list.
     ChunksKept(Vec<u64>),
     /// The relay did not take a chunk for now.
@@ -449,8 +450,8 @@ impl Session {
                     self.send(&frame, effects);
                 }
             }
-            Input::Chunk(chunk, ciphertext) if self.phase == Phase::Open => {
-                if let Some(frame) = self.transfer.read(chunk, ciphertext) {
+            Input::Chunk(chunk, put) if self.phase == Phase::Open => {
+                if let Some(frame) = self.transfer.read(chunk, put) {
                     self.send(&frame, effects);
                 }
             }

@@ -4,9 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use minicbor::bytes::ByteVec;
-
-use super::frame::{Frame, Outcome};
+use super::frame::{Frame, Outcome, Refusal};
 use super::media::{Chunk, ChunkAck, ChunkNames, GetChunk, PutChunk, is_named};
 use super::session::{Effect, Misbehaviour};
 use crate::base::{ChunkId, limits};
@@ -111,7 +109,7 @@ impl Transfer {
         while self.under_way() < limits::CHUNKS_IN_FLIGHT_MAX && bytes_left > 0 {
             if let Some(Carried { key, chunk }) = self.up.pop_front() {
                 self.reading.insert(chunk, key);
-                effects.push(Effect::LoadChunk(chunk));
+                effects.push(Effect::LoadChunk(Carried { key, chunk }));
             } else if let Some(Carried { key, chunk }) = self.down.pop_front() {
                 self.getting.insert(chunk, key);
                 frames.push(Frame::GetChunk(GetChunk { chunk }));
@@ -140,11 +138,11 @@ impl Transfer {
     }
 
     /// The answer to [`Effect::LoadChunk`].
-    pub(super) fn read(&mut self, chunk: ChunkId, ciphertext: Option<Vec<u8>>) -> Option<Frame> {
+    pub(super) fn read(&mut self, chunk: ChunkId, put: Option<PutChunk>) -> Option<Frame> {
         let key = self.reading.remove(&chunk)?;
-        let ciphertext = ByteVec::from(ciphertext?);
+        let put = put?;
         self.putting.insert(chunk, key);
-        Some(Frame::PutChunk(PutChunk { chunk, ciphertext }))
+        Some(Frame::PutChunk(put))
     }
 
     pub(super) fn wanted(
@@ -171,8 +169,11 @@ impl Transfer {
         match ack.outcome {
             Outcome::Kept => effects.push(Effect::ChunksKept(vec![key])),
             Outcome::Refused(why) => {
-                self.blocked = true;
-                self.up.clear();
+                // What the relay lacks an entry of says nothing about the others.
+                if why.refusal != Refusal::GAP {
+                    self.blocked = true;
+                    self.up.clear();
+                }
                 self.try_again(why.retry_after_ms.unwrap_or_default());
                 effects.push(Effect::ChunkRefused(why));
             }

@@ -176,6 +176,14 @@ impl World {
         entry
     }
 
+    /// An operation of the founder's.
+    pub fn operation(&mut self, operation: &Operation) -> Verified {
+        let heads = self.roll_heads();
+        let entry = self.founder.write(Some(self.id), ROLL, &heads, Kind::OPERATION, cbor::encode(operation));
+        self.roll.push(entry.clone());
+        entry
+    }
+
     /// The founder takes somebody out.
     pub fn remove(&mut self, person: &Person) -> Verified {
         let heads = self.roll_heads();

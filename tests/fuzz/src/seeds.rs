@@ -66,6 +66,43 @@ fn imports(seeds: &mut Seeds) {
         good.replace("saw;told", "saw").replace("2.5", "NaN") + "\n\n" + &good.replace(",GM", ""),
     ];
     seeds.extend(rows.map(|rows| ("import_table", rows.into_bytes())));
+    // Each column in turn says what it should not.
+    let columns: Vec<&str> = good.trim_end().split(',').collect();
+    for at in 0..columns.len() {
+        for wrong in ["", "-0", "9e99", "\"a,\"\"b\"", "x;x;\u{FEFF}", "2026-13-41T99:99:99Z"] {
+            let mut row = columns.clone();
+            row[at] = wrong;
+            seeds.push(("import_table", (row.join(",") + "\n" + good).into_bytes()));
+        }
+    }
+    // Shapes, places and numbers as other programs write them.
+    let geometries = [
+        "{\"type\":\"Point\",\"coordinates\":[]}",
+        "{\"type\":\"Point\",\"coordinates\":[-180.0001,90.0]}",
+        "{\"type\":\"Point\",\"coordinates\":[\"-99.9\",41.6]}",
+        "{\"type\":\"Point\",\"coordinates\":[0,0]}",
+        "{\"type\":\"MultiPoint\",\"coordinates\":[[-99.9,41.6],[-99.8,41.6]]}",
+        "{\"type\":\"LineString\",\"coordinates\":[[-99.9,41.6],[-99.8,41.6]]}",
+        "{\"type\":\"Polygon\",\"coordinates\":[[[-99.9,41.6],[-99.8,41.6],[-99.8,41.7],[-99.9,41.6]]]}",
+        "{\"type\":\"GeometryCollection\",\"geometries\":[]}",
+    ];
+    for geometry in geometries {
+        for properties in
+            ["{\"title\":\"Dark\"}", "{\"what_happened\":\"Shouting\",\"time\":17e11}", "null", "[]"]
+        {
+            let feature =
+                format!("{{\"type\":\"Feature\",\"geometry\":{geometry},\"properties\":{properties}}}");
+            let all = format!("{{\"type\":\"FeatureCollection\",\"features\":[{feature}]}}");
+            seeds.extend([feature, all].map(|text| ("import_file", text.into_bytes())));
+        }
+    }
+    for name in ["title", "date", "OFFENSE_TYPE_ID,FIRST_OCCURRENCE_DATE", "lat,lon", "start;end", "t\tdate"]
+    {
+        let empty = name.replace(|c: char| c.is_ascii_alphanumeric() || c == '_', "");
+        for row in ["x,2026-05-04", "\"", "\u{FEFF}", &empty] {
+            seeds.push(("import_file", format!("\u{FEFF}{name}\r\n{row}\r\n").into_bytes()));
+        }
+    }
 }
 
 type Seeds = Vec<(&'static str, Vec<u8>)>;
@@ -166,6 +203,34 @@ fn pictures(seeds: &mut Seeds) {
     ]
     .concat();
     let webp = b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0".to_vec();
+    // With what cameras and editors put beside a picture, in front and behind; and cut or bent at many places.
+    let beside = [
+        (0xe1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>".as_slice()),
+        (0xe2, b"ICC_PROFILE\0\x01\x01".as_slice()),
+        (0xe2, b"MPF\0II*\0\x08\0\0\0".as_slice()),
+        (0xed, b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\0".as_slice()),
+        (0xee, b"Adobe\0\x64\0\0\0\0\x01".as_slice()),
+        (0xfe, b"a comment".as_slice()),
+    ];
+    for (marker, words) in beside {
+        let length = u8::try_from(words.len() + 2).unwrap();
+        let (head, rest) = photo.split_at(2);
+        seeds.push(("media", [head, &[0xff, marker, 0, length], words, rest].concat()));
+    }
+    seeds.push(("media", [photo.as_slice(), &photo].concat()));
+    for picture in [&photo, &png, &webp] {
+        for eighth in 1..8 {
+            let at = picture.len() * eighth / 8;
+            let mut bent = picture.clone();
+            bent[at] ^= 0x55;
+            seeds.extend([picture[..at].to_vec(), bent].map(|bytes| ("media", bytes)));
+        }
+    }
+    for (at, edge) in [(16, 0xffff_ffff_u32), (16, 0), (20, 0x7fff_ffff), (20, 70_000)] {
+        let mut promises = png.clone();
+        promises[at..at + 4].copy_from_slice(&edge.to_be_bytes());
+        seeds.push(("media", promises));
+    }
     seeds.extend([photo, cut, png, webp].map(|bytes| ("media", bytes)));
 }
 
@@ -264,7 +329,7 @@ fn frames(wires: &[&Wire], seeds: &mut Seeds) {
         Frame::Settled(Settled { mailbox, outcome: Outcome::Kept }),
         Frame::OfferChunks(ChunkNames { chunks: vec![chunk] }),
         Frame::WantedChunks(ChunkNames { chunks: Vec::new() }),
-        Frame::PutChunk(PutChunk { chunk, ciphertext: vec![1; 9].into() }),
+        Frame::PutChunk(PutChunk { chunk, ciphertext: vec![1; 9].into(), entry: vec![2; 9].into() }),
         Frame::ChunkAck(ChunkAck { chunk, outcome: Outcome::Kept }),
         Frame::GetChunk(GetChunk { chunk }),
         Frame::Chunk(Chunk { chunk, ciphertext: Some(vec![1; 9].into()) }),

@@ -83,7 +83,7 @@ fn seeds_pass() {
 #[ignore = "writes files"]
 fn write_seeds() {
     let root = std::env::var_os("LAMPPOST_SEEDS").map_or_else(|| folder("corpus", ""), PathBuf::from);
-    for (target, bytes) in seeds().into_iter().chain(vectors()) {
+    for (target, bytes) in seeds().into_iter().chain(vectors()).chain(fixtures()) {
         let folder = root.join(target);
         std::fs::create_dir_all(&folder).unwrap();
         let name: String = hash::sha256(&bytes).to_string().chars().take(40).collect();
@@ -119,6 +119,17 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
             let Some(bytes) = unhex(&text).filter(|bytes| bytes.len() > 40) else { continue };
             found.push((target, mode.into_iter().chain(bytes).collect()));
         }
+    }
+    found
+}
+
+/// The texts that the guard's rates are measured by.
+fn fixtures() -> Vec<(&'static str, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../core/src/watch/guard/fixtures");
+    let mut found = Vec::new();
+    for (_, file) in files(&folder) {
+        let cases: Vec<serde_json::Value> = serde_json::from_slice(&file).unwrap();
+        found.extend(cases.iter().map(|case| ("guard", case["text"].as_str().unwrap().as_bytes().to_vec())));
     }
     found
 }

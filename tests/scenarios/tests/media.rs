@@ -11,9 +11,10 @@ use lamppost_core::replica::testing::{draft, photo};
 use lamppost_core::replica::{
     Connection, Delivery, Error, Filter, MediumState, Transport, TransportError, WebSocketTransport,
 };
+use lamppost_core::storage::{Options, SledStore, Store as _, StoreKind, Table};
 use lamppost_core::sync::Frame;
 use lamppost_core::watch::Kind;
-use lamppost_scenarios::town::{pair, relay, sync};
+use lamppost_scenarios::town::{self, pair, relay, sync};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -149,5 +150,23 @@ async fn a_photo_arrives_whole_through_a_link_that_is_cut_five_times() {
         [MARKER, b"The van, from behind", &clean[middle..middle + 16], &camera[camera.len() / 2..][..16]];
     for plain in planted {
         assert!(!holds(&disk, plain), "{}", plain.escape_ascii());
+    }
+    // Shredded, it is gone from the relay and from both phones, files and all.
+    let relay = town::relay(&root.path().join("relay")).await;
+    coordinator.shred(id).await.unwrap();
+    sync(&coordinator, &relay).await.unwrap();
+    sync(&volunteer, &relay).await.unwrap();
+    relay.stop().await;
+    for phone in [&coordinator, &volunteer] {
+        assert!(matches!(phone.media(id, shown.clone()).await, Err(Error::NotHere(_))));
+    }
+    drop((coordinator, volunteer));
+    for (name, kind, chunks) in [
+        ("relay", StoreKind::Relay, 6),
+        ("coordinator", StoreKind::Phone, 30),
+        ("volunteer", StoreKind::Phone, 30),
+    ] {
+        let store = SledStore::open(root.path().join(name), Options::new(kind)).unwrap();
+        assert_eq!(store.scan(Table(chunks), &[], None, usize::MAX).unwrap(), [], "{name}");
     }
 }

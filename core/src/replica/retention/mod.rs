@@ -317,6 +317,8 @@ impl Engine {
         }
         batch.delete(ROWS, id.as_bytes());
         batch.delete(DRAFTS, id.as_bytes());
+        self.discard_attached(batch, id)?;
+        self.drop_media(batch, id)?;
         drop(self.recent.take(id));
         self.gone.insert(id);
         Ok(())

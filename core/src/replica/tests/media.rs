@@ -1,10 +1,13 @@
 //! Photos: attached, on disk, carried, shown, handed over; and what a killed or full disk leaves of them.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::replica::testing::photo;
 use crate::storage::StoreError;
 use crate::sync::frame::Refusal;
 use crate::watch::Content;
+use crate::watch::media::strip;
 
 const MARKER: &[u8] = b"PLANTED-40.7484N";
 
@@ -96,6 +99,8 @@ fn a_report_is_not_at_the_relay_before_its_photo_is() {
     assert_eq!(vic.delivery(id), Delivery::AtRelay);
     // A relay that lost its store is offered all of it again.
     vic.new_relay_life(RelayId([9; 32]), Incarnation([9; 16])).unwrap();
+    assert_eq!(vic.chunks_to_carry(0, 0).unwrap().up, [], "the words go first");
+    vic.acknowledge_all();
     assert_eq!(vic.chunks_to_carry(0, 0).unwrap().up.len(), up.len());
     assert_eq!(vic.delivery(id), Delivery::OnPhone);
 }
@@ -144,13 +149,82 @@ fn a_photo_leaves_only_when_chosen_and_under_another_key() {
     let detail = liaison.get(with).unwrap();
     let [row] = detail.media.as_slice() else { panic!("{:?}", detail.media) };
     assert_eq!((row.caption.as_str(), row.state), ("", MediumState::Here));
-    assert_eq!(liaison.media(with, row.id.clone()).unwrap(), carla.media(id, shown.clone()).unwrap());
+    // Drawn once more: the same picture, and no byte that an author's app could have put beside it.
+    let given = liaison.media(with, row.id.clone()).unwrap();
+    assert_eq!(strip(&carla.media(id, shown.clone()).unwrap()).unwrap().bytes, given);
     let Content::Release(release) = detail.content else { panic!() };
     let original = crate::base::hash::sha256(&camera()).to_string();
     assert!(!format!("{release:?}").contains(&original), "nor the hash of the original");
     let foreign = Redaction { media: ["00".repeat(32)].into(), ..Redaction::default() };
     let plan = ReleasePlan { observations: vec![(id, foreign)], ..plan(&[]) };
     assert!(matches!(carla.release(&plan), Err(Error::Invalid(why)) if why.field == "media"));
+}
+
+/// What an app that is not this one names as a clean copy may be the photo as it was taken.
+#[test]
+fn an_original_that_an_author_passes_off_as_clean_does_not_leave() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let id = vic.record(draft("A van stood there")).unwrap();
+    vic.attach(id, &camera(), "").unwrap();
+    let Content::Observation(_, Some(sealed)) = vic.get(id).unwrap().content else { panic!() };
+    let mut forged = draft("The same van");
+    forged.observation.media = sealed.originals;
+    let original = forged.observation.media[0].id.clone();
+    let forged = vic.record(forged).unwrap();
+    hand(&vic, &mut carla);
+    carry(&vic, &mut carla);
+    assert_eq!(
+        carla.media(forged, original.clone()).unwrap(),
+        camera(),
+        "control: it is what the camera took"
+    );
+    let redaction = Redaction { media: [original].into(), ..Redaction::default() };
+    let plan = ReleasePlan {
+        title: "A van".into(),
+        purpose: "to look at".into(),
+        recipient: Some(liaison.member_id()),
+        expires_ms: None,
+        observations: vec![(forged, redaction)],
+    };
+    let release = carla.release(&plan).unwrap();
+    hand(&carla, &mut liaison);
+    carry(&carla, &mut liaison);
+    let given = liaison.get(release).unwrap().media.remove(0);
+    assert_eq!(given.media_type, "image/jpeg");
+    assert!(!holds(&liaison.media(release, given.id).unwrap(), MARKER));
+}
+
+/// A plan that leaves later takes along what was chosen, clean, and nothing else; what is not here yet it waits for.
+#[test]
+fn a_planned_release_takes_the_chosen_photo_alone() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let id = vic.record(draft("A van stood there")).unwrap();
+    let shown = vic.attach(id, &camera(), "my own car in front").unwrap();
+    let kept_back = vic.attach(id, &photo(90, 90, MARKER), "").unwrap();
+    hand(&vic, &mut carla);
+    let redaction = Redaction { media: [shown.clone()].into(), ..Redaction::default() };
+    let plan = ReleasePlan {
+        title: "A van".into(),
+        purpose: "to look at".into(),
+        recipient: Some(liaison.member_id()),
+        expires_ms: None,
+        observations: vec![(id, redaction)],
+    };
+    carla.schedule(None, &plan, &LeavesWhen::default()).unwrap();
+    assert!(matches!(carla.scheduled().unwrap()[0].waits_for.as_slice(), [WaitsFor::Change(_)]));
+    assert_eq!(carla.release_due().unwrap(), [], "its photo has not arrived");
+    carry(&vic, &mut carla);
+    let [release] = carla.release_due().unwrap()[..] else { panic!("it leaves") };
+    hand(&carla, &mut liaison);
+    carry(&carla, &mut liaison);
+    let [row] = &liaison.get(release).unwrap().media[..] else { panic!("one photo") };
+    let chosen = strip(&carla.media(id, shown).unwrap()).unwrap().bytes;
+    let other = carla.media(id, kept_back).unwrap();
+    assert_eq!(liaison.media(release, row.id.clone()).unwrap(), chosen);
+    assert!(chosen != other && chosen != strip(&other).unwrap().bytes);
+    // Of the group's files the liaison's phone has neither a chunk nor a name.
+    assert_eq!(engine_chunks(&liaison), engine_chunks_of(&liaison, release));
+    assert!(disk_of(&liaison).iter().all(|bytes| !holds(bytes, MARKER)));
 }
 
 #[test]
@@ -237,10 +311,118 @@ fn a_refused_chunk_stays_in_the_list() {
     vic.carry_out(Effect::ChunkRefused(why), &mut report).unwrap();
     assert_eq!(report.postponed, ["full"]);
     assert_eq!(vic.chunks_to_carry(0, 0).unwrap(), before);
-    // Removal at expiry drops them wherever they are listed.
-    let chunks = before.up.iter().map(|row| row.chunk).collect();
-    vic.drop_chunks(&chunks).unwrap();
-    assert_eq!(vic.chunks_to_carry(0, 0).unwrap(), Default::default());
-    let shown = vic.get(id).unwrap().media[0].id.clone();
-    assert!(matches!(vic.media(id, shown), Err(Error::PhotoNotHere { .. })));
+}
+
+/// Everything of a photo that lies on a disk: rows of chunks, of files, of what is to be carried.
+fn rows_of_photos(engine: &Engine) -> usize {
+    let rows = |table| engine.store.scan(crate::storage::Table(table), &[], None, usize::MAX).unwrap().len();
+    (30..=35).map(rows).sum()
+}
+
+/// How many chunks a document names.
+fn engine_chunks_of(engine: &Engine, id: DocumentId) -> usize {
+    engine.store.scan(crate::storage::Table(35), id.as_bytes(), None, usize::MAX).unwrap().len()
+}
+
+fn engine_chunks(engine: &Engine) -> usize {
+    engine.store.scan(crate::storage::Table(30), &[], None, usize::MAX).unwrap().len()
+}
+
+#[test]
+fn a_shredded_report_takes_its_photos_along_on_every_phone() {
+    let Town { mut carla, mut vic, mut vera, mut liaison, .. } = town();
+    let id = vic.record(draft("A van stood there")).unwrap();
+    let shown = vic.attach(id, &camera(), "").unwrap();
+    // On its way out, on its way in, here, and here with the original.
+    hand(&vic, &mut vera);
+    hand(&vic, &mut carla);
+    carry(&vic, &mut carla);
+    carla.fetch_media(id).unwrap();
+    carry(&vic, &mut carla);
+    let redaction = Redaction { media: [shown].into(), ..Redaction::default() };
+    let plan = ReleasePlan {
+        title: "A van".into(),
+        purpose: "to look at".into(),
+        recipient: Some(liaison.member_id()),
+        expires_ms: None,
+        observations: vec![(id, redaction)],
+    };
+    let release = carla.release(&plan).unwrap();
+    hand(&carla, &mut liaison);
+    carry(&carla, &mut liaison);
+    let holds: Vec<_> = carla.held().unwrap().into_iter().map(|row| row.hold).collect();
+    assert_eq!(holds, [], "without a last day nothing has to be held");
+    // A copy of the same list in somebody else's report is no reason to lose, nor to keep, what others need.
+    let of_the_first = rows_of_photos(&vera);
+    let stays = vera.record(draft("Another van")).unwrap();
+    let kept = vera.attach(stays, &camera(), "").unwrap();
+    let own_rows = rows_of_photos(&vera);
+    hand(&vera, &mut carla);
+    carry(&vera, &mut carla);
+
+    carla.shred(id).unwrap();
+    for phone in [&mut vic, &mut vera] {
+        hand(&carla, phone);
+        phone.sweep().unwrap();
+    }
+    // Of the other report's photo there is its name, and that it is to come.
+    let chunks = engine_chunks(&vic);
+    assert_eq!((chunks, rows_of_photos(&vic)), (0, 1 + 2 * vic.chunks_to_carry(0, 0).unwrap().down.len()));
+    assert_eq!(rows_of_photos(&vera), own_rows - of_the_first);
+    assert_eq!(vera.media(stays, kept.clone()).unwrap(), carla.media(stays, kept).unwrap());
+    assert_eq!(vic.chunks_to_carry(0, 0).unwrap().up, []);
+    assert_eq!(carry(&vic, &mut vera), 0, "nothing is asked for any more");
+    // What was handed over is another file, and goes with the release.
+    let given = liaison.get(release).unwrap().media[0].id.clone();
+    assert!(liaison.media(release, given).is_ok());
+    carla.shred(release).unwrap();
+    hand(&carla, &mut liaison);
+    liaison.sweep().unwrap();
+    assert_eq!(rows_of_photos(&liaison), 0);
+}
+
+/// Who reads a report knows the names of its chunks, and may put them into a report of their own.
+#[test]
+fn who_names_anothers_chunks_takes_nothing_along() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let id = vic.record(draft("A van stood there")).unwrap();
+    let shown = vic.attach(id, &camera(), "").unwrap();
+    hand(&vic, &mut vera);
+    let Content::Observation(seen, _) = vera.get(id).unwrap().content else { panic!() };
+    let mut copied = draft("The same van");
+    copied.observation.media = seen.media;
+    let copy = vera.record(copied).unwrap();
+    hand(&vera, &mut carla);
+    hand(&vic, &mut carla);
+    carry(&vic, &mut carla);
+    vera.shred(copy).unwrap();
+    hand(&vera, &mut carla);
+    carla.sweep().unwrap();
+    assert!(carla.row(copy).unwrap().is_none());
+    assert!(carla.media(id, shown).is_ok());
+}
+
+/// The relay keeps a chunk under an entry: as long as it lacks the words, their photo waits, and no other does.
+#[test]
+fn a_photo_waits_for_its_words_alone() {
+    let Town { mut vic, .. } = town();
+    let id = vic.record(draft("A van stood there")).unwrap();
+    vic.attach(id, &camera(), "").unwrap();
+    assert_eq!(vic.chunks_to_carry(0, 0).unwrap().up, []);
+    vic.acknowledge_all();
+    let up = vic.chunks_to_carry(0, 0).unwrap().up;
+    let puts: Vec<_> = up.iter().map(|row| vic.chunk_to_put(row.key, row.chunk).unwrap().unwrap()).collect();
+    let compartments: BTreeSet<u8> = puts
+        .into_iter()
+        .map(|put| Wire { signed: put.entry, body: None })
+        .map(|wire| crate::entry::Received::parse(wire).unwrap().header().compartment.0)
+        .collect();
+    assert_eq!(
+        compartments,
+        [2, 3].into(),
+        "the clean copy with the report, the original with its sealed part"
+    );
+    let later = vic.record(draft("Another van")).unwrap();
+    vic.attach(later, &photo(90, 90, b""), "").unwrap();
+    assert_eq!(vic.chunks_to_carry(0, 0).unwrap().up, up);
 }

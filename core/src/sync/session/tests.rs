@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 
 use super::super::checkpoint::Arrivals;
 use super::super::frame::Challenge;
-use super::super::media::{Chunk, ChunkAck, ChunkNames};
+use super::super::media::{Chunk, ChunkAck, ChunkNames, PutChunk};
 use super::super::receipt::Receipt;
 use super::super::transfer::{Carried, Load};
 use super::*;
@@ -155,8 +155,10 @@ impl Scene {
                         let down = behind(&self.media.down, down_after);
                         inputs.push_back(Input::Media(Load { up, down }));
                     }
-                    Effect::LoadChunk(chunk) => {
-                        inputs.push_back(Input::Chunk(chunk, Some(chunk.0[..3].to_vec())));
+                    Effect::LoadChunk(Carried { chunk, .. }) => {
+                        let ciphertext = ByteVec::from(chunk.0[..3].to_vec());
+                        let put = PutChunk { chunk, ciphertext, entry: ByteVec::from(vec![1]) };
+                        inputs.push_back(Input::Chunk(chunk, Some(put)));
                     }
                     other @ (Effect::NewLife(..)
                     | Effect::ChunksKept(_)
@@ -319,6 +321,24 @@ fn a_chunk_that_the_relay_has_is_not_sent_again() {
     let ack = |chunk| Frame::ChunkAck(ChunkAck { chunk, outcome: Outcome::Kept });
     assert_eq!(scene.say(&ack(up[1].chunk)), [Effect::ChunksKept(vec![2])]);
     assert_eq!(scene.ended, Some(End::Done));
+}
+
+/// What the relay cannot place, as the words are not there, keeps no other photo from going.
+#[test]
+fn a_chunk_whose_entry_is_not_there_holds_up_no_other() {
+    for (refusal, kept) in [(Refusal::GAP, 1), (Refusal::QUOTA, 0)] {
+        let up: Vec<Carried> = (1..=6).map(carried).collect();
+        let mut scene = caught_up_with(false, Load { up: up.clone(), down: Vec::new() });
+        scene.media.up.clear();
+        scene.say(&Frame::WantedChunks(ChunkNames { chunks: up.iter().map(|row| row.chunk).collect() }));
+        // Four are under way; the sixth has not been read.
+        for row in &up[..4] {
+            scene.say(&Frame::ChunkAck(ChunkAck::refused(row.chunk, Refused::new(refusal, "no"))));
+        }
+        let ack = Frame::ChunkAck(ChunkAck { chunk: up[5].chunk, outcome: Outcome::Kept });
+        let effects = scene.say(&ack);
+        assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::ChunksKept(_))).count(), kept);
+    }
 }
 
 #[test]

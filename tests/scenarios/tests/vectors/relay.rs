@@ -140,6 +140,10 @@ pub fn frames(town: &Town) -> Value {
     let later = Refused { retry_after_ms: Some(10_000), ..Refused::new(Refusal::RATE, "too much at once") };
     let entries = vec![town.log[0].wire().clone(), Wire { body: None, ..town.log[4].wire().clone() }];
     let sealed = |bytes: usize| ByteVec::from(vec![0xab; bytes]);
+    let put_chunk = |bytes| {
+        let entry = town.founding.wire().signed.clone();
+        Frame::PutChunk(PutChunk { chunk: CHUNK, ciphertext: sealed(bytes), entry })
+    };
     let letter = |word: Word| Frame::Letter(Letter { mailbox: INVITED, word });
     let frames = [
         (
@@ -247,7 +251,7 @@ pub fn frames(town: &Town) -> Value {
         ("settled", Frame::Settled(Settled { mailbox: INVITED, outcome: Outcome::Kept })),
         ("offer chunks", Frame::OfferChunks(ChunkNames { chunks: vec![CHUNK, ChunkId([0xc2; 32])] })),
         ("wanted chunks", Frame::WantedChunks(ChunkNames { chunks: vec![CHUNK] })),
-        ("put chunk", Frame::PutChunk(PutChunk { chunk: CHUNK, ciphertext: sealed(40) })),
+        ("put chunk", put_chunk(40)),
         ("chunk ack: kept", Frame::ChunkAck(ChunkAck { chunk: CHUNK, outcome: Outcome::Kept })),
         ("chunk ack: refused", {
             Frame::ChunkAck(ChunkAck::refused(CHUNK, Refused::new(Refusal::QUOTA, "full")))
@@ -258,9 +262,7 @@ pub fn frames(town: &Town) -> Value {
     ];
     let refused = [
         ("an index that is not known", vec![0x82, 0x18, 0x19, 0x80]),
-        ("a chunk that is too large", {
-            Frame::PutChunk(PutChunk { chunk: CHUNK, ciphertext: sealed(65_553) }).to_bytes()
-        }),
+        ("a chunk that is too large", { put_chunk(65_553).to_bytes() }),
         (
             "an answer that is too large",
             Frame::Answer(mailbox::Answer { mailbox: INVITED, sealed: sealed(1_025) }).to_bytes(),
