@@ -21,7 +21,8 @@ use crate::entry::{LogId, Received as ReceivedEntry, Verified};
 use crate::roll::Retention;
 use crate::roll::retention::may_go;
 use crate::storage::Batch;
-use crate::watch::{Content as Shown, Kind};
+use crate::watch::bulletin::LASTS_MS_MAX;
+use crate::watch::{Content as Shown, Invalid, Kind};
 
 pub use holds::HeldRow;
 
@@ -184,28 +185,41 @@ impl Engine {
         shown: Option<&Shown>,
     ) -> Result<Option<u32>, Error> {
         let setting = match kind {
-            Kind::OBSERVATION | Kind::SEALED | Kind::ANNOTATION => settings::UNLINKED_DAYS,
-            Kind::RELEASE | Kind::RESPONSE => settings::LIAISON_DAYS,
+            Kind::OBSERVATION | Kind::SEALED | Kind::ANNOTATION => Some(settings::UNLINKED_DAYS),
+            Kind::RELEASE | Kind::RESPONSE => Some(settings::LIAISON_DAYS),
+            Kind::BULLETIN => None,
             _ => return Ok(None),
         };
-        let days = self.state()?.setting(setting).filter(|days| *days > 0);
-        let days = days.map(|days| {
+        if let Some((log, seq)) = self.parts(id)?.first().copied() {
+            // A document goes as a whole, whatever the group has agreed on since.
+            let first = disk::read_entry(&*self.store, log, seq)?;
+            let day = first.and_then(|entry| entry.header().expiry_day);
+            if let (Some(Shown::Bulletin(bulletin)), Some(day)) = (shown, day)
+                && from_ms(bulletin.expires_ms) > day
+            {
+                let remedy = "publish it anew";
+                return Err(Invalid::new(
+                    "expires_ms",
+                    "lies behind the day on which the bulletin goes",
+                    remedy,
+                )
+                .into());
+            }
+            return Ok(day);
+        }
+        let state = self.state()?;
+        let days = setting.and_then(|setting| {
+            let days = state.setting(setting).filter(|days| *days > 0)?;
             let most = if setting == settings::LIAISON_DAYS { settings::LIAISON_DAYS_MAX } else { u64::MAX };
-            u32::try_from(days.min(most)).unwrap_or(u32::MAX)
+            Some(u32::try_from(days.min(most)).unwrap_or(u32::MAX))
         });
         let ends = match shown {
-            Some(Shown::Release(release)) => release.expires_ms.and_then(|ms| u64::try_from(ms).ok()),
+            Some(Shown::Release(release)) => release.expires_ms.map(from_ms),
+            Some(Shown::Bulletin(bulletin)) => Some(from_ms(bulletin.issued_ms.saturating_add(LASTS_MS_MAX))),
             Some(_) | None => None,
         };
-        if days.is_none() && ends.is_none() {
-            return Ok(None);
-        }
-        if let Some((log, seq)) = self.parts(id)?.first().copied() {
-            // A document goes as a whole.
-            return Ok(disk::read_entry(&*self.store, log, seq)?.and_then(|entry| entry.header().expiry_day));
-        }
         let by_policy = days.map(|days| self.own_day().saturating_add(days));
-        Ok(by_policy.into_iter().chain(ends.map(day_of)).min())
+        Ok(by_policy.into_iter().chain(ends).min())
     }
 
     /// What is to go.
@@ -351,4 +365,9 @@ pub(super) fn put_expiry(batch: &mut Batch, entry: &Verified) {
 
 fn day_of(at_ms: u64) -> u32 {
     u32::try_from(at_ms / DAY_MS).unwrap_or(u32::MAX)
+}
+
+/// The day of a time in a document.
+fn from_ms(at_ms: i64) -> u32 {
+    day_of(u64::try_from(at_ms).unwrap_or_default())
 }

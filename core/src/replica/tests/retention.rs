@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::entry::Kind as EntryKind;
 use crate::roll::operation::hold_reasons;
+use crate::watch::Bulletin;
+use crate::watch::content::Keyed;
+use crate::watch::language::Said;
 
 const DAY_MS: u64 = 86_400_000;
 const BEGIN_MS: u64 = 1_780_000_000_000;
@@ -222,6 +225,94 @@ fn what_is_linked_or_held_stays_until_the_hold_ends() {
         phone.engine.sweep().unwrap();
         assert_eq!(phone.texts(), [""; 0]);
     }
+}
+
+/// What the group agrees on later is about what is written later: no part of a document stays behind the others.
+#[test]
+fn a_document_goes_as_a_whole_whatever_was_agreed_on_since() {
+    let mut phones = group(30);
+    let id = phones[0].engine.record(draft("first")).unwrap();
+    phones[0].engine.set_policy(settings::UNLINKED_DAYS, 0).unwrap();
+    phones[0].engine.amend(id, draft("amended")).unwrap();
+    let later = phones[0].engine.record(draft("for good")).unwrap();
+    phones[0].at(31);
+    phones[0].engine.sweep().unwrap();
+    assert_eq!(phones[0].shown(), [later].into());
+}
+
+#[test]
+fn a_bulletin_leaves_the_front_page_by_its_day_and_the_store_by_retention() {
+    let begin = i64::try_from(BEGIN_MS).unwrap();
+    let day = i64::try_from(DAY_MS).unwrap();
+    let bulletin = |until_day: i64| Bulletin {
+        category: "meeting".into(),
+        texts: Keyed::from_iter([("en", Said { title: "Meeting".into(), text: "At seven".into() })]),
+        issued_ms: begin,
+        expires_ms: begin + until_day * day,
+        ..Bulletin::default()
+    };
+    // No policy is needed: nothing lasts for longer than a bulletin may.
+    let mut phones = group(0);
+    let id = phones[0].engine.create(&bulletin(2)).unwrap();
+    let lasts = |bulletin: &mut Bulletin, days: i64| {
+        bulletin.expires_ms = bulletin.issued_ms + days * day;
+        Ok(())
+    };
+    phones[0].engine.change(id, |bulletin: &mut Bulletin| lasts(bulletin, 3)).unwrap();
+    let later = phones[0].engine.change(id, |bulletin: &mut Bulletin| {
+        bulletin.issued_ms += 60 * day;
+        lasts(bulletin, 60)
+    });
+    assert!(
+        matches!(later, Err(Error::Invalid(why)) if why.field == "expires_ms"),
+        "it would go while it is current"
+    );
+    meet(&mut phones);
+    for (days, is_current, is_here) in
+        [(2, true, true), (3, false, true), (90, false, true), (91, false, false)]
+    {
+        for phone in &mut phones {
+            phone.at(days);
+            phone.engine.sweep().unwrap();
+            assert_eq!(!phone.engine.front_page().unwrap().is_empty(), is_current, "day {days}");
+            assert_eq!(phone.engine.row(id).unwrap().is_some(), is_here, "day {days}");
+        }
+    }
+}
+
+/// Expiry takes the photos of a report along; those of a report that is held stay, and go when the hold ends.
+#[test]
+fn photos_expire_with_their_report() {
+    let mut phones = group(30);
+    let [carla, vic, vera] = &mut phones;
+    let chunks =
+        |phone: &Phone| phone.store.scan(crate::storage::Table(30), &[], None, usize::MAX).unwrap().len();
+    let id = vic.engine.record(draft("with a photo")).unwrap();
+    vic.engine.attach(id, &testing::photo(90, 90, b""), "").unwrap();
+    let each = chunks(vic);
+    let held = vic.engine.record(draft("held, with a photo")).unwrap();
+    let shown = vic.engine.attach(held, &testing::photo(91, 91, b""), "").unwrap();
+    assert_eq!(chunks(vic), 2 * each);
+    let wires = entries(&vic.engine, &carla.engine);
+    carla.engine.receive(wires, None).unwrap();
+    carla.engine.hold(&[held], hold_reasons::LEGAL, None).unwrap();
+    for phone in [&mut *vera, &mut *vic] {
+        let wires = entries(&carla.engine, &phone.engine);
+        phone.engine.receive(wires, None).unwrap();
+    }
+    for phone in [&mut *carla, &mut *vic, &mut *vera] {
+        phone.at(31);
+        phone.engine.sweep().unwrap();
+        assert_eq!(phone.texts(), ["held, with a photo"]);
+    }
+    assert_eq!(chunks(vic), each);
+    vic.engine.media(held, shown).unwrap();
+    let ends: Vec<_> = carla.engine.held().unwrap().iter().map(|row| row.hold).collect();
+    carla.engine.end_holds(&ends).unwrap();
+    let wires = entries(&carla.engine, &vic.engine);
+    vic.engine.receive(wires, None).unwrap();
+    vic.engine.sweep().unwrap();
+    assert_eq!(chunks(vic), 0);
 }
 
 #[test]
