@@ -175,6 +175,7 @@ fn wipe(directory: &Path, vault: &dyn Vault, close: impl FnOnce()) -> Result<(),
     close();
     gone(fs::remove_dir_all(directory))?;
     gone(fs::remove_file(&pins))?;
+    gone(fs::remove_file(beside(directory, PINS_NEW)))?;
     destroyed?;
     gone(fs::remove_file(&wiping))
 }
@@ -187,6 +188,7 @@ fn gone(removed: io::Result<()>) -> Result<(), Error> {
 }
 
 const PINS: &str = ".pins";
+const PINS_NEW: &str = ".pins-new";
 const WIPING: &str = ".wiping";
 
 /// The store's directory belongs to the store alone.
@@ -223,7 +225,7 @@ impl Pins {
             .encrypt(&XNonce::from(nonce), Payload { msg: &plain, aad: AAD })
             .expect("sealing works because two hashes are small");
         let pins = beside(directory, PINS);
-        let (draft, written) = (beside(directory, ".pins-new"), [nonce.as_slice(), &sealed].concat());
+        let (draft, written) = (beside(directory, PINS_NEW), [nonce.as_slice(), &sealed].concat());
         let write = || -> io::Result<()> {
             let mut file = File::create(&draft)?;
             file.write_all(&written)?;
@@ -408,10 +410,11 @@ mod tests {
         device.found().await.unwrap();
         drop(device);
         fs::rename(beside(&at, PINS), beside(&at, WIPING)).unwrap();
+        fs::write(beside(&at, PINS_NEW), b"half of a count").unwrap();
         vault.destroy().unwrap();
         let device = Replica::unlock(&at, Arc::clone(&vault) as Arc<dyn Vault>, "22").await.unwrap();
         assert!(matches!(device.info().await, Err(Error::NoGroup)));
-        assert!(!beside(&at, WIPING).exists());
+        assert!(!beside(&at, WIPING).exists() && !beside(&at, PINS_NEW).exists());
         drop(device);
         // A keychain that is another's is no reason to delete anything.
         let other: Arc<dyn Vault> = Arc::new(FixedVault::new([9; 32]));
@@ -473,7 +476,7 @@ mod tests {
         fs::create_dir(&at).unwrap();
         write_pins(&at, &vault, "1234", Some("4321")).unwrap();
         // A directory in its place: the count cannot be written, whoever runs the test.
-        let obstacle = beside(&at, ".pins-new");
+        let obstacle = beside(&at, PINS_NEW);
         fs::create_dir(&obstacle).unwrap();
         let attempts = Attempts::new();
         let enter = |pin| open_door(&at, &vault, pin, &attempts, Instant::now);
