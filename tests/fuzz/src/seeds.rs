@@ -135,6 +135,12 @@ fn entries(wires: &[&Wire], seeds: &mut Seeds) {
     for first in [0, 1] {
         seeds.push(("entry", Program::default().raw(&[5, first]).raw(&[3, 1, 2, 3, 9, 9].repeat(9)).done()));
     }
+    // A shred of nothing, and one of a document alone.
+    seeds.push(("roll", with(0, &[0x82, 0x09, 0xa1, 0x00, 0x80])));
+    seeds.push((
+        "roll",
+        with(0, &[[0x82, 0x09, 0xa2, 0x00, 0x80, 0x01, 0x58, 0x20].as_slice(), &[7; 32]].concat()),
+    ));
     let template = cbor::encode(town().roll.state().template());
     seeds.push(("roll", with(1, &template)));
 }
