@@ -1,4 +1,4 @@
-//! Handing over: redacted releases, the liaison's answers, and proof of a source.
+//! Handing over: redacted releases, and the liaison's answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,11 +8,9 @@ use super::disk;
 use super::engine::Engine;
 use super::error::Error;
 use super::record::ObservationDraft;
-use crate::base::{DocumentId, EntryHash, Hash, MemberId, cbor};
-use crate::entry::evidence::{self, Evidence, Proven};
+use crate::base::{DocumentId, Hash, MemberId};
+use crate::entry::evidence;
 use crate::entry::keys::Secret;
-use crate::entry::seal;
-use crate::entry::{Kind as EntryKind, LogId, chain};
 use crate::roll::operation::hold_reasons;
 use crate::storage::Batch;
 use crate::watch::guard;
@@ -51,17 +49,6 @@ pub struct Response {
     pub outcome: String,
     /// The reason, for the coordinators.
     pub reason: String,
-}
-
-/// A source of a release that can be handed over as proof.
-#[derive(Clone, PartialEq, Eq)]
-pub struct EvidenceItem {
-    /// The entry.
-    pub entry: EntryHash,
-    /// The observation that it is part of.
-    pub observation: String,
-    /// [`Evidence`] as canonical CBOR: opens this one entry and no other.
-    pub bytes: Vec<u8>,
 }
 
 impl Engine {
@@ -269,72 +256,6 @@ impl Engine {
             engine.write(batch, Kind::OUTCOME, outcome_id, &outcome)
         })?;
         Ok(response_id)
-    }
-
-    /// Everything that proves the sources of a release: one key an entry, each of which opens that entry alone.
-    ///
-    /// # Errors
-    /// [`Error::NotHere`] if this device has no provenance of the release, as only coordinators do.
-    pub fn evidence(&mut self, release: DocumentId) -> Result<Vec<EvidenceItem>, Error> {
-        self.fresh()?;
-        let rows = self.list(&super::view::Filter { kind: Some(Kind::PROVENANCE), ..Default::default() })?;
-        let row =
-            rows.into_iter().find(|(row, _)| row.about.contains(&release)).ok_or(Error::NotHere(release))?.0;
-        let provenance: Provenance = self.load(row.id)?.read().map_err(|e| Error::Kind(e.to_string()))?;
-        let mut items = Vec::new();
-        for source in provenance.sources {
-            let wanted = EntryHash::parse(&source.entry).map_err(|e| Error::Evidence(e.to_string()))?;
-            let salt = Hash::parse(&source.salt).map_err(|e| Error::Evidence(e.to_string()))?;
-            let observation =
-                DocumentId::parse(&source.observation).map_err(|e| Error::Evidence(e.to_string()))?;
-            let bytes = self.evidence_of(observation, wanted, Secret(salt.0))?;
-            items.push(EvidenceItem { entry: wanted, observation: source.observation, bytes });
-        }
-        Ok(items)
-    }
-
-    fn evidence_of(
-        &mut self,
-        observation: DocumentId,
-        wanted: EntryHash,
-        salt: Secret,
-    ) -> Result<Vec<u8>, Error> {
-        for (log, seq) in self.parts(observation)? {
-            let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
-            let Some(epoch) = entry.header().epoch.filter(|_| entry.hash() == wanted) else { continue };
-            let group = self.group()?.roll.group();
-            let sender = self.sender_of(log, epoch)?.ok_or(Error::NotHere(observation))?;
-            let key = seal::entry_key(group, &entry, &sender).map_err(|e| Error::Evidence(e.to_string()))?;
-            let certificate = self.certificate_entry(log)?;
-            let evidence =
-                Evidence { entry: entry.wire().clone(), key, salt, certificate: certificate.into() };
-            return Ok(cbor::encode(&evidence));
-        }
-        Err(Error::NotHere(observation))
-    }
-
-    fn certificate_entry(&self, log: LogId) -> Result<Vec<u8>, Error> {
-        let first =
-            disk::read_entry(&*self.store, log, 0)?.filter(|e| e.header().kind == EntryKind::CERTIFICATE);
-        let first = first.ok_or_else(|| Error::Evidence("the author's certificate is gone".to_owned()))?;
-        let certificate = chain::certificate_of(&first).map_err(|e| Error::Evidence(e.to_string()))?;
-        Ok(certificate.as_bytes().to_vec())
-    }
-
-    /// Checks evidence that was handed over against a release that this device holds.
-    ///
-    /// # Errors
-    /// [`Error::Evidence`] names what does not hold; [`Error::NotHere`].
-    pub fn check_evidence(&mut self, release: DocumentId, bytes: &[u8]) -> Result<Proven, Error> {
-        self.fresh()?;
-        let content = self.get(release)?.content;
-        let Content::Release(release) = content else {
-            return Err(Error::NotHere(release));
-        };
-        let evidence: Evidence = cbor::decode(bytes).map_err(|e| Error::unreadable("a proof", e))?;
-        let committed: Result<Vec<_>, _> = release.commitments.iter().map(|hex| Hash::parse(hex)).collect();
-        let committed = committed.map_err(|e| Error::Evidence(e.to_string()))?;
-        evidence::verify(&evidence, &committed).map_err(|e| Error::Evidence(e.to_string()))
     }
 
     /// What is on this device of an observation, as a draft to go on from.
