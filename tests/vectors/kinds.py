@@ -48,6 +48,10 @@ def vote_id(member, ballot):  # [6.2]
     return document_id(member, 24, tagged(b"lamppost/1/vote", ballot)[:8])
 
 
+def answer_id(member, kind, release):  # [6.2]
+    return document_id(member, kind, tagged(b"lamppost/1/answer", release)[:8])
+
+
 # [6.4] Each takes before (or None), after, and the writer: member, role, document.
 
 def said(*texts):

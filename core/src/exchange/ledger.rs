@@ -76,21 +76,20 @@ impl Ledger {
 impl<'a> Standing<'a> {
     fn of(outcome: &'a Outcome) -> Self {
         let at_ms = outcome.at_ms;
-        match outcome.status.as_str() {
-            "closed" => Self::Closed { at_ms, outcome: &outcome.outcome },
-            status => Self::Open { at_ms, status },
+        if outcome.is_closed() {
+            Self::Closed { at_ms, outcome: &outcome.outcome }
+        } else {
+            Self::Open { at_ms, status: &outcome.status }
         }
     }
 }
 
-/// The latest answer to each release. The liaison's own clock orders the liaison's own answers; of two at once the
-/// one whose codes sort last counts, on every phone alike.
+/// The answer to each release that stands, on every phone alike.
 fn latest(outcomes: &[Outcome]) -> BTreeMap<&str, &Outcome> {
     let mut latest_by_release: BTreeMap<&str, &Outcome> = BTreeMap::new();
-    let order = |outcome: &Outcome| (outcome.at_ms, outcome.status.clone(), outcome.outcome.clone());
     for outcome in outcomes {
         let latest = latest_by_release.entry(&outcome.release).or_insert(outcome);
-        if order(outcome) > order(latest) {
+        if outcome.order() > latest.order() {
             *latest = outcome;
         }
     }

@@ -5,6 +5,7 @@
 //! its [`Environment`]; [`Replica`] wraps it for apps. May import every room below, and nothing may import it.
 
 mod alone;
+mod answers;
 mod app;
 mod cases;
 mod chunks;
@@ -51,6 +52,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use answers::{Answer, LiaisonAnswer};
 pub use app::{Live, Replica};
 pub use cases::{CaseRow, FactRow};
 pub use clock::{Clock, SystemClock};
@@ -71,11 +73,11 @@ pub use membership::{
     Admission, CodeLanguage, Concern, Decision, DeviceRequest, DeviceRow, GroupInfo, JoinRequest,
     RecoveryCode, RemovalNotice, RoleRow, RosterRow, settings,
 };
-pub use recall::{Answer, HandedOver};
+pub use recall::HandedOver;
 pub use receive::{Received as ReceiveReport, Warning};
 pub use record::{CaseLink, ObservationDraft};
 pub use relay::RelayMemory;
-pub use release::{ReleasePlan, Response as LiaisonAnswer};
+pub use release::ReleasePlan;
 pub use retention::{HeldRow, Swept};
 pub use schedule::{LeavesWhen, ScheduledRelease, WaitsFor};
 pub use transport::{Connection, Transport, TransportError, WebSocketTransport};

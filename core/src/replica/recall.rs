@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::answers::Answer;
 use super::engine::Engine;
 use super::error::Error;
 use super::view::Row;
@@ -10,7 +11,7 @@ use crate::storage::Batch;
 use crate::watch::correction::is_retracted;
 use crate::watch::recall::recalls_due;
 use crate::watch::{
-    Annotation, Case, Correction, Disclosure, Kind, Observation, Outcome, Provenance, Recall, RecallDue,
+    Annotation, Case, Correction, Disclosure, Kind, Observation, Provenance, Recall, RecallDue,
     WatchDocument as _,
 };
 
@@ -33,21 +34,10 @@ pub struct HandedOver {
     pub at_ms: i64,
     /// Names of the fields that left, of this and of whatever else left with it.
     pub what: Vec<String>,
-    /// The latest answer; none yet.
+    /// The answer as it stands; none yet.
     pub answer: Option<Answer>,
     /// Why it was called back: a key of `codes/recall.json`; none while it stands.
     pub recalled: Option<String>,
-}
-
-/// What the liaison answered.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Answer {
-    /// When, in milliseconds since the Unix epoch, by the liaison's device.
-    pub at_ms: i64,
-    /// A key of `codes/response_status.json`.
-    pub status: String,
-    /// A key of `codes/outcome.json`; empty while open.
-    pub outcome: String,
 }
 
 impl Engine {
@@ -65,8 +55,6 @@ impl Engine {
         for row in about.iter().filter(|row| row.kind == Kind::DISCLOSURE) {
             let disclosure: Disclosure = self.read(row.id)?;
             let Ok(release) = DocumentId::parse(&disclosure.release) else { continue };
-            let answers = self.about::<Outcome>(release)?.into_iter();
-            let answers = answers.map(|o| Answer { at_ms: o.at_ms, status: o.status, outcome: o.outcome });
             copies.push(HandedOver {
                 release,
                 recipient: MemberId::parse(&disclosure.recipient).ok(),
@@ -74,8 +62,7 @@ impl Engine {
                 purpose: disclosure.purpose,
                 at_ms: disclosure.at_ms,
                 what: disclosure.what,
-                // The liaison's own clock orders the liaison's own answers.
-                answer: answers.max(),
+                answer: self.answer_to(release)?,
                 recalled: self.recall_notice(row.id)?.map(|row| row.text),
             });
         }

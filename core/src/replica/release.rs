@@ -1,4 +1,4 @@
-//! Handing over: redacted releases, and the liaison's answers.
+//! Handing over: redacted releases and their records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +15,8 @@ use crate::roll::operation::hold_reasons;
 use crate::storage::Batch;
 use crate::watch::guard;
 use crate::watch::{
-    AuditEntry, Content, Difference, Disclosure, Kind, LinkedIn, OpenFact, Outcome, Provenance, Redaction,
-    Release, ReleasedItem, Source, difference, redact, roles,
+    AuditEntry, Content, Difference, Disclosure, Kind, LinkedIn, OpenFact, Provenance, Redaction, Release,
+    ReleasedItem, Source, difference, redact, roles,
 };
 
 /// What a coordinator is about to hand over.
@@ -38,17 +38,6 @@ pub struct ReleasePlan {
     /// The observations, each with what is to be left out.
     #[n(4)]
     pub observations: Vec<(DocumentId, Redaction)>,
-}
-
-/// What the liaison answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Response {
-    /// A key of `codes/response_status.json`.
-    pub status: String,
-    /// A key of `codes/outcome.json`; empty while open.
-    pub outcome: String,
-    /// The reason, for the coordinators.
-    pub reason: String,
 }
 
 impl Engine {
@@ -230,32 +219,6 @@ impl Engine {
             }
         }
         Ok((links, corrections))
-    }
-
-    /// The liaison answers a release: in full to the coordinators, status and outcome to every member.
-    ///
-    /// # Errors
-    /// [`Error::Role`] unless this member is a liaison; [`Error::NotHere`]; [`Error::Invalid`].
-    pub fn respond(&mut self, release: DocumentId, answer: &Response) -> Result<DocumentId, Error> {
-        self.fresh()?;
-        let row = self.row(release)?.filter(|row| row.kind == Kind::RELEASE);
-        row.ok_or(Error::NotHere(release))?;
-        let response = crate::watch::Response {
-            release: release.to_string(),
-            status: answer.status.clone(),
-            outcome: answer.outcome.clone(),
-            reason: answer.reason.clone(),
-            at_ms: i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX),
-        };
-        response.validate()?;
-        let outcome = Outcome::from(&response);
-        outcome.validate()?;
-        let (response_id, outcome_id) = (self.new_id(Kind::RESPONSE), self.new_id(Kind::OUTCOME));
-        self.transact(|engine, batch| {
-            engine.write(batch, Kind::RESPONSE, response_id, &response)?;
-            engine.write(batch, Kind::OUTCOME, outcome_id, &outcome)
-        })?;
-        Ok(response_id)
     }
 
     /// What is on this device of an observation, as a draft to go on from.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::answers::Answer;
 use super::disk::{self, QUARANTINE, SetAsideRow};
 use super::engine::Engine;
 use super::error::Error;
@@ -133,7 +134,7 @@ impl Engine {
                         steps.extend(self.recalled(row.id, release)?);
                     }
                 }
-                Kind::OUTCOME => steps.extend(answer(row)),
+                Kind::OUTCOME => steps.extend(self.answer_steps(row.id)?),
                 _ => {}
             }
         }
@@ -160,9 +161,24 @@ impl Engine {
         Ok(notice.map(|row| Step::Recalled { release, reason: row.text, at_ms: row.created_ms }))
     }
 
-    fn answers(&self, release: DocumentId) -> Result<Vec<Step>, Error> {
-        let rows = self.rows_about(release)?;
-        Ok(rows.iter().filter(|row| row.kind == Kind::OUTCOME).filter_map(answer).collect())
+    fn answers(&mut self, release: DocumentId) -> Result<Vec<Step>, Error> {
+        let mut steps = Vec::new();
+        for row in self.rows_about(release)?.into_iter().filter(|row| row.kind == Kind::OUTCOME) {
+            steps.extend(self.answer_steps(row.id)?);
+        }
+        Ok(steps)
+    }
+
+    /// Every answer of an outcome: it moves on, and what it said before is part of what became of a report.
+    fn answer_steps(&mut self, outcome: DocumentId) -> Result<Vec<Step>, Error> {
+        let answers = self.answers_of(outcome)?.into_iter();
+        Ok(answers
+            .map(|Answer { at_ms, status, outcome }| Step::Answered {
+                status,
+                outcome,
+                at_ms: u64::try_from(at_ms).unwrap_or_default(),
+            })
+            .collect())
     }
 }
 
@@ -180,15 +196,6 @@ fn in_order(mut steps: Vec<Step>) -> Vec<Step> {
         station => (step.at_ms().max(recorded), station),
     });
     steps
-}
-
-fn answer(row: &Row) -> Option<Step> {
-    let mut codes = row.codes.iter().cloned();
-    Some(Step::Answered {
-        status: codes.next()?,
-        outcome: codes.next().unwrap_or_default(),
-        at_ms: row.updated_ms,
-    })
 }
 
 #[cfg(test)]

@@ -195,6 +195,57 @@ fn a_reporter_sees_who_has_what_and_what_became_of_it() {
     assert!(matches!(liaison.what_became_of(report), Err(Error::NotHere(_))));
 }
 
+#[test]
+fn an_answer_moves_on_in_one_response_and_its_history_stays() {
+    let Town { mut carla, mut vic, mut vera, mut liaison } = town();
+    let mut lena = joined(&mut carla, 9, roles::ROLE_LIAISON);
+    let report = vic.record(draft("at the corner")).unwrap();
+    hand(&vic, &mut carla);
+    let release = carla.release(&plan(&liaison, &[report])).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison, &mut lena]);
+    let respond = |by: &mut Engine, status: &str, outcome: &str| {
+        let reason = format!("{status} by {}", by.member_id());
+        let answer = LiaisonAnswer { status: status.into(), outcome: outcome.into(), reason };
+        by.respond(release, &answer).unwrap()
+    };
+    let response = respond(&mut liaison, "received", "");
+    assert_eq!(respond(&mut liaison, "closed", "no_action"), response);
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison, &mut lena]);
+    // The successor goes on with it, by a clock that is far behind.
+    lena.clock = Arc::new(TestClock(AtomicU64::new(1_770_000_000_000)));
+    assert_eq!(respond(&mut lena, "forwarded", ""), response);
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison, &mut lena]);
+    for (phone, kind) in [(&mut carla, Kind::RESPONSE), (&mut vera, Kind::OUTCOME), (&mut vic, Kind::OUTCOME)]
+    {
+        assert_eq!(texts(phone, kind).len(), 1, "the list has the one that stands");
+        let told = phone.what_became_of(report).unwrap().remove(0).answer.unwrap();
+        assert_eq!((told.status.as_str(), told.outcome.as_str()), ("forwarded", ""));
+        let ledger = phone.ledger().unwrap();
+        assert_eq!((ledger.open.get("forwarded"), ledger.sum()), (Some(&1), ledger.reports));
+        let told = |phone: &mut Engine, status: &str| {
+            let steps = phone.get(report).unwrap().steps;
+            steps.iter().any(|step| matches!(step, Step::Answered { status: told, .. } if told == status))
+        };
+        for status in ["received", "closed", "forwarded"] {
+            assert!(told(phone, status), "no answer is forgotten: {status}");
+        }
+    }
+    assert_eq!(carla.get(response).unwrap().history.len(), 3);
+    // Two who answer at once have begun one each; both are kept, and everybody is told of the same one.
+    let other = carla.release(&plan(&liaison, &[report])).unwrap();
+    gossip(&mut [&mut carla, &mut liaison, &mut lena]);
+    for (phone, status) in [(&mut liaison, "received"), (&mut lena, "scheduled")] {
+        let answer = LiaisonAnswer { status: status.into(), ..LiaisonAnswer::default() };
+        phone.respond(other, &answer).unwrap();
+    }
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison, &mut lena]);
+    let told = carla.what_became_of(report).unwrap();
+    assert_eq!(told[1].answer.as_ref().unwrap().status, "received", "by the later clock");
+    for phone in [&mut vic, &mut vera] {
+        assert_eq!(phone.what_became_of(report).unwrap(), told);
+    }
+}
+
 /// Where a report stands, as its author can tell.
 fn standing(copies: &[HandedOver]) -> String {
     let latest =

@@ -7,8 +7,8 @@ use lamppost_core::watch::kinds::{is_judged, rules};
 use lamppost_core::watch::referral::REDISCLOSURE_NOTICE;
 use lamppost_core::watch::roles::{ROLE_COORDINATOR, ROLE_VOLUNTEER, template_rows};
 use lamppost_core::watch::{
-    Attendance, Ballot, Choice, Closing, Consent, Contest, Correction, Kind, Problem, Referral, Shift, Vote,
-    WatchDocument, Writer, YouthSession,
+    Attendance, Ballot, Choice, Closing, Consent, Contest, Correction, Kind, Outcome, Problem, Referral,
+    Response, Shift, Vote, WatchDocument, Writer, YouthSession,
 };
 use serde_json::{Value, json};
 
@@ -35,10 +35,18 @@ pub fn kinds(town: &Town) -> Value {
     let vote = json!({
         "member": vic.to_string(), "ballot": ballot.to_string(), "id": Vote::id(vic, ballot).to_string(),
     });
+    let release = create_id(town.vera.member_id(), Kind::RELEASE.0, [7; 8]);
+    let answers = [(Kind::RESPONSE, Response::id(vic, release)), (Kind::OUTCOME, Outcome::id(vic, release))];
+    let answers = answers.map(|(kind, id)| {
+        json!({
+            "member": vic.to_string(), "release": release.to_string(), "kind": kind.0, "id": id.to_string(),
+        })
+    });
     json!({
         "rules": rules.collect::<Vec<_>>(),
         "template": template.collect::<Vec<_>>(),
         "votes": [vote],
+        "answers": answers,
         "judged": judged(town),
     })
 }
