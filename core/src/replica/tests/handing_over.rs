@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::documents::{gossip, joined};
 use super::*;
+use crate::replica::transport::Boxed;
 use crate::watch::{Difference, Observation, Release};
 
 fn plan(liaison: &Engine, reports: &[DocumentId]) -> ReleasePlan {
@@ -61,6 +62,57 @@ fn a_planned_release_leaves_late_and_with_others() {
     let id = carla.schedule(None, &plan(&liaison, &[one]), &later).unwrap();
     carla.unschedule(id).unwrap();
     assert_eq!(carla.scheduled().unwrap(), []);
+}
+
+/// A network that takes a day to connect, and then says nothing.
+struct SlowNetwork(Arc<AtomicU64>);
+
+impl Transport for SlowNetwork {
+    fn connect<'a>(&'a self, _: &'a str) -> Boxed<'a, Result<Box<dyn Connection>, TransportError>> {
+        self.0.fetch_add(86_400_000, Ordering::Relaxed);
+        Box::pin(std::future::ready(Ok(Box::new(Silence) as Box<dyn Connection>)))
+    }
+}
+
+struct Silence;
+
+impl Connection for Silence {
+    fn send(&mut self, _: Vec<u8>) -> Boxed<'_, Result<(), TransportError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn receive(&mut self) -> Boxed<'_, Result<Option<Vec<u8>>, TransportError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+struct SharedClock(Arc<AtomicU64>);
+
+impl Clock for SharedClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn what_is_due_while_a_phone_is_connected_leaves_then() {
+    let Town { mut carla, mut vic, liaison, .. } = town();
+    let report = vic.record(draft("at the corner")).unwrap();
+    hand(&vic, &mut carla);
+    let clock = Arc::new(AtomicU64::new(1_780_000_000_000));
+    carla.clock = Arc::new(SharedClock(Arc::clone(&clock)));
+    let tonight = LeavesWhen { not_before_ms: 1_780_040_000_000, ..LeavesWhen::default() };
+    carla.schedule(None, &plan(&liaison, &[report]), &tonight).unwrap();
+    let phone = Replica::with(carla, Arc::new(SlowNetwork(clock)));
+    let changes = phone.feed();
+    let _live = phone.go_live("ws://relay.example");
+    let leaves = async {
+        while !phone.scheduled().await.unwrap().is_empty() {
+            changes.next().await.unwrap();
+        }
+    };
+    // Only so that the test fails, and does not hang, if it never leaves.
+    tokio::time::timeout(std::time::Duration::from_secs(30), leaves).await.unwrap();
 }
 
 #[test]
