@@ -12,9 +12,9 @@ pub fn create_id(member: MemberId, kind: u16, nonce: [u8; NONCE_BYTES]) -> Docum
     DocumentId(id)
 }
 
-/// The identity of the one document of `kind` that `member` has for another document. `tag` says what for.
-pub fn derive_id(member: MemberId, kind: u16, tag: &[u8], of: DocumentId) -> DocumentId {
-    let tagged = hash::tagged(tag, &[of.as_bytes()]);
+/// The identity of the one document of `kind` that `member` has for something. `tag` says what for.
+pub fn derive_id(member: MemberId, kind: u16, tag: &[u8], of: &[u8]) -> DocumentId {
+    let tagged = hash::tagged(tag, &[of]);
     let mut nonce = [0; NONCE_BYTES];
     nonce.iter_mut().zip(tagged.0).for_each(|(to, from)| *to = from);
     create_id(member, kind, nonce)

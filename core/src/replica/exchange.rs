@@ -10,11 +10,7 @@ use crate::base::DocumentId;
 use crate::exchange::icalendar::{self, Event};
 use crate::exchange::open311::{self, Place};
 use crate::exchange::{self, Format, Language, Ledger, cap, csv, geojson, page};
-use crate::watch::trends::{self, Hotspots, Reported};
 use crate::watch::{Bulletin, Disclosure, Invalid, Meeting, Observation, Outcome, Release, Shift};
-
-/// Audience that an author must have allowed for a report to be counted in what is published.
-const STATISTICS: &str = "statistics";
 
 /// One feature or row of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,21 +54,12 @@ impl Engine {
         Ok(page::ledger(&self.ledger()?, self.now_ms(), language).into_bytes())
     }
 
-    /// What of many reports may be published, of those whose authors allow statistics: places with many, and totals.
+    /// What was published of many reports ([`Engine::publish_statistics`]): places with many, and totals.
     ///
     /// # Errors
     /// [`Error::Invalid`] if a sheet is asked for; errors of the store.
     pub fn export_research(&mut self, format: Format) -> Result<Vec<u8>, Error> {
-        let reports = self.all::<Observation>()?.into_iter().map(|report| report.content);
-        let allowed = reports.filter(|report| report.consent.iter().any(|audience| audience == STATISTICS));
-        let reported: Vec<Reported> = allowed
-            .map(|report| Reported {
-                at_ms: report.when.start_ms,
-                cell: report.cell.parse().ok(),
-                behaviours: report.behaviours,
-            })
-            .collect();
-        let months: Vec<Hotspots> = trends::hotspots(&reported, self.now_ms());
+        let months = self.hotspots()?;
         match format {
             Format::Csv => Ok(csv::research(&months)),
             Format::GeoJson => Ok(geojson::research(&months)),
@@ -176,7 +163,7 @@ impl Replica {
         self.run(move |engine| engine.export_ledger(language)).await
     }
 
-    /// What of many reports may be published.
+    /// What was published of many reports.
     ///
     /// # Errors
     /// As [`Engine::export_research`].

@@ -41,6 +41,7 @@ mod release;
 mod retention;
 mod schedule;
 mod standing;
+mod statistics;
 mod steps;
 mod transport;
 mod vault;

@@ -8,11 +8,9 @@ use super::error::Error;
 use super::view::Row;
 use crate::base::{DocumentId, MemberId};
 use crate::storage::Batch;
-use crate::watch::correction::is_retracted;
 use crate::watch::recall::recalls_due;
 use crate::watch::{
-    Annotation, Case, Correction, Disclosure, Kind, Observation, Provenance, Recall, RecallDue,
-    WatchDocument as _,
+    Annotation, Case, Disclosure, Kind, Observation, Provenance, Recall, RecallDue, WatchDocument as _,
 };
 
 /// [`Annotation::status`] of the word to the group that a copy was called back. The recall itself is read by the liaison and the
@@ -99,7 +97,7 @@ impl Engine {
             {
                 withdrawn.insert((*observation).to_owned());
             }
-            if is_retracted(&self.about::<Correction>(id)?) {
+            if self.was_retracted(id)? {
                 retracted.insert((*observation).to_owned());
             }
         }

@@ -35,7 +35,7 @@ pub struct Outcome {
 impl Outcome {
     /// The identity of a member's outcome to a release (PROTOCOL.md §6.2): one, from however many devices.
     pub fn id(member: MemberId, release: DocumentId) -> DocumentId {
-        derive_id(member, Kind::OUTCOME.0, ANSWER, release)
+        derive_id(member, Kind::OUTCOME.0, ANSWER, release.as_bytes())
     }
 
     /// Judges the liaison's own input.

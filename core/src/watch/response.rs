@@ -37,7 +37,7 @@ pub struct Response {
 impl Response {
     /// The identity of a member's response to a release (PROTOCOL.md §6.2): one, from however many devices.
     pub fn id(member: MemberId, release: DocumentId) -> DocumentId {
-        derive_id(member, Kind::RESPONSE.0, ANSWER, release)
+        derive_id(member, Kind::RESPONSE.0, ANSWER, release.as_bytes())
     }
 
     /// Judges the liaison's own input.

@@ -23,7 +23,7 @@ stored! {
 impl Vote {
     /// The identity of a member's vote on a ballot (PROTOCOL.md §6.2).
     pub fn id(member: MemberId, ballot: DocumentId) -> DocumentId {
-        derive_id(member, Kind::VOTE.0, b"lamppost/1/vote", ballot)
+        derive_id(member, Kind::VOTE.0, b"lamppost/1/vote", ballot.as_bytes())
     }
 }
 

@@ -1,9 +1,10 @@
 //! What leaves a device as a file, and what must be in none.
 
+use super::documents::{gossip, joined};
 use super::*;
 use crate::exchange::open311::Place;
 use crate::exchange::{Format, Language};
-use crate::watch::{Bulletin, Keyed, Meeting, Position, Said, Sealed, Shift};
+use crate::watch::{Bulletin, Keyed, Meeting, Position, PublishedMonth, Said, Sealed, Shift};
 
 const FORMATS: [Format; 4] =
     [Format::Csv, Format::GeoJson, Format::Page(Language::English), Format::Page(Language::Spanish)];
@@ -71,37 +72,98 @@ fn nothing_sealed_and_nobody_is_in_a_release_that_was_exported() {
     assert!(carla.export_release(report, Format::Csv).is_err(), "a report is no release");
 }
 
+/// As if a relay had signed the time at which phones had their two weeks after May.
+fn past_may(phone: &mut Engine) {
+    phone.heard_time(1_782_000_000_000).unwrap();
+    phone.clock = Arc::new(TestClock(AtomicU64::new(1_782_000_000_000)));
+}
+
 #[test]
 fn research_is_of_those_who_allowed_it_and_holds_no_text() {
-    let mut vic = engine(2);
+    let Town { mut carla, mut vic, mut vera, .. } = town();
     for number in 0..11 {
         vic.record(planted(&format!("two people swapped a bag, number {number}"), &["statistics"])).unwrap();
     }
-    let format = Format::Csv;
-    let shown = String::from_utf8(vic.export_research(format).unwrap()).unwrap();
-    assert!(shown.contains("2026-03,,,,,11,") && shown.contains("2026-03,g250:"), "{shown}");
     let mut elsewhere = planted("two people swapped a bag", &["liaison"]);
     elsewhere.sealed.as_mut().unwrap().position.as_mut().unwrap().lat = 39.9;
+    let mut retracted = planted("it was nothing", &["statistics"]);
+    retracted.sealed.as_mut().unwrap().position.as_mut().unwrap().lat = 39.8;
     for _ in 0..11 {
         vic.record(elsewhere.clone()).unwrap();
+        let wrong = vic.record(retracted.clone()).unwrap();
+        vic.correct(wrong, true, "It was nothing").unwrap();
     }
-    assert_eq!(
-        String::from_utf8(vic.export_research(format).unwrap()).unwrap(),
-        shown,
-        "they did not allow it"
-    );
+    hand(&vic, &mut carla);
+    past_may(&mut carla);
+    assert_eq!(carla.publish_statistics().unwrap().len(), 3, "March, April and May");
+    hand(&carla, &mut vera);
     for format in [Format::Csv, Format::GeoJson] {
-        let bytes = String::from_utf8(vic.export_research(format).unwrap()).unwrap();
+        let bytes = String::from_utf8(vera.export_research(format).unwrap()).unwrap();
+        assert_eq!(
+            bytes.matches("g250:").count(),
+            1,
+            "the others did not allow it, or took it back: {bytes}"
+        );
         for absent in PLANTED.into_iter().chain(["swapped", "workplace"]) {
             assert!(!bytes.contains(absent), "{format:?} holds {absent}");
         }
     }
-    let mut few = engine(3);
+    let table = String::from_utf8(vera.export_research(Format::Csv).unwrap()).unwrap();
+    assert!(table.contains("2026-03,,,,,11,") && table.contains("2026-03,g250:"), "{table}");
+    assert!(matches!(vera.export_research(Format::Page(Language::English)), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn ten_reports_of_a_month_are_published_as_few() {
+    let Town { mut carla, .. } = town();
     for _ in 0..10 {
-        few.record(planted("two people swapped a bag", &["statistics"])).unwrap();
+        carla.record(planted("two people swapped a bag", &["statistics"])).unwrap();
     }
-    let withheld = String::from_utf8(few.export_research(format).unwrap()).unwrap();
-    assert!(!withheld.contains("g250") && !withheld.contains("10"), "{withheld}");
+    past_may(&mut carla);
+    carla.publish_statistics().unwrap();
+    let withheld = String::from_utf8(carla.export_research(Format::Csv).unwrap()).unwrap();
+    assert!(
+        withheld.contains("2026-03") && !withheld.contains("g250") && !withheld.contains(",10"),
+        "{withheld}"
+    );
+}
+
+#[test]
+fn a_month_is_published_once_by_one_coordinator_and_read_back_as_it_was() {
+    let Town { mut carla, mut vic, mut vera, mut liaison } = town();
+    let mut chris = joined(&mut carla, 9, roles::ROLE_COORDINATOR);
+    for _ in 0..11 {
+        vic.record(planted("two people swapped a bag", &["statistics"])).unwrap();
+    }
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut chris]);
+    carla.clock = Arc::new(TestClock(AtomicU64::new(1_782_000_000_000)));
+    assert_eq!(carla.publish_statistics().unwrap(), [], "a clock alone publishes nothing");
+    past_may(&mut carla);
+    past_may(&mut chris);
+    assert!(matches!(chris.publish_statistics(), Err(Error::Role(_))), "one coordinator publishes");
+    assert!(matches!(vic.publish_statistics(), Err(Error::Role(_))));
+    assert_eq!(carla.publish_statistics().unwrap().len(), 3);
+    let published = carla.hotspots().unwrap();
+    assert_eq!((published[2].total, published[2].shown.len()), (Some(11), 1));
+    assert_eq!((published[1].total, published[1].shown.len()), (None, 0), "nothing and few look alike");
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut chris, &mut liaison]);
+    for phone in [&mut vic, &mut vera, &mut chris, &mut liaison] {
+        assert_eq!(phone.hotspots().unwrap(), published);
+    }
+    // One report more, or less, changes nothing: asking again tells nothing of it.
+    vera.record(planted("two people swapped a bag", &["statistics"])).unwrap();
+    hand(&vera, &mut carla);
+    assert_eq!(carla.publish_statistics().unwrap(), []);
+    carla.distrust_memory();
+    assert_eq!(carla.hotspots().unwrap(), published);
+    // Who comes to govern longest goes on from what is there. Two tables of a month are told to the coordinators.
+    assert_eq!(carla.concerns().unwrap(), []);
+    let mut other = carla.all::<PublishedMonth>().unwrap().remove(0).content;
+    other.total = Some(12);
+    chris.create_own(&other).unwrap();
+    gossip(&mut [&mut carla, &mut chris, &mut vera]);
+    assert!(matches!(carla.concerns().unwrap()[..], [Concern::PublishedTwice { .. }]));
+    assert_eq!(carla.hotspots().unwrap(), vera.hotspots().unwrap());
 }
 
 #[test]
