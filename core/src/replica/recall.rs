@@ -34,6 +34,8 @@ pub struct HandedOver {
     pub what: Vec<String>,
     /// The answer as it stands; none yet.
     pub answer: Option<Answer>,
+    /// Why the author contested an answer to it, latest first: keys of `codes/contest.json`.
+    pub contested: Vec<String>,
     /// Why it was called back: a key of `codes/recall.json`; none while it stands.
     pub recalled: Option<String>,
 }
@@ -61,11 +63,20 @@ impl Engine {
                 at_ms: disclosure.at_ms,
                 what: disclosure.what,
                 answer: self.answer_to(release)?,
+                contested: self.contests(release, &about)?,
                 recalled: self.recall_notice(row.id)?.map(|row| row.text),
             });
         }
         copies.sort_by_key(|copy| (copy.at_ms, copy.release));
         Ok(copies)
+    }
+
+    /// Why answers to a release were contested by the author of a report, among what is about it; latest first.
+    fn contests(&self, release: DocumentId, about: &[Row]) -> Result<Vec<String>, Error> {
+        let answers: BTreeSet<DocumentId> = self.rows_about(release)?.iter().map(|row| row.id).collect();
+        let contests = about.iter().rev().filter(|row| row.kind == Kind::CONTEST);
+        let of_these = contests.filter(|row| row.about.iter().any(|outcome| answers.contains(outcome)));
+        Ok(of_these.map(|row| row.title.clone()).collect())
     }
 
     /// The word that the copy of a disclosure was called back; none while it stands.

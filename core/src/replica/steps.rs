@@ -8,6 +8,7 @@ use super::engine::Engine;
 use super::error::Error;
 use super::view::{Delivery, HistoryRow, Row};
 use crate::base::{DocumentId, MemberId};
+use crate::watch::correction::RETRACTION;
 use crate::watch::{Disclosure, Kind};
 
 /// One step of what became of a report.
@@ -30,7 +31,16 @@ pub enum Step {
         /// When it was written: the phone's claim, in milliseconds since the Unix epoch.
         at_ms: u64,
     },
-    /// A coordinator remarked on it or linked it.
+    /// Its author corrected it, or took it back.
+    Corrected {
+        /// Whether it was taken back.
+        retracted: bool,
+        /// What is right instead, or why.
+        text: String,
+        /// The author's phone's claim, in milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
+    /// A coordinator remarked on it or linked it, or took up that it was contested.
     Seen {
         /// The coordinator.
         by: MemberId,
@@ -68,6 +78,17 @@ pub enum Step {
         /// The coordinator's claim, in milliseconds since the Unix epoch.
         at_ms: u64,
     },
+    /// Its author contested an answer.
+    Contested {
+        /// The outcome that holds the answer.
+        outcome: DocumentId,
+        /// A key of `codes/contest.json`.
+        reason: String,
+        /// In the author's words; may be empty.
+        text: String,
+        /// The author's phone's claim, in milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
 }
 
 impl Step {
@@ -77,10 +98,12 @@ impl Step {
             Self::Recorded { at_ms }
             | Self::AtRelay { at_ms }
             | Self::SetAside { at_ms, .. }
+            | Self::Corrected { at_ms, .. }
             | Self::Seen { at_ms, .. }
             | Self::Released { at_ms, .. }
             | Self::Answered { at_ms, .. }
-            | Self::Recalled { at_ms, .. } => *at_ms,
+            | Self::Recalled { at_ms, .. }
+            | Self::Contested { at_ms, .. } => *at_ms,
         }
     }
 
@@ -90,13 +113,20 @@ impl Step {
             Self::Recorded { .. } => 0,
             Self::AtRelay { .. } => 1,
             Self::SetAside { .. } => 2,
-            Self::Seen { .. } => 3,
-            Self::Released { .. } => 4,
-            Self::Answered { .. } => 5,
-            Self::Recalled { .. } => 6,
+            Self::Corrected { .. } => 3,
+            Self::Seen { .. } => 4,
+            Self::Released { .. } => RELEASED,
+            Self::Answered { .. } => ANSWERED,
+            Self::Recalled { .. } => RECALLED,
+            Self::Contested { .. } => CONTESTED,
         }
     }
 }
+
+const RELEASED: u8 = 5;
+const ANSWERED: u8 = 6;
+const RECALLED: u8 = 7;
+const CONTESTED: u8 = 8;
 
 impl Engine {
     pub(super) fn steps(
@@ -114,12 +144,18 @@ impl Engine {
         let Ok(state) = self.state().map(std::sync::Arc::clone) else { return Ok(steps) };
         for row in about {
             match row.kind {
-                Kind::ANNOTATION | Kind::CASE if state.ever_governed(row.author) => steps.push(Step::Seen {
-                    by: row.author,
+                Kind::ANNOTATION | Kind::CASE if state.ever_governed(row.author) => steps.push(seen(row)),
+                Kind::CORRECTION => steps.push(Step::Corrected {
+                    retracted: row.title == RETRACTION,
+                    text: row.text.clone(),
                     at_ms: row.created_ms,
-                    text: if row.text.is_empty() || row.kind == Kind::CASE { &row.title } else { &row.text }
-                        .clone(),
                 }),
+                Kind::CONTEST => {
+                    steps.extend(contested(row));
+                    let remarks = self.rows_about(row.id)?.into_iter();
+                    let remarks = remarks.filter(|row| row.kind == Kind::ANNOTATION);
+                    steps.extend(remarks.filter(|row| state.ever_governed(row.author)).map(|row| seen(&row)));
+                }
                 Kind::DISCLOSURE => {
                     let disclosure: Disclosure =
                         self.load(row.id)?.read().map_err(|e| Error::Kind(e.to_string()))?;
@@ -182,17 +218,30 @@ impl Engine {
     }
 }
 
-/// Sorts steps by time, and of equal time by the way that a report goes. Nothing comes before it was recorded, and no answer
-/// or recall before the first copy was handed over.
+fn seen(row: &Row) -> Step {
+    let text = if row.text.is_empty() || row.kind == Kind::CASE { &row.title } else { &row.text };
+    Step::Seen { by: row.author, at_ms: row.created_ms, text: text.clone() }
+}
+
+fn contested(row: &Row) -> Option<Step> {
+    let (outcome, reason) = (*row.about.first()?, row.title.clone());
+    Some(Step::Contested { outcome, reason, text: row.text.clone(), at_ms: row.created_ms })
+}
+
+/// Sorts steps by time, and of equal time by the way that a report goes. Nothing comes before it was recorded, no answer
+/// or recall before the first copy was handed over, and no contest before the first answer.
 fn in_order(mut steps: Vec<Step>) -> Vec<Step> {
     let first = |station: u8| {
         let times = steps.iter().filter(|step| step.station() == station).map(Step::at_ms);
         times.min().unwrap_or_default()
     };
-    let (recorded, released) = (first(0), first(4));
+    let recorded = first(0);
+    let released = first(RELEASED).max(recorded);
+    let answered = first(ANSWERED).max(released);
     steps.sort_by_key(|step| match step.station() {
         0 => (0, 0),
-        late @ (5 | 6) => (step.at_ms().max(recorded).max(released), late),
+        late @ (ANSWERED | RECALLED) => (step.at_ms().max(released), late),
+        CONTESTED => (step.at_ms().max(answered), CONTESTED),
         station => (step.at_ms().max(recorded), station),
     });
     steps
@@ -211,20 +260,22 @@ mod tests {
             0 => Step::Recorded { at_ms },
             1 => Step::AtRelay { at_ms },
             2 => Step::SetAside { reason, at_ms },
-            3 => Step::Seen { by, at_ms, text },
-            4 => Step::Released { release, recipient, purpose, at_ms },
-            5 => Step::Answered { status, outcome, at_ms },
-            _ => Step::Recalled { release, reason, at_ms },
+            3 => Step::Corrected { retracted: false, text, at_ms },
+            4 => Step::Seen { by, at_ms, text },
+            RELEASED => Step::Released { release, recipient, purpose, at_ms },
+            ANSWERED => Step::Answered { status, outcome, at_ms },
+            RECALLED => Step::Recalled { release, reason, at_ms },
+            _ => Step::Contested { outcome: release, reason, text, at_ms },
         }
     }
 
     proptest! {
         /// Whatever order they are found in, and whatever the clocks say.
         #[test]
-        fn steps_have_one_order(times in prop::collection::vec(0..4_u64, 7), seed in any::<u64>()) {
+        fn steps_have_one_order(times in prop::collection::vec(0..4_u64, 9), seed in any::<u64>()) {
             let steps: Vec<Step> = (0..).zip(&times).map(|(station, at)| step(station, *at)).collect();
             let mut shuffled = steps.clone();
-            shuffled.rotate_left((seed % 7) as usize);
+            shuffled.rotate_left((seed % 9) as usize);
             if seed % 2 == 0 {
                 shuffled.reverse();
             }
@@ -232,8 +283,8 @@ mod tests {
             prop_assert_eq!(&in_order(shuffled), &sorted);
             let at = |station: u8| sorted.iter().position(|step| step.station() == station).unwrap();
             prop_assert_eq!(at(0), 0);
-            prop_assert!(at(4) < at(5) && at(4) < at(6));
-            for (one, other) in [(1, 2), (1, 3), (2, 3), (3, 4), (1, 4)] {
+            prop_assert!(at(RELEASED) < at(ANSWERED) && at(RELEASED) < at(RECALLED) && at(ANSWERED) < at(CONTESTED));
+            for (one, other) in [(1, 2), (1, 3), (2, 3), (3, 4), (1, 4), (4, 5), (2, 5)] {
                 let (earlier, later) = (&sorted[at(one)], &sorted[at(other)]);
                 if earlier.at_ms() == later.at_ms() {
                     prop_assert!(at(one) < at(other));

@@ -208,6 +208,22 @@ fn a_reporter_contests_and_the_liaison_does_not_read_it() {
     assert!(matches!(vera.contest(outcome, id, "not_resolved", ""), Err(Error::Invalid(_))));
     gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison]);
     assert!(carla.row(contest).unwrap().is_some());
+    // Its author sees that it was contested, and that a coordinator took it up; in words and beside the copy.
+    carla.annotate(contest, "I asked the officer again", "seen").unwrap();
+    vic.correct(id, false, "It was the other corner").unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison]);
+    for phone in [&mut vic, &mut carla, &mut vera] {
+        let steps = phone.get(id).unwrap().steps;
+        let told = |wanted: fn(&Step) -> bool| steps.iter().position(wanted).unwrap();
+        let contested =
+            told(|step| matches!(step, Step::Contested { reason, .. } if reason == "not_resolved"));
+        let answered = told(|step| matches!(step, Step::Answered { .. }));
+        let taken_up =
+            told(|step| matches!(step, Step::Seen { text, .. } if text == "I asked the officer again"));
+        assert!(answered < contested && 0 < taken_up, "{steps:?}");
+        told(|step| matches!(step, Step::Corrected { retracted: false, .. }));
+        assert_eq!(phone.what_became_of(id).unwrap()[0].contested, ["not_resolved"]);
+    }
     assert_eq!(liaison.row(contest).unwrap(), None);
 }
 
