@@ -1,5 +1,6 @@
 //! Proof of a release's sources: one key an entry, and how a proof is checked.
 
+use super::disclosures::Copy;
 use super::disk;
 use super::engine::Engine;
 use super::error::Error;
@@ -9,6 +10,9 @@ use crate::entry::keys::Secret;
 use crate::entry::seal;
 use crate::entry::{Kind as EntryKind, LogId, chain};
 use crate::watch::{Content, Kind, Provenance};
+
+/// What the record of proof says has left: whole entries.
+const SOURCES: &str = "source_entries";
 
 /// A source of a release that can be handed over as proof.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,10 +26,12 @@ pub struct EvidenceItem {
 }
 
 impl Engine {
-    /// Everything that proves the sources of a release: one key an entry, each of which opens that entry alone.
+    /// Everything that proves the sources of a release: one key an entry, each of which opens that entry alone, with all that
+    /// was left out of the release. It is for the release's recipient, and each call is recorded as a copy that they receive.
     ///
     /// # Errors
-    /// [`Error::NotHere`] if this device has no provenance of the release, as only coordinators do.
+    /// [`Error::NotHere`] if this device has no provenance of the release, as only coordinators do; [`Error::Invalid`] if the
+    /// release was called back, or has to be.
     pub fn evidence(&mut self, release: DocumentId) -> Result<Vec<EvidenceItem>, Error> {
         self.fresh()?;
         let rows = self.list(&super::view::Filter { kind: Some(Kind::PROVENANCE), ..Default::default() })?;
@@ -33,6 +39,7 @@ impl Engine {
             rows.into_iter().find(|(row, _)| row.about.contains(&release)).ok_or(Error::NotHere(release))?.0;
         let provenance: Provenance = self.load(row.id)?.read().map_err(|e| Error::Kind(e.to_string()))?;
         let mut items = Vec::new();
+        self.log_copy(release, &Copy::Recipient, vec![SOURCES.to_owned()])?;
         for source in provenance.sources {
             let wanted = EntryHash::parse(&source.entry).map_err(|e| Error::Evidence(e.to_string()))?;
             let salt = Hash::parse(&source.salt).map_err(|e| Error::Evidence(e.to_string()))?;

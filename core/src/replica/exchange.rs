@@ -3,6 +3,7 @@
 //! What is written out is what this device may read. The calls here choose the content; `exchange` knows the formats.
 
 use super::app::Replica;
+use super::disclosures::{Copy, Outside};
 use super::engine::Engine;
 use super::error::Error;
 use super::record::ObservationDraft;
@@ -26,12 +27,22 @@ pub struct ImportRow {
 }
 
 impl Engine {
-    /// A release as a file. It holds what the release holds, and neither its recipient nor its sources.
+    /// A release as a file. It holds what the release holds, and neither its recipient nor its sources. On a coordinator's
+    /// device it is recorded as a copy that leaves the group, and the reporters are told who got it and why; the liaison's
+    /// own copy is in the log already.
     ///
     /// # Errors
-    /// [`Error::NotHere`]; [`Error::Kind`] if it is something else.
-    pub fn export_release(&mut self, release: DocumentId, format: Format) -> Result<Vec<u8>, Error> {
-        Ok(exchange::release(&self.read(release)?, format))
+    /// [`Error::NotHere`]; [`Error::Invalid`] if it is not said who gets it and why, or the release was called back, or has
+    /// to be.
+    pub fn export_release(
+        &mut self,
+        release: DocumentId,
+        format: Format,
+        to: &Outside,
+    ) -> Result<Vec<u8>, Error> {
+        let content: Release = self.read(release)?;
+        self.log_copy(release, &Copy::Outside(to), content.fields())?;
+        Ok(exchange::release(&content, format))
     }
 
     /// What became of all reports that this device holds.
@@ -98,10 +109,11 @@ impl Engine {
         Ok(icalendar::calendar(name, &events)?)
     }
 
-    /// An event of a release, counted from 0, as a request to the city's services: as [`open311::request`].
+    /// An event of a release, counted from 0, as a request to the city's services: as [`open311::request`]. It is recorded as
+    /// a copy, as that of [`Engine::export_release`] is; the city is named by its jurisdiction or else by the service.
     ///
     /// # Errors
-    /// [`Error::NotHere`]; [`Error::Kind`]; [`Error::Invalid`] if it is about more than a place.
+    /// As [`Engine::export_release`]; [`Error::Invalid`] if it is about more than a place.
     pub fn export_place_condition(
         &mut self,
         release: DocumentId,
@@ -112,7 +124,11 @@ impl Engine {
     ) -> Result<String, Error> {
         let content: Release = self.read(release)?;
         let item = content.items.get(event).ok_or(Error::NotHere(release))?;
-        Ok(open311::request(item, service_code, jurisdiction, place)?)
+        let request = open311::request(item, service_code, jurisdiction, place)?;
+        let city = if jurisdiction.is_empty() { service_code } else { jurisdiction };
+        let to = Outside { recipient: city.to_owned(), purpose: open311::PURPOSE.to_owned() };
+        self.log_copy(release, &Copy::Outside(&to), vec!["what_happened".to_owned()])?;
+        Ok(request)
     }
 
     /// Reads a GeoJSON or CSV file into drafts. Nothing is filed: a person looks at them first.
@@ -139,12 +155,17 @@ impl Engine {
 }
 
 impl Replica {
-    /// A release as a file.
+    /// A release as a file, for somebody outside the group.
     ///
     /// # Errors
     /// As [`Engine::export_release`].
-    pub async fn export_release(&self, release: DocumentId, format: Format) -> Result<Vec<u8>, Error> {
-        self.run(move |engine| engine.export_release(release, format)).await
+    pub async fn export_release(
+        &self,
+        release: DocumentId,
+        format: Format,
+        to: Outside,
+    ) -> Result<Vec<u8>, Error> {
+        self.run(move |engine| engine.export_release(release, format, &to)).await
     }
 
     /// What became of all reports.

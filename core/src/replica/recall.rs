@@ -22,9 +22,11 @@ const RECALLED: &str = "recalled";
 pub struct HandedOver {
     /// The release that it is part of.
     pub release: DocumentId,
-    /// Who received it.
+    /// The member who received it; none if it went outside the group.
     pub recipient: Option<MemberId>,
-    /// Id of the role in which they did.
+    /// Who received it outside the group, in words; empty for a member.
+    pub outside: String,
+    /// Id of the role in which a member did; 0 outside the group.
     pub recipient_role: u8,
     /// What for.
     pub purpose: String,
@@ -32,7 +34,7 @@ pub struct HandedOver {
     pub at_ms: i64,
     /// Names of the fields that left, of this and of whatever else left with it.
     pub what: Vec<String>,
-    /// The answer as it stands; none yet.
+    /// The answer as it stands; none yet, or if it went outside the group.
     pub answer: Option<Answer>,
     /// Why the author contested an answer to it, latest first: keys of `codes/contest.json`.
     pub contested: Vec<String>,
@@ -55,15 +57,17 @@ impl Engine {
         for row in about.iter().filter(|row| row.kind == Kind::DISCLOSURE) {
             let disclosure: Disclosure = self.read(row.id)?;
             let Ok(release) = DocumentId::parse(&disclosure.release) else { continue };
+            let is_outside = !disclosure.outside.is_empty();
             copies.push(HandedOver {
                 release,
                 recipient: MemberId::parse(&disclosure.recipient).ok(),
+                outside: disclosure.outside,
                 recipient_role: disclosure.recipient_role,
                 purpose: disclosure.purpose,
                 at_ms: disclosure.at_ms,
                 what: disclosure.what,
-                answer: self.answer_to(release)?,
-                contested: self.contests(release, &about)?,
+                answer: if is_outside { None } else { self.answer_to(release)? },
+                contested: if is_outside { Vec::new() } else { self.contests(release, &about)? },
                 recalled: self.recall_notice(row.id)?.map(|row| row.text),
             });
         }

@@ -15,8 +15,8 @@ use crate::roll::operation::hold_reasons;
 use crate::storage::Batch;
 use crate::watch::guard;
 use crate::watch::{
-    AuditEntry, Content, Difference, Disclosure, Kind, LinkedIn, OpenFact, Provenance, Redaction, Release,
-    ReleasedItem, Source, difference, redact, roles,
+    Content, Difference, Disclosure, Kind, LinkedIn, OpenFact, Provenance, Redaction, Release, ReleasedItem,
+    Source, difference, redact, roles,
 };
 
 /// What a coordinator is about to hand over.
@@ -175,28 +175,21 @@ impl Engine {
             release: id.to_string(),
             observations: plan.observations.iter().map(|(id, _)| id.to_string()).collect(),
             recipient: release.recipient.clone(),
+            outside: String::new(),
             recipient_role: role,
             purpose: plan.purpose.clone(),
             at_ms: now_ms,
             what: release.fields(),
         };
-        disclosure.validate()?;
         let (links, corrections) = self.standing_of(plan)?;
         let provenance = Provenance { release: id.to_string(), sources, links, corrections };
         provenance.validate()?;
-        let (disclosure_id, provenance_id) = (self.new_id(Kind::DISCLOSURE), self.new_id(Kind::PROVENANCE));
-        // A group that was founded before there was an auditor's compartment has none.
-        let audited = self.can_write(Kind::AUDIT_ENTRY);
-        let log = if audited { self.disclosure_log()? } else { BTreeMap::new() };
-        let (audit_id, audit) = (self.new_id(Kind::AUDIT_ENTRY), AuditEntry::of(&disclosure, &log));
+        let provenance_id = self.new_id(Kind::PROVENANCE);
         self.transact(|engine, batch| {
             engine.put_chunks(batch, id, &chunks);
             engine.queue_chunks(batch, id, &chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>())?;
             engine.write(batch, Kind::RELEASE, id, &release)?;
-            engine.write(batch, Kind::DISCLOSURE, disclosure_id, &disclosure)?;
-            if audited {
-                engine.write(batch, Kind::AUDIT_ENTRY, audit_id, &audit)?;
-            }
+            engine.write_disclosure(batch, &disclosure)?;
             engine.write(batch, Kind::PROVENANCE, provenance_id, &provenance)?;
             let sources: Vec<DocumentId> = plan.observations.iter().map(|(id, _)| *id).collect();
             engine.keep_linked(batch, &sources, hold_reasons::RELEASE)?;

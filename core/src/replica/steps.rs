@@ -1,6 +1,6 @@
 //! What became of a report, step by step, as its author sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::answers::Answer;
 use super::disk::{self, QUARANTINE, SetAsideRow};
@@ -53,7 +53,7 @@ pub enum Step {
     Released {
         /// The release.
         release: DocumentId,
-        /// To whom.
+        /// To whom: a member's id, or in words who is outside the group.
         recipient: String,
         /// What for.
         purpose: String,
@@ -142,6 +142,7 @@ impl Engine {
         }
         steps.extend(self.steps_aside(row, about)?);
         let Ok(state) = self.state().map(std::sync::Arc::clone) else { return Ok(steps) };
+        let mut answered = BTreeSet::new();
         for row in about {
             match row.kind {
                 Kind::ANNOTATION | Kind::CASE if state.ever_governed(row.author) => steps.push(seen(row)),
@@ -160,13 +161,21 @@ impl Engine {
                     let disclosure: Disclosure =
                         self.load(row.id)?.read().map_err(|e| Error::Kind(e.to_string()))?;
                     if let Ok(release) = DocumentId::parse(&disclosure.release) {
+                        let recipient = if disclosure.outside.is_empty() {
+                            disclosure.recipient
+                        } else {
+                            disclosure.outside
+                        };
+                        // A further copy has no answers of its own.
+                        if answered.insert(release) {
+                            steps.extend(self.answers(release)?);
+                        }
                         steps.push(Step::Released {
                             release,
-                            recipient: disclosure.recipient,
+                            recipient,
                             purpose: disclosure.purpose,
                             at_ms: u64::try_from(disclosure.at_ms).unwrap_or_default(),
                         });
-                        steps.extend(self.answers(release)?);
                         steps.extend(self.recalled(row.id, release)?);
                     }
                 }

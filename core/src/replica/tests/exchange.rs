@@ -45,6 +45,58 @@ fn plan(liaison: &Engine, observations: &[DocumentId]) -> ReleasePlan {
     }
 }
 
+fn city() -> Outside {
+    Outside { recipient: "Street lighting, City Hall".into(), purpose: "To mend the lamp".into() }
+}
+
+#[test]
+fn every_copy_that_leaves_has_its_record() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let mut alda = joined(&mut carla, 9, roles::ROLE_AUDITOR);
+    let mut lamp = planted("The street lamp at the corner has been out since Monday.", &["liaison"]);
+    lamp.observation.behaviours = vec!["place_condition".into()];
+    let report = vic.record(lamp).unwrap();
+    hand(&vic, &mut carla);
+    let release = carla.release(&plan(&liaison, &[report])).unwrap();
+    let nobody = Outside { recipient: " ".into(), ..city() };
+    for nobody in [nobody, Outside { purpose: String::new(), ..city() }] {
+        assert!(matches!(carla.export_release(release, Format::Csv, &nobody), Err(Error::Invalid(_))));
+    }
+    assert_eq!(carla.what_became_of(report).unwrap().len(), 1, "what did not leave is not recorded");
+    carla.export_release(release, Format::Csv, &city()).unwrap();
+    carla.export_place_condition(release, 0, "LIGHT", "town.example", &Place::Address("Elm".into())).unwrap();
+    carla.evidence(release).unwrap();
+    let answer = LiaisonAnswer { status: "received".into(), ..LiaisonAnswer::default() };
+    gossip(&mut [&mut carla, &mut vic, &mut liaison, &mut alda]);
+    liaison.respond(release, &answer).unwrap();
+    liaison.export_release(release, Format::Csv, &Outside::default()).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut liaison, &mut alda]);
+    let copies = vic.what_became_of(report).unwrap();
+    let told = |at: usize| (copies[at].outside.as_str(), copies[at].purpose.as_str(), copies[at].recipient);
+    assert_eq!(told(0), ("", "Patrol planning", Some(liaison.member_id())));
+    assert_eq!(told(1), ("Street lighting, City Hall", "To mend the lamp", None));
+    assert_eq!(told(2), ("town.example", "Open311 service request", None));
+    assert_eq!((told(3), copies[3].what.as_slice()), (told(0), &["source_entries".to_owned()][..]));
+    assert!(copies[1].what.contains(&"what_happened".to_owned()));
+    assert_eq!((copies.len(), copies[0].answer.is_some(), copies[1].answer.is_some()), (4, true, false));
+    let steps = vic.get(report).unwrap().steps;
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Released { .. })).count(), 4);
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Answered { .. })).count(), 1, "{steps:?}");
+    assert_eq!((alda.disclosure_log().unwrap().len(), alda.audit().unwrap().len()), (4, 0));
+    // A consent that was withdrawn stops further copies before the coordinator has called anything back, and afterwards.
+    vic.withdraw_consent(report, "liaison").unwrap();
+    hand(&vic, &mut carla);
+    let refused = |carla: &mut Engine| {
+        assert!(matches!(carla.export_release(release, Format::Csv, &city()), Err(Error::Invalid(_))));
+        assert!(matches!(carla.evidence(release), Err(Error::Invalid(_))));
+    };
+    refused(&mut carla);
+    carla.recall(release, "consent_withdrawn", "", None).unwrap();
+    refused(&mut carla);
+    hand(&carla, &mut vic);
+    assert!(vic.what_became_of(report).unwrap().iter().all(|copy| copy.recalled.is_some()));
+}
+
 #[test]
 fn nothing_sealed_and_nobody_is_in_a_release_that_was_exported() {
     let Town { mut carla, mut vic, mut liaison, .. } = town();
@@ -61,15 +113,15 @@ fn nothing_sealed_and_nobody_is_in_a_release_that_was_exported() {
         "workplace".to_owned(),
     ];
     for format in FORMATS {
-        let bytes = String::from_utf8(carla.export_release(release, format).unwrap()).unwrap();
+        let bytes = String::from_utf8(carla.export_release(release, format, &city()).unwrap()).unwrap();
         assert!(bytes.contains("swapped a small bag"), "{format:?}");
         for absent in PLANTED.into_iter().chain(people.iter().map(String::as_str)) {
             assert!(!bytes.contains(absent), "{format:?} holds {absent}");
         }
-        assert_eq!(liaison.export_release(release, format).unwrap().len(), bytes.len());
+        assert_eq!(liaison.export_release(release, format, &Outside::default()).unwrap().len(), bytes.len());
     }
-    assert!(matches!(vic.export_release(release, Format::Csv), Err(Error::NotHere(_))));
-    assert!(carla.export_release(report, Format::Csv).is_err(), "a report is no release");
+    assert!(matches!(vic.export_release(release, Format::Csv, &city()), Err(Error::NotHere(_))));
+    assert!(carla.export_release(report, Format::Csv, &city()).is_err(), "a report is no release");
 }
 
 /// As if a relay had signed the time at which phones had their two weeks after May.
