@@ -9,6 +9,7 @@ use super::view::Row;
 use crate::base::{DocumentId, MemberId};
 use crate::storage::Batch;
 use crate::watch::recall::recalls_due;
+use crate::watch::release::LIAISON_CONSENT;
 use crate::watch::{
     Annotation, Case, Disclosure, Kind, Observation, Provenance, Recall, RecallDue, WatchDocument as _,
 };
@@ -108,7 +109,7 @@ impl Engine {
         for (_, observation) in &handed_over {
             let Ok(id) = DocumentId::parse(observation) else { continue };
             if let Ok(content) = self.read::<Observation>(id)
-                && !content.consent.iter().any(|consent| consent == "liaison")
+                && !content.consent.iter().any(|consent| consent == LIAISON_CONSENT)
             {
                 withdrawn.insert((*observation).to_owned());
             }

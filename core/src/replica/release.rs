@@ -44,11 +44,13 @@ impl Engine {
     /// What would leave, to be looked at before it does.
     ///
     /// # Errors
-    /// [`Error::NotHere`]; [`Error::Invalid`] if consent is missing or a span is wrong.
+    /// [`Error::NotHere`]; [`Error::Invalid`] if consent is missing or withdrawn, the author took the report back, or a span is
+    /// wrong.
     pub fn preview(&mut self, plan: &ReleasePlan) -> Result<Vec<ReleasedItem>, Error> {
         self.fresh()?;
         let mut items = Vec::new();
         for (id, redaction) in &plan.observations {
+            self.must_not_be_retracted(*id)?;
             let item = redact(&self.draft_of(*id)?.observation, redaction)?;
             if !redaction.only_counted {
                 items.push(item);

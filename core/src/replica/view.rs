@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use super::consent::HeldBack;
 use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRow, SetAsideRow};
 use super::engine::Engine;
 use super::error::Error;
@@ -106,6 +107,8 @@ pub struct Detail {
     pub about: Vec<Row>,
     /// What became of it, in order of time; but nothing before what it follows, whatever the clocks of phones say.
     pub steps: Vec<Step>,
+    /// Why a report may not be handed over to the liaison; none if it may, or for other kinds.
+    pub held_back: Option<HeldBack>,
     /// Fields in which people who did not know of each other wrote different things.
     pub conflicts: Vec<ConflictRow>,
 }
@@ -313,7 +316,12 @@ impl Engine {
         let history = self.history(id)?;
         let steps = self.steps(&row, &history, &about)?;
         let delivery = self.delivery(id);
-        Ok(Detail { row, delivery, content, media, history, about, steps, conflicts })
+        let held_back = if let Content::Observation(observation, _) = &content {
+            self.held_back_of(id, observation, &about)?
+        } else {
+            None
+        };
+        Ok(Detail { row, delivery, content, media, history, about, steps, held_back, conflicts })
     }
 
     pub(super) fn rows_about(&self, id: DocumentId) -> Result<Vec<Row>, Error> {

@@ -19,7 +19,7 @@ mod difference;
 mod redaction;
 
 pub use difference::{Difference, difference};
-pub use redaction::{MASK, OVERDOSE_CONSENT, OptionalField, Redaction, Span, redact};
+pub use redaction::{LIAISON_CONSENT, MASK, OVERDOSE_CONSENT, OptionalField, Redaction, Span, redact};
 
 /// Most items of one release.
 pub const ITEMS_COUNT_MAX: usize = 200;

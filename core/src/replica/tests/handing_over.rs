@@ -188,6 +188,44 @@ fn thirty_reports_reach_the_officer_as_one_item_with_thirty_sources() {
     assert!(matches!(carla.release(&digest), Err(Error::Invalid(why)) if why.field == "consent"));
 }
 
+#[test]
+fn what_its_author_does_not_allow_any_more_is_shown_and_does_not_leave() {
+    let Town { mut carla, mut vic, liaison, .. } = town();
+    let mut private = draft("never for the liaison");
+    private.observation.consent.clear();
+    let mut invited = draft("from a friend's window");
+    invited.observation.vantage = "invited".into();
+    let never = vic.record(private).unwrap();
+    let [good, withdrawn, retracted] =
+        ["good", "withdrawn", "retracted"].map(|it| vic.record(draft(it)).unwrap());
+    let invited = vic.record(invited).unwrap();
+    hand(&vic, &mut carla);
+    let later = LeavesWhen::default();
+    carla.schedule(None, &plan(&liaison, &[retracted]), &later).unwrap();
+    vic.withdraw_consent(withdrawn, "liaison").unwrap();
+    vic.correct(retracted, true, "It was another house").unwrap();
+    hand(&vic, &mut carla);
+    for (report, wanted) in [
+        (good, None),
+        (never, Some(HeldBack::NoConsent)),
+        (withdrawn, Some(HeldBack::ConsentWithdrawn)),
+        (retracted, Some(HeldBack::Retracted)),
+        (invited, Some(HeldBack::PrivateVantage)),
+    ] {
+        assert_eq!(carla.held_back(report).unwrap(), wanted);
+        assert_eq!(carla.get(report).unwrap().held_back, wanted);
+        let released = carla.release(&plan(&liaison, &[report]));
+        match wanted {
+            None => assert!(released.is_ok()),
+            Some(_) => assert!(matches!(released, Err(Error::Invalid(_))), "{wanted:?}"),
+        }
+    }
+    assert!(
+        matches!(&carla.scheduled().unwrap()[0].waits_for[..], [WaitsFor::Change(why)] if why.contains("taken back"))
+    );
+    assert_eq!(carla.release_due().unwrap(), []);
+}
+
 type Recalled = Typed<crate::watch::Recall>;
 
 fn liaison_of(phone: &mut Engine, release: DocumentId) -> String {

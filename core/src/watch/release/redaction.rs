@@ -13,6 +13,9 @@ use std::collections::BTreeSet;
 /// What stands in place of each redacted span. Its length is fixed, so it does not tell the length of what was there.
 pub const MASK: &str = "▮▮▮";
 
+/// Key of `codes/consent.json` by which an author allows a report to be passed to the liaison.
+pub const LIAISON_CONSENT: &str = "liaison";
+
 /// Key of `codes/consent.json` by which an author allows what concerns the person of an overdose to be passed on.
 pub const OVERDOSE_CONSENT: &str = "liaison_overdose";
 
@@ -110,7 +113,7 @@ pub enum OptionalField {
 /// When the author does not allow it to be passed to the liaison, the observer stood in a private place and nobody
 /// reviewed that, a span does not lie within the text, or the cell is no public grid cell.
 pub fn redact(observation: &Observation, redaction: &Redaction) -> Result<ReleasedItem, Invalid> {
-    if !observation.consent.iter().any(|c| c == "liaison") {
+    if !observation.consent.iter().any(|c| c == LIAISON_CONSENT) {
         return Err(Invalid::new(
             "consent",
             "does not include the liaison",
