@@ -9,7 +9,7 @@ use crate::entry::evidence::{self, Evidence, Proven};
 use crate::entry::keys::Secret;
 use crate::entry::seal;
 use crate::entry::{Kind as EntryKind, LogId, chain};
-use crate::watch::{Content, Kind, Provenance};
+use crate::watch::{Content, Provenance};
 
 /// What the record of proof says has left: whole entries.
 const SOURCES: &str = "source_entries";
@@ -34,10 +34,8 @@ impl Engine {
     /// release was called back, or has to be.
     pub fn evidence(&mut self, release: DocumentId) -> Result<Vec<EvidenceItem>, Error> {
         self.fresh()?;
-        let rows = self.list(&super::view::Filter { kind: Some(Kind::PROVENANCE), ..Default::default() })?;
-        let row =
-            rows.into_iter().find(|(row, _)| row.about.contains(&release)).ok_or(Error::NotHere(release))?.0;
-        let provenance: Provenance = self.load(row.id)?.read().map_err(|e| Error::Kind(e.to_string()))?;
+        let provenance =
+            self.about::<Provenance>(release)?.into_iter().next().ok_or(Error::NotHere(release))?;
         let mut items = Vec::new();
         self.log_copy(release, &Copy::Recipient, vec![SOURCES.to_owned()])?;
         for source in provenance.sources {
