@@ -2,8 +2,11 @@
 //!
 //! What is written out is what this device may read. The calls here choose the content; `exchange` knows the formats.
 
+use std::collections::BTreeSet;
+
 use super::app::Replica;
 use super::disclosures::{Copy, Outside};
+use super::documents::Typed;
 use super::engine::Engine;
 use super::error::Error;
 use super::record::ObservationDraft;
@@ -52,9 +55,16 @@ impl Engine {
     pub fn ledger(&mut self) -> Result<Ledger, Error> {
         let reports: Vec<String> =
             self.all::<Observation>()?.into_iter().map(|report| report.id.to_string()).collect();
-        let disclosures: Vec<_> = self.all::<Disclosure>()?.into_iter().map(|typed| typed.content).collect();
+        let (mut disclosures, mut recalled) = (Vec::new(), BTreeSet::new());
+        for Typed { content, .. } in self.all::<Disclosure>()? {
+            let release = DocumentId::parse(&content.release).ok();
+            if release.map(|release| self.recall_notice(release)).transpose()?.flatten().is_some() {
+                recalled.insert(content.release.clone());
+            }
+            disclosures.push(content);
+        }
         let outcomes: Vec<_> = self.all::<Outcome>()?.into_iter().map(|typed| typed.content).collect();
-        Ok(Ledger::count(reports.iter().map(String::as_str), &disclosures, &outcomes))
+        Ok(Ledger::count(reports.iter().map(String::as_str), &disclosures, &outcomes, &recalled))
     }
 
     /// The ledger on a sheet of paper, as HTML.

@@ -69,7 +69,7 @@ impl Engine {
                 what: disclosure.what,
                 answer: if is_outside { None } else { self.answer_to(release)? },
                 contested: if is_outside { Vec::new() } else { self.contests(release, &about)? },
-                recalled: self.recall_notice(row.id)?.map(|row| row.text),
+                recalled: self.recall_notice(release)?.map(|row| row.text),
             });
         }
         copies.sort_by_key(|copy| (copy.at_ms, copy.release));
@@ -84,13 +84,18 @@ impl Engine {
         Ok(of_these.map(|row| row.title.clone()).collect())
     }
 
-    /// The word that the copy of a disclosure was called back; none while it stands.
-    pub(super) fn recall_notice(&self, disclosure: DocumentId) -> Result<Option<Row>, Error> {
+    /// The word that a release was called back, and with it every copy of it; none while it stands.
+    pub(super) fn recall_notice(&self, release: DocumentId) -> Result<Option<Row>, Error> {
         let Ok(state) = self.state() else { return Ok(None) };
-        let about = self.rows_about(disclosure)?;
         let is_notice =
             |row: &Row| row.kind == Kind::ANNOTATION && row.codes.iter().any(|code| code == RECALLED);
-        Ok(about.into_iter().find(|row| is_notice(row) && state.ever_governed(row.author)))
+        for disclosure in self.rows_about(release)?.iter().filter(|row| row.kind == Kind::DISCLOSURE) {
+            let mut about = self.rows_about(disclosure.id)?.into_iter();
+            if let Some(notice) = about.find(|row| is_notice(row) && state.ever_governed(row.author)) {
+                return Ok(Some(notice));
+            }
+        }
+        Ok(None)
     }
 
     /// Releases that are not recalled yet and rest on a report which was corrected, amended or taken back, whose author withdrew

@@ -141,7 +141,7 @@ impl Engine {
         })?;
         let id = self.new_id(Kind::RELEASE);
         let chunks = self.reseal_media(&mut items)?;
-        let now_ms = i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX);
+        let now_ms = self.now_ms();
         let mut sources = Vec::new();
         for (observation, _) in &plan.observations {
             for (log, seq) in self.parts(*observation)? {

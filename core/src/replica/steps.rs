@@ -142,7 +142,7 @@ impl Engine {
         }
         steps.extend(self.steps_aside(row, about)?);
         let Ok(state) = self.state().map(std::sync::Arc::clone) else { return Ok(steps) };
-        let mut answered = BTreeSet::new();
+        let mut releases = BTreeSet::new();
         for row in about {
             match row.kind {
                 Kind::ANNOTATION | Kind::CASE if state.ever_governed(row.author) => steps.push(seen(row)),
@@ -166,9 +166,10 @@ impl Engine {
                         } else {
                             disclosure.outside
                         };
-                        // A further copy has no answers of its own.
-                        if answered.insert(release) {
+                        // Of all copies of a release together.
+                        if releases.insert(release) {
                             steps.extend(self.answers(release)?);
+                            steps.extend(self.recalled(release)?);
                         }
                         steps.push(Step::Released {
                             release,
@@ -176,7 +177,6 @@ impl Engine {
                             purpose: disclosure.purpose,
                             at_ms: u64::try_from(disclosure.at_ms).unwrap_or_default(),
                         });
-                        steps.extend(self.recalled(row.id, release)?);
                     }
                 }
                 Kind::OUTCOME => steps.extend(self.answer_steps(row.id)?),
@@ -201,8 +201,8 @@ impl Engine {
         Ok(reasons.into_iter().map(|(reason, at_ms)| Step::SetAside { reason, at_ms }).collect())
     }
 
-    fn recalled(&self, disclosure: DocumentId, release: DocumentId) -> Result<Option<Step>, Error> {
-        let notice = self.recall_notice(disclosure)?;
+    fn recalled(&self, release: DocumentId) -> Result<Option<Step>, Error> {
+        let notice = self.recall_notice(release)?;
         Ok(notice.map(|row| Step::Recalled { release, reason: row.text, at_ms: row.created_ms }))
     }
 

@@ -4,7 +4,7 @@ use super::documents::{gossip, joined};
 use super::*;
 use crate::exchange::open311::Place;
 use crate::exchange::{Format, Language};
-use crate::watch::{Bulletin, Keyed, Meeting, Position, PublishedMonth, Said, Sealed, Shift};
+use crate::watch::{Bulletin, Disclosure, Keyed, Meeting, Position, PublishedMonth, Said, Sealed, Shift};
 
 const FORMATS: [Format; 4] =
     [Format::Csv, Format::GeoJson, Format::Page(Language::English), Format::Page(Language::Spanish)];
@@ -94,7 +94,16 @@ fn every_copy_that_leaves_has_its_record() {
     carla.recall(release, "consent_withdrawn", "", None).unwrap();
     refused(&mut carla);
     hand(&carla, &mut vic);
-    assert!(vic.what_became_of(report).unwrap().iter().all(|copy| copy.recalled.is_some()));
+    // Also of a copy that the coordinator who called it back had not heard of.
+    let mut records = vic.all::<Disclosure>().unwrap().into_iter().map(|record| record.content);
+    let mut unheard = records.find(|record| !record.outside.is_empty()).unwrap();
+    unheard.outside.push_str(", second floor");
+    carla.create_own(&unheard).unwrap();
+    hand(&carla, &mut vic);
+    let copies = vic.what_became_of(report).unwrap();
+    assert!(copies.len() == 5 && copies.iter().all(|copy| copy.recalled.is_some()));
+    let steps = vic.get(report).unwrap().steps;
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Recalled { .. })).count(), 1, "{steps:?}");
 }
 
 #[test]
@@ -225,7 +234,7 @@ fn the_ledger_is_the_sum_of_what_the_liaison_answered() {
         (0..4).map(|_| vic.record(planted("two people swapped a bag", &["liaison"])).unwrap()).collect();
     hand(&vic, &mut carla);
     let first = carla.release(&plan(&liaison, &reports[..2])).unwrap();
-    carla.release(&plan(&liaison, &reports[1..3])).unwrap();
+    let second = carla.release(&plan(&liaison, &reports[1..3])).unwrap();
     hand(&carla, &mut liaison);
     for (status, outcome) in [("under_review", ""), ("closed", "city_services")] {
         let answer =
@@ -241,6 +250,16 @@ fn the_ledger_is_the_sum_of_what_the_liaison_answered() {
         assert_eq!(ledger.closed.get("city_services"), Some(&2));
         let page = String::from_utf8(engine.export_ledger(Language::Spanish).unwrap()).unwrap();
         assert!(page.contains("Cerrados: Servicios municipales"), "{page}");
+    }
+    // Nobody waits for an answer to what was called back; what was answered stays so.
+    for release in [first, second] {
+        carla.recall(release, "sent_in_error", "", None).unwrap();
+    }
+    hand(&carla, &mut vic);
+    for engine in [&mut carla, &mut vic] {
+        let ledger = engine.ledger().unwrap();
+        assert_eq!((ledger.kept, ledger.recalled, ledger.unanswered, ledger.sum()), (1, 1, 0, 4));
+        assert_eq!(ledger.closed.get("city_services"), Some(&2));
     }
 }
 
