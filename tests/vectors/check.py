@@ -284,6 +284,9 @@ def check_kinds(v):
     equal("judged kinds", sorted(kinds.JUDGES), [rule[0] for rule in v["rules"] if rule[6]])
     for case in v["votes"]:
         equal("vote", kinds.vote_id(bytes.fromhex(case["member"]), bytes.fromhex(case["ballot"])).hex(), case["id"])
+    for case in v["answers"]:
+        ids = bytes.fromhex(case["member"]), case["kind"], bytes.fromhex(case["release"])
+        equal("answer", kinds.answer_id(*ids).hex(), case["id"])
     for case in v["judged"]:
         equal(case["why"], holds(kinds.judge, case), case["counts"])
 

@@ -48,6 +48,10 @@ def vote_id(member, ballot):  # [6.2]
     return document_id(member, 24, tagged(b"lamppost/1/vote", ballot)[:8])
 
 
+def answer_id(member, kind, release):  # [6.2]
+    return document_id(member, kind, tagged(b"lamppost/1/answer", release)[:8])
+
+
 # [6.4] Each takes before (or None), after, and the writer: member, role, document.
 
 def said(*texts):
@@ -136,7 +140,40 @@ def referral(before, after, writer):
     demand(not was_withdrawn or consent["withdrawn_ms"] is not None, "withdrawn")
 
 
-JUDGES = {13: correction, 14: contest, 20: problem, 23: shift, 24: vote, 25: ballot, 40: youth_session, 43: referral}
+def key(tag, *parts):  # [6.5]
+    return tagged(tag, *(part.encode() for part in parts)).hex()[:32]
+
+
+def case(before, after, writer):
+    by, before = writer["member"].hex(), before or {"links": {}, "facts": {}, "resolutions": {}}
+    for field in ("links", "facts", "resolutions"):
+        demand(before[field].keys() <= after[field].keys(), "taken out")
+    for name, link in after["links"].items():
+        was, own, removed = before["links"].get(name), link["by"] == by, link["removed_by"]
+        demand(name == f"{link['observation']}:{link['by']}", "misfiled")
+        if was is None:
+            demand(own and removed in ("", by), "somebody else's link")
+            continue
+        demand(own or link["reason"] == was["reason"], "somebody else's reason")
+        demand(removed == was["removed_by"] or (not was["removed_by"] and removed == by) or (own and not removed),
+               "taken back or made again in somebody's name")
+    said = after["facts"].keys() | after["resolutions"].keys()
+    for name, fact in after["facts"].items():
+        own = fact["by"] == by and name == key(b"lamppost/1/fact", fact["fact"], fact["value"], fact["by"])
+        demand(before["facts"].get(name) == fact if name in before["facts"] else own, "somebody else's word")
+    for name, chosen in after["resolutions"].items():
+        filed = key(b"lamppost/1/resolution", chosen["fact"], chosen["choice"], chosen["by"], *chosen["seen"])
+        own = chosen["by"] == by and name == filed and chosen["choice"] in after["facts"] and set(chosen["seen"]) <= said
+        demand(before["resolutions"].get(name) == chosen if name in before["resolutions"] else own, "not their decision")
+
+
+def not_duplicates(before, after, writer):
+    demand(before is None or all(before[f] == after[f] for f in ("first", "second", "reason")), "another statement")
+    was = before["taken_back_by"] if before else ""
+    demand(after["taken_back_by"] == was or (not was and after["taken_back_by"] == writer["member"].hex()), "in a name")
+
+
+JUDGES = {4: case, 16: not_duplicates, 13: correction, 14: contest, 20: problem, 23: shift, 24: vote, 25: ballot, 40: youth_session, 43: referral}
 
 
 def judge(case):

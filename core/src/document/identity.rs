@@ -12,6 +12,14 @@ pub fn create_id(member: MemberId, kind: u16, nonce: [u8; NONCE_BYTES]) -> Docum
     DocumentId(id)
 }
 
+/// The identity of the one document of `kind` that `member` has for something. `tag` says what for.
+pub fn derive_id(member: MemberId, kind: u16, tag: &[u8], of: &[u8]) -> DocumentId {
+    let tagged = hash::tagged(tag, &[of]);
+    let mut nonce = [0; NONCE_BYTES];
+    nonce.iter_mut().zip(tagged.0).for_each(|(to, from)| *to = from);
+    create_id(member, kind, nonce)
+}
+
 /// Whether `member` created the document `id` of `kind`. Nobody else can bring about that this is true.
 pub fn is_created_by(id: DocumentId, member: MemberId, kind: u16) -> bool {
     id.0.first_chunk().is_some_and(|nonce| create_id(member, kind, *nonce) == id)

@@ -15,7 +15,7 @@ use autosurgeon::{Hydrate, Reconcile, hydrate, reconcile};
 
 pub use change::{AuthoredChange, BadChange};
 pub use conflict::Conflict;
-pub use identity::{create_id, is_created_by};
+pub use identity::{create_id, derive_id, is_created_by};
 pub use judge::{Judged, NotAccepted};
 
 use crate::base::DeviceId;

@@ -14,6 +14,9 @@ pub const DESCRIPTION_CHARS_MAX: usize = 4_000;
 /// The one behaviour that is about a place and nobody.
 const PLACE_CONDITION: &str = "place_condition";
 
+/// What the city gets it for: what the log of disclosures says.
+pub const PURPOSE: &str = "Open311 service request";
+
 /// Where the city is to send somebody: a coordinator says it, as a public cell is too large to find a lamp in.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
+use super::answers::LiaisonAnswer;
 use super::clock::SystemClock;
 use super::driver::{self, LinkState};
 use super::effects::SyncReport;
 use super::engine::{Engine, Environment};
 use super::error::Error;
+use super::evidence::EvidenceItem;
 use super::feed::{Feed, Feeds};
 use super::record::{CaseLink, ObservationDraft};
-use super::release::{EvidenceItem, ReleasePlan, Response};
+use super::release::ReleasePlan;
 use super::transport::{Transport, WebSocketTransport};
 use super::vault::Vault;
 use super::view::{Delivery, Detail, Filter, Row, SetAside};
@@ -167,7 +169,7 @@ impl Replica {
     ///
     /// # Errors
     /// As [`Engine::respond`].
-    pub async fn respond(&self, release: DocumentId, answer: Response) -> Result<DocumentId, Error> {
+    pub async fn respond(&self, release: DocumentId, answer: LiaisonAnswer) -> Result<DocumentId, Error> {
         self.run(move |engine| engine.respond(release, &answer)).await
     }
 

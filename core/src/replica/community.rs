@@ -6,7 +6,6 @@ use super::documents::Typed;
 use super::engine::Engine;
 use super::error::Error;
 use super::membership::settings;
-use super::view::Filter;
 use crate::base::DocumentId;
 use crate::watch::audit_entry::check_log;
 use crate::watch::catalogue_update::{self, Standing};
@@ -66,16 +65,18 @@ impl Engine {
         if state.setting(settings::LESSON_FIRST).is_none_or(|asked| asked == 0) {
             return Ok(());
         }
+        // This comes before every report: the rows are read for the first alone.
+        self.index()?;
         let mut asked = self.all::<Lesson>()?;
         asked.retain(|lesson| lesson.content.before_reporting);
         if asked.is_empty() {
             let remedy = "sync first; what was typed stays in a draft";
             return Err(Invalid::new("lesson", "before a first report has not arrived yet", remedy).into());
         }
-        let own =
-            Filter { kind: Some(Kind::LESSON_RECORD), author: Some(self.member_id()), ..Filter::default() };
-        for (row, _) in self.list(&own)? {
-            let record: LessonRecord = self.read(row.id)?;
+        let me = self.member_id();
+        let taken = self.of_kind(Kind::LESSON_RECORD)?.into_iter().filter(|(_, author)| *author == me);
+        for (id, _) in taken {
+            let record: LessonRecord = self.read(id)?;
             let lesson = asked.iter().find(|lesson| lesson.id.to_string() == record.lesson);
             if lesson.is_some_and(|lesson| lesson.content.is_passed(&record.answers)) {
                 return Ok(());
@@ -149,7 +150,7 @@ impl Engine {
     /// Errors of the store.
     pub fn audit(&mut self) -> Result<BTreeSet<Finding>, Error> {
         let log = self.disclosure_log()?;
-        let releases = self.list(&Filter { kind: Some(Kind::RELEASE), ..Filter::default() })?;
-        Ok(check_log(&log, releases.iter().map(|(row, _)| row.id)))
+        let releases = self.of_kind(Kind::RELEASE)?.into_iter();
+        Ok(check_log(&log, releases.map(|(id, _)| id)))
     }
 }

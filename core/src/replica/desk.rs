@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::app::Replica;
+use super::consent::HeldBack;
 use super::documents::Typed;
 use super::drafts::Draft;
 use super::engine::Engine;
@@ -80,6 +81,7 @@ mirrored! {
     request_standing(request: DocumentId) -> Standing;
     recalls_due() -> BTreeSet<RecallDue>;
     what_became_of(observation: DocumentId) -> Vec<HandedOver>;
+    held_back(observation: DocumentId) -> Option<HeldBack>;
     difference(release: DocumentId) -> Vec<Difference>;
     unschedule(id: DocumentId) -> ();
     scheduled() -> Vec<ScheduledRelease>;

@@ -3,7 +3,6 @@
 use super::disk::DRAFTS;
 use super::engine::Engine;
 use super::error::Error;
-use super::view::Filter;
 use crate::base::{DocumentId, MemberId};
 use crate::document::is_created_by;
 use crate::watch::kinds::rule;
@@ -115,10 +114,8 @@ impl Engine {
     /// Errors of the store.
     pub fn all<T: WatchDocument>(&mut self) -> Result<Vec<Typed<T>>, Error> {
         self.refresh()?;
-        let rows = self.list(&Filter { kind: Some(T::KIND), ..Filter::default() })?;
-        rows.into_iter()
-            .map(|(row, _)| Ok(Typed { id: row.id, author: row.author, content: self.read(row.id)? }))
-            .collect()
+        let found = self.of_kind(T::KIND)?.into_iter();
+        found.map(|(id, author)| Ok(Typed { id, author, content: self.read(id)? })).collect()
     }
 
     /// Judges a change as every device will that receives it.

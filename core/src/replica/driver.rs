@@ -34,6 +34,9 @@ pub enum LinkState {
 /// How often the machine is told that time passes.
 const TICK: Duration = Duration::from_secs(5);
 
+/// How often a live link looks for releases whose time has come: nobody counts on the minute in which one leaves.
+const RELEASE: Duration = Duration::from_secs(60);
+
 /// Longest wait for a relay to take a message.
 const SEND: Duration = Duration::from_secs(60);
 
@@ -133,6 +136,8 @@ async fn run(
     session.handle(Input::Tick, 0);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut release = tokio::time::interval(RELEASE);
+    release.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let deadline = budget.span_ms.map(|span_ms| begun + Duration::from_millis(span_ms));
     loop {
         let input = tokio::select! {
@@ -140,6 +145,11 @@ async fn run(
                 Some(bytes) => Input::Message(bytes),
                 None => Input::Heard,
             },
+            // What is handed over makes the outbox grow.
+            _ = release.tick(), if live => {
+                replica.run(Engine::release_due).await?;
+                continue;
+            }
             () = replica.inner().outbox_grew.notified() => Input::OutboxGrew,
             _ = tick.tick() => Input::Tick,
             () = sleep_until(deadline) => Input::Tick,

@@ -2,7 +2,11 @@
 //!
 //! What is written out is what this device may read. The calls here choose the content; `exchange` knows the formats.
 
+use std::collections::BTreeSet;
+
 use super::app::Replica;
+use super::disclosures::{Copy, Outside};
+use super::documents::Typed;
 use super::engine::Engine;
 use super::error::Error;
 use super::record::ObservationDraft;
@@ -10,11 +14,7 @@ use crate::base::DocumentId;
 use crate::exchange::icalendar::{self, Event};
 use crate::exchange::open311::{self, Place};
 use crate::exchange::{self, Format, Language, Ledger, cap, csv, geojson, page};
-use crate::watch::trends::{self, Hotspots, Reported};
 use crate::watch::{Bulletin, Disclosure, Invalid, Meeting, Observation, Outcome, Release, Shift};
-
-/// Audience that an author must have allowed for a report to be counted in what is published.
-const STATISTICS: &str = "statistics";
 
 /// One feature or row of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,12 +30,22 @@ pub struct ImportRow {
 }
 
 impl Engine {
-    /// A release as a file. It holds what the release holds, and neither its recipient nor its sources.
+    /// A release as a file. It holds what the release holds, and neither its recipient nor its sources. On a coordinator's
+    /// device it is recorded as a copy that leaves the group, and the reporters are told who got it and why; the liaison's
+    /// own copy is in the log already.
     ///
     /// # Errors
-    /// [`Error::NotHere`]; [`Error::Kind`] if it is something else.
-    pub fn export_release(&mut self, release: DocumentId, format: Format) -> Result<Vec<u8>, Error> {
-        Ok(exchange::release(&self.read(release)?, format))
+    /// [`Error::NotHere`]; [`Error::Invalid`] if it is not said who gets it and why, or the release was called back, or has
+    /// to be.
+    pub fn export_release(
+        &mut self,
+        release: DocumentId,
+        format: Format,
+        to: &Outside,
+    ) -> Result<Vec<u8>, Error> {
+        let content: Release = self.read(release)?;
+        self.log_copy(release, &Copy::Outside(to), content.fields())?;
+        Ok(exchange::release(&content, format))
     }
 
     /// What became of all reports that this device holds.
@@ -45,9 +55,16 @@ impl Engine {
     pub fn ledger(&mut self) -> Result<Ledger, Error> {
         let reports: Vec<String> =
             self.all::<Observation>()?.into_iter().map(|report| report.id.to_string()).collect();
-        let disclosures: Vec<_> = self.all::<Disclosure>()?.into_iter().map(|typed| typed.content).collect();
+        let (mut disclosures, mut recalled) = (Vec::new(), BTreeSet::new());
+        for Typed { content, .. } in self.all::<Disclosure>()? {
+            let release = DocumentId::parse(&content.release).ok();
+            if release.map(|release| self.recall_notice(release)).transpose()?.flatten().is_some() {
+                recalled.insert(content.release.clone());
+            }
+            disclosures.push(content);
+        }
         let outcomes: Vec<_> = self.all::<Outcome>()?.into_iter().map(|typed| typed.content).collect();
-        Ok(Ledger::count(reports.iter().map(String::as_str), &disclosures, &outcomes))
+        Ok(Ledger::count(reports.iter().map(String::as_str), &disclosures, &outcomes, &recalled))
     }
 
     /// The ledger on a sheet of paper, as HTML.
@@ -58,21 +75,12 @@ impl Engine {
         Ok(page::ledger(&self.ledger()?, self.now_ms(), language).into_bytes())
     }
 
-    /// What of many reports may be published, of those whose authors allow statistics: places with many, and totals.
+    /// What was published of many reports ([`Engine::publish_statistics`]): places with many, and totals.
     ///
     /// # Errors
     /// [`Error::Invalid`] if a sheet is asked for; errors of the store.
     pub fn export_research(&mut self, format: Format) -> Result<Vec<u8>, Error> {
-        let reports = self.all::<Observation>()?.into_iter().map(|report| report.content);
-        let allowed = reports.filter(|report| report.consent.iter().any(|audience| audience == STATISTICS));
-        let reported: Vec<Reported> = allowed
-            .map(|report| Reported {
-                at_ms: report.when.start_ms,
-                cell: report.cell.parse().ok(),
-                behaviours: report.behaviours,
-            })
-            .collect();
-        let months: Vec<Hotspots> = trends::hotspots(&reported, self.now_ms());
+        let months = self.hotspots()?;
         match format {
             Format::Csv => Ok(csv::research(&months)),
             Format::GeoJson => Ok(geojson::research(&months)),
@@ -111,10 +119,11 @@ impl Engine {
         Ok(icalendar::calendar(name, &events)?)
     }
 
-    /// An event of a release, counted from 0, as a request to the city's services: as [`open311::request`].
+    /// An event of a release, counted from 0, as a request to the city's services: as [`open311::request`]. It is recorded as
+    /// a copy, as that of [`Engine::export_release`] is; the city is named by its jurisdiction or else by the service.
     ///
     /// # Errors
-    /// [`Error::NotHere`]; [`Error::Kind`]; [`Error::Invalid`] if it is about more than a place.
+    /// As [`Engine::export_release`]; [`Error::Invalid`] if it is about more than a place.
     pub fn export_place_condition(
         &mut self,
         release: DocumentId,
@@ -125,7 +134,11 @@ impl Engine {
     ) -> Result<String, Error> {
         let content: Release = self.read(release)?;
         let item = content.items.get(event).ok_or(Error::NotHere(release))?;
-        Ok(open311::request(item, service_code, jurisdiction, place)?)
+        let request = open311::request(item, service_code, jurisdiction, place)?;
+        let city = if jurisdiction.is_empty() { service_code } else { jurisdiction };
+        let to = Outside { recipient: city.to_owned(), purpose: open311::PURPOSE.to_owned() };
+        self.log_copy(release, &Copy::Outside(&to), vec!["what_happened".to_owned()])?;
+        Ok(request)
     }
 
     /// Reads a GeoJSON or CSV file into drafts. Nothing is filed: a person looks at them first.
@@ -152,12 +165,17 @@ impl Engine {
 }
 
 impl Replica {
-    /// A release as a file.
+    /// A release as a file, for somebody outside the group.
     ///
     /// # Errors
     /// As [`Engine::export_release`].
-    pub async fn export_release(&self, release: DocumentId, format: Format) -> Result<Vec<u8>, Error> {
-        self.run(move |engine| engine.export_release(release, format)).await
+    pub async fn export_release(
+        &self,
+        release: DocumentId,
+        format: Format,
+        to: Outside,
+    ) -> Result<Vec<u8>, Error> {
+        self.run(move |engine| engine.export_release(release, format, &to)).await
     }
 
     /// What became of all reports.
@@ -176,7 +194,7 @@ impl Replica {
         self.run(move |engine| engine.export_ledger(language)).await
     }
 
-    /// What of many reports may be published.
+    /// What was published of many reports.
     ///
     /// # Errors
     /// As [`Engine::export_research`].

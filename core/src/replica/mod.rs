@@ -5,12 +5,15 @@
 //! its [`Environment`]; [`Replica`] wraps it for apps. May import every room below, and nothing may import it.
 
 mod alone;
+mod answers;
 mod app;
 mod cases;
 mod chunks;
 mod clock;
 mod community;
+mod consent;
 mod desk;
+mod disclosures;
 mod disk;
 mod documents;
 mod drafts;
@@ -18,6 +21,7 @@ mod driver;
 mod effects;
 mod engine;
 mod error;
+mod evidence;
 mod exchange;
 mod feed;
 mod find;
@@ -39,6 +43,8 @@ mod release;
 mod retention;
 mod schedule;
 mod standing;
+mod statistics;
+mod steps;
 mod transport;
 mod vault;
 mod view;
@@ -49,15 +55,19 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use answers::{Answer, LiaisonAnswer};
 pub use app::{Live, Replica};
 pub use cases::{CaseRow, FactRow};
 pub use clock::{Clock, SystemClock};
+pub use consent::HeldBack;
+pub use disclosures::Outside;
 pub use documents::Typed;
 pub use drafts::{DRAFT_BYTES_MAX, Draft};
 pub use driver::LinkState;
 pub use effects::SyncReport;
 pub use engine::{Engine, Environment};
 pub use error::{Error, Fault};
+pub use evidence::EvidenceItem;
 pub use exchange::ImportRow;
 pub use feed::{Feed, FeedEvent};
 pub use find::{Area, Cursor, PAGE_ROWS, Page, Query, Sort};
@@ -68,11 +78,11 @@ pub use membership::{
     Admission, CodeLanguage, Concern, Decision, DeviceRequest, DeviceRow, GroupInfo, JoinRequest,
     RecoveryCode, RemovalNotice, RoleRow, RosterRow, settings,
 };
-pub use recall::{Answer, HandedOver};
+pub use recall::HandedOver;
 pub use receive::{Received as ReceiveReport, Warning};
 pub use record::{CaseLink, ObservationDraft};
 pub use relay::RelayMemory;
-pub use release::{EvidenceItem, ReleasePlan, Response as LiaisonAnswer};
+pub use release::ReleasePlan;
 pub use retention::{HeldRow, Swept};
 pub use schedule::{LeavesWhen, ScheduledRelease, WaitsFor};
 pub use transport::{Connection, Transport, TransportError, WebSocketTransport};
@@ -82,4 +92,5 @@ pub use crate::entry::invitation::Invitation;
 pub use crate::entry::link::{BadLink, GroupLink, LinkKind};
 pub use crate::sync::session::Budget;
 pub use crate::watch::Content;
-pub use view::{ConflictRow, ConflictingValue, Delivery, Detail, Filter, HistoryRow, Row, SetAside, Step};
+pub use steps::Step;
+pub use view::{ConflictRow, ConflictingValue, Delivery, Detail, Filter, HistoryRow, Row, SetAside};

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use super::answers::Answer;
 use super::engine::Engine;
 use super::error::Error;
 use super::view::Row;
 use crate::base::{DocumentId, MemberId};
 use crate::storage::Batch;
-use crate::watch::correction::is_retracted;
 use crate::watch::recall::recalls_due;
+use crate::watch::release::LIAISON_CONSENT;
 use crate::watch::{
-    Annotation, Case, Correction, Disclosure, Kind, Observation, Outcome, Provenance, Recall, RecallDue,
-    WatchDocument as _,
+    Annotation, Case, Disclosure, Kind, Observation, Provenance, Recall, RecallDue, WatchDocument as _,
 };
 
 /// [`Annotation::status`] of the word to the group that a copy was called back. The recall itself is read by the liaison and the
@@ -23,9 +23,11 @@ const RECALLED: &str = "recalled";
 pub struct HandedOver {
     /// The release that it is part of.
     pub release: DocumentId,
-    /// Who received it.
+    /// The member who received it; none if it went outside the group.
     pub recipient: Option<MemberId>,
-    /// Id of the role in which they did.
+    /// Who received it outside the group, in words; empty for a member.
+    pub outside: String,
+    /// Id of the role in which a member did; 0 outside the group.
     pub recipient_role: u8,
     /// What for.
     pub purpose: String,
@@ -33,21 +35,12 @@ pub struct HandedOver {
     pub at_ms: i64,
     /// Names of the fields that left, of this and of whatever else left with it.
     pub what: Vec<String>,
-    /// The latest answer; none yet.
+    /// The answer as it stands; none yet, or if it went outside the group.
     pub answer: Option<Answer>,
+    /// Why the author contested an answer to it, latest first: keys of `codes/contest.json`.
+    pub contested: Vec<String>,
     /// Why it was called back: a key of `codes/recall.json`; none while it stands.
     pub recalled: Option<String>,
-}
-
-/// What the liaison answered.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Answer {
-    /// When, in milliseconds since the Unix epoch, by the liaison's device.
-    pub at_ms: i64,
-    /// A key of `codes/response_status.json`.
-    pub status: String,
-    /// A key of `codes/outcome.json`; empty while open.
-    pub outcome: String,
 }
 
 impl Engine {
@@ -65,31 +58,44 @@ impl Engine {
         for row in about.iter().filter(|row| row.kind == Kind::DISCLOSURE) {
             let disclosure: Disclosure = self.read(row.id)?;
             let Ok(release) = DocumentId::parse(&disclosure.release) else { continue };
-            let answers = self.about::<Outcome>(release)?.into_iter();
-            let answers = answers.map(|o| Answer { at_ms: o.at_ms, status: o.status, outcome: o.outcome });
+            let is_outside = !disclosure.outside.is_empty();
             copies.push(HandedOver {
                 release,
                 recipient: MemberId::parse(&disclosure.recipient).ok(),
+                outside: disclosure.outside,
                 recipient_role: disclosure.recipient_role,
                 purpose: disclosure.purpose,
                 at_ms: disclosure.at_ms,
                 what: disclosure.what,
-                // The liaison's own clock orders the liaison's own answers.
-                answer: answers.max(),
-                recalled: self.recall_notice(row.id)?.map(|row| row.text),
+                answer: if is_outside { None } else { self.answer_to(release)? },
+                contested: if is_outside { Vec::new() } else { self.contests(release, &about)? },
+                recalled: self.recall_notice(release)?.map(|row| row.text),
             });
         }
         copies.sort_by_key(|copy| (copy.at_ms, copy.release));
         Ok(copies)
     }
 
-    /// The word that the copy of a disclosure was called back; none while it stands.
-    pub(super) fn recall_notice(&self, disclosure: DocumentId) -> Result<Option<Row>, Error> {
+    /// Why answers to a release were contested by the author of a report, among what is about it; latest first.
+    fn contests(&self, release: DocumentId, about: &[Row]) -> Result<Vec<String>, Error> {
+        let answers: BTreeSet<DocumentId> = self.rows_about(release)?.iter().map(|row| row.id).collect();
+        let contests = about.iter().rev().filter(|row| row.kind == Kind::CONTEST);
+        let of_these = contests.filter(|row| row.about.iter().any(|outcome| answers.contains(outcome)));
+        Ok(of_these.map(|row| row.title.clone()).collect())
+    }
+
+    /// The word that a release was called back, and with it every copy of it; none while it stands.
+    pub(super) fn recall_notice(&self, release: DocumentId) -> Result<Option<Row>, Error> {
         let Ok(state) = self.state() else { return Ok(None) };
-        let about = self.rows_about(disclosure)?;
         let is_notice =
             |row: &Row| row.kind == Kind::ANNOTATION && row.codes.iter().any(|code| code == RECALLED);
-        Ok(about.into_iter().find(|row| is_notice(row) && state.ever_governed(row.author)))
+        for disclosure in self.rows_about(release)?.iter().filter(|row| row.kind == Kind::DISCLOSURE) {
+            let mut about = self.rows_about(disclosure.id)?.into_iter();
+            if let Some(notice) = about.find(|row| is_notice(row) && state.ever_governed(row.author)) {
+                return Ok(Some(notice));
+            }
+        }
+        Ok(None)
     }
 
     /// Releases that are not recalled yet and rest on a report which was corrected, amended or taken back, whose author withdrew
@@ -108,11 +114,11 @@ impl Engine {
         for (_, observation) in &handed_over {
             let Ok(id) = DocumentId::parse(observation) else { continue };
             if let Ok(content) = self.read::<Observation>(id)
-                && !content.consent.iter().any(|consent| consent == "liaison")
+                && !content.consent.iter().any(|consent| consent == LIAISON_CONSENT)
             {
                 withdrawn.insert((*observation).to_owned());
             }
-            if is_retracted(&self.about::<Correction>(id)?) {
+            if self.was_retracted(id)? {
                 retracted.insert((*observation).to_owned());
             }
         }

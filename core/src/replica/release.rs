@@ -1,4 +1,4 @@
-//! Handing over: redacted releases, the liaison's answers, and proof of a source.
+//! Handing over: redacted releases and their records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +8,15 @@ use super::disk;
 use super::engine::Engine;
 use super::error::Error;
 use super::record::ObservationDraft;
-use crate::base::{DocumentId, EntryHash, Hash, MemberId, cbor};
-use crate::entry::evidence::{self, Evidence, Proven};
+use crate::base::{DocumentId, Hash, MemberId};
+use crate::entry::evidence;
 use crate::entry::keys::Secret;
-use crate::entry::seal;
-use crate::entry::{Kind as EntryKind, LogId, chain};
 use crate::roll::operation::hold_reasons;
 use crate::storage::Batch;
 use crate::watch::guard;
 use crate::watch::{
-    AuditEntry, Content, Difference, Disclosure, Kind, LinkedIn, OpenFact, Outcome, Provenance, Redaction,
-    Release, ReleasedItem, Source, difference, redact, roles,
+    Content, Difference, Disclosure, Kind, LinkedIn, OpenFact, Provenance, Redaction, Release, ReleasedItem,
+    Source, difference, redact, roles,
 };
 
 /// What a coordinator is about to hand over.
@@ -42,37 +40,17 @@ pub struct ReleasePlan {
     pub observations: Vec<(DocumentId, Redaction)>,
 }
 
-/// What the liaison answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Response {
-    /// A key of `codes/response_status.json`.
-    pub status: String,
-    /// A key of `codes/outcome.json`; empty while open.
-    pub outcome: String,
-    /// The reason, for the coordinators.
-    pub reason: String,
-}
-
-/// A source of a release that can be handed over as proof.
-#[derive(Clone, PartialEq, Eq)]
-pub struct EvidenceItem {
-    /// The entry.
-    pub entry: EntryHash,
-    /// The observation that it is part of.
-    pub observation: String,
-    /// [`Evidence`] as canonical CBOR: opens this one entry and no other.
-    pub bytes: Vec<u8>,
-}
-
 impl Engine {
     /// What would leave, to be looked at before it does.
     ///
     /// # Errors
-    /// [`Error::NotHere`]; [`Error::Invalid`] if consent is missing or a span is wrong.
+    /// [`Error::NotHere`]; [`Error::Invalid`] if consent is missing or withdrawn, the author took the report back, or a span is
+    /// wrong.
     pub fn preview(&mut self, plan: &ReleasePlan) -> Result<Vec<ReleasedItem>, Error> {
         self.fresh()?;
         let mut items = Vec::new();
         for (id, redaction) in &plan.observations {
+            self.must_not_be_retracted(*id)?;
             let item = redact(&self.draft_of(*id)?.observation, redaction)?;
             if !redaction.only_counted {
                 items.push(item);
@@ -163,7 +141,7 @@ impl Engine {
         })?;
         let id = self.new_id(Kind::RELEASE);
         let chunks = self.reseal_media(&mut items)?;
-        let now_ms = i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX);
+        let now_ms = self.now_ms();
         let mut sources = Vec::new();
         for (observation, _) in &plan.observations {
             for (log, seq) in self.parts(*observation)? {
@@ -199,28 +177,21 @@ impl Engine {
             release: id.to_string(),
             observations: plan.observations.iter().map(|(id, _)| id.to_string()).collect(),
             recipient: release.recipient.clone(),
+            outside: String::new(),
             recipient_role: role,
             purpose: plan.purpose.clone(),
             at_ms: now_ms,
             what: release.fields(),
         };
-        disclosure.validate()?;
         let (links, corrections) = self.standing_of(plan)?;
         let provenance = Provenance { release: id.to_string(), sources, links, corrections };
         provenance.validate()?;
-        let (disclosure_id, provenance_id) = (self.new_id(Kind::DISCLOSURE), self.new_id(Kind::PROVENANCE));
-        // A group that was founded before there was an auditor's compartment has none.
-        let audited = self.can_write(Kind::AUDIT_ENTRY);
-        let log = if audited { self.disclosure_log()? } else { BTreeMap::new() };
-        let (audit_id, audit) = (self.new_id(Kind::AUDIT_ENTRY), AuditEntry::of(&disclosure, &log));
+        let provenance_id = self.new_id(Kind::PROVENANCE);
         self.transact(|engine, batch| {
             engine.put_chunks(batch, &chunks);
             engine.queue_chunks(batch, id, &chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>())?;
             engine.write(batch, Kind::RELEASE, id, &release)?;
-            engine.write(batch, Kind::DISCLOSURE, disclosure_id, &disclosure)?;
-            if audited {
-                engine.write(batch, Kind::AUDIT_ENTRY, audit_id, &audit)?;
-            }
+            engine.write_disclosure(batch, &disclosure)?;
             engine.write(batch, Kind::PROVENANCE, provenance_id, &provenance)?;
             let sources: Vec<DocumentId> = plan.observations.iter().map(|(id, _)| *id).collect();
             engine.keep_linked(batch, &sources, hold_reasons::RELEASE)?;
@@ -243,98 +214,6 @@ impl Engine {
             }
         }
         Ok((links, corrections))
-    }
-
-    /// The liaison answers a release: in full to the coordinators, status and outcome to every member.
-    ///
-    /// # Errors
-    /// [`Error::Role`] unless this member is a liaison; [`Error::NotHere`]; [`Error::Invalid`].
-    pub fn respond(&mut self, release: DocumentId, answer: &Response) -> Result<DocumentId, Error> {
-        self.fresh()?;
-        let row = self.row(release)?.filter(|row| row.kind == Kind::RELEASE);
-        row.ok_or(Error::NotHere(release))?;
-        let response = crate::watch::Response {
-            release: release.to_string(),
-            status: answer.status.clone(),
-            outcome: answer.outcome.clone(),
-            reason: answer.reason.clone(),
-            at_ms: i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX),
-        };
-        response.validate()?;
-        let outcome = Outcome::from(&response);
-        outcome.validate()?;
-        let (response_id, outcome_id) = (self.new_id(Kind::RESPONSE), self.new_id(Kind::OUTCOME));
-        self.transact(|engine, batch| {
-            engine.write(batch, Kind::RESPONSE, response_id, &response)?;
-            engine.write(batch, Kind::OUTCOME, outcome_id, &outcome)
-        })?;
-        Ok(response_id)
-    }
-
-    /// Everything that proves the sources of a release: one key an entry, each of which opens that entry alone.
-    ///
-    /// # Errors
-    /// [`Error::NotHere`] if this device has no provenance of the release, as only coordinators do.
-    pub fn evidence(&mut self, release: DocumentId) -> Result<Vec<EvidenceItem>, Error> {
-        self.fresh()?;
-        let rows = self.list(&super::view::Filter { kind: Some(Kind::PROVENANCE), ..Default::default() })?;
-        let row =
-            rows.into_iter().find(|(row, _)| row.about.contains(&release)).ok_or(Error::NotHere(release))?.0;
-        let provenance: Provenance = self.load(row.id)?.read().map_err(|e| Error::Kind(e.to_string()))?;
-        let mut items = Vec::new();
-        for source in provenance.sources {
-            let wanted = EntryHash::parse(&source.entry).map_err(|e| Error::Evidence(e.to_string()))?;
-            let salt = Hash::parse(&source.salt).map_err(|e| Error::Evidence(e.to_string()))?;
-            let observation =
-                DocumentId::parse(&source.observation).map_err(|e| Error::Evidence(e.to_string()))?;
-            let bytes = self.evidence_of(observation, wanted, Secret(salt.0))?;
-            items.push(EvidenceItem { entry: wanted, observation: source.observation, bytes });
-        }
-        Ok(items)
-    }
-
-    fn evidence_of(
-        &mut self,
-        observation: DocumentId,
-        wanted: EntryHash,
-        salt: Secret,
-    ) -> Result<Vec<u8>, Error> {
-        for (log, seq) in self.parts(observation)? {
-            let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
-            let Some(epoch) = entry.header().epoch.filter(|_| entry.hash() == wanted) else { continue };
-            let group = self.group()?.roll.group();
-            let sender = self.sender_of(log, epoch)?.ok_or(Error::NotHere(observation))?;
-            let key = seal::entry_key(group, &entry, &sender).map_err(|e| Error::Evidence(e.to_string()))?;
-            let certificate = self.certificate_entry(log)?;
-            let evidence =
-                Evidence { entry: entry.wire().clone(), key, salt, certificate: certificate.into() };
-            return Ok(cbor::encode(&evidence));
-        }
-        Err(Error::NotHere(observation))
-    }
-
-    fn certificate_entry(&self, log: LogId) -> Result<Vec<u8>, Error> {
-        let first =
-            disk::read_entry(&*self.store, log, 0)?.filter(|e| e.header().kind == EntryKind::CERTIFICATE);
-        let first = first.ok_or_else(|| Error::Evidence("the author's certificate is gone".to_owned()))?;
-        let certificate = chain::certificate_of(&first).map_err(|e| Error::Evidence(e.to_string()))?;
-        Ok(certificate.as_bytes().to_vec())
-    }
-
-    /// Checks evidence that was handed over against a release that this device holds.
-    ///
-    /// # Errors
-    /// [`Error::Evidence`] names what does not hold; [`Error::NotHere`].
-    pub fn check_evidence(&mut self, release: DocumentId, bytes: &[u8]) -> Result<Proven, Error> {
-        self.fresh()?;
-        let content = self.get(release)?.content;
-        let Content::Release(release) = content else {
-            return Err(Error::NotHere(release));
-        };
-        let evidence: Evidence = cbor::decode(bytes).map_err(|e| Error::unreadable("a proof", e))?;
-        let committed: Result<Vec<_>, _> = release.commitments.iter().map(|hex| Hash::parse(hex)).collect();
-        let committed = committed.map_err(|e| Error::Evidence(e.to_string()))?;
-        evidence::verify(&evidence, &committed).map_err(|e| Error::Evidence(e.to_string()))
     }
 
     /// What is on this device of an observation, as a draft to go on from.

@@ -110,13 +110,7 @@ impl Engine {
     /// Errors of the store; [`Error::WrongVault`].
     pub fn scheduled(&mut self) -> Result<Vec<ScheduledRelease>, Error> {
         let mut plans = Vec::new();
-        for (key, sealed) in self.store.scan(META, PLANNED, None, usize::MAX)? {
-            let Some(id) = key.get(PLANNED.len()..).and_then(|id| id.try_into().ok()).map(DocumentId) else {
-                continue;
-            };
-            let plain =
-                zeroize::Zeroizing::new(self.cipher.open(META, &key, &sealed).ok_or(Error::WrongVault)?);
-            let PlannedRow { plan, when } = super::disk::decode(&plain)?;
+        for (id, PlannedRow { plan, when }) in self.planned()? {
             let waits_for = self.waits_for(&plan, &when)?;
             plans.push(ScheduledRelease { id, plan, when, waits_for });
         }
@@ -125,15 +119,21 @@ impl Engine {
     }
 
     /// Hands over every plan whose time has come and that waits for nothing else; each plan goes in the same write as its
-    /// release comes. Every sync begins with it. An app that stays connected calls it now and then.
+    /// release comes. Every sync begins with it, and a live link calls it every minute.
     ///
     /// # Errors
     /// Errors of the store. A plan that cannot leave as it is stays, and [`Engine::scheduled`] says why.
     pub fn release_due(&mut self) -> Result<Vec<DocumentId>, Error> {
-        let mut released = Vec::new();
-        for due in self.scheduled()?.into_iter().filter(|plan| plan.waits_for.is_empty()) {
-            let handed_over = self.hand_over(&due.plan, None, |_, batch, _| {
-                batch.delete(META, planned_key(due.id));
+        let now_ms = self.now_ms();
+        let (mut planned, mut released) = (self.planned()?, Vec::new());
+        planned.retain(|(_, row)| row.when.not_before_ms <= now_ms);
+        planned.sort_by_key(|(id, row)| (row.when.not_before_ms, *id));
+        for (due, PlannedRow { plan, when }) in planned {
+            if !self.waits_for(&plan, &when)?.is_empty() {
+                continue;
+            }
+            let handed_over = self.hand_over(&plan, None, |_, batch, _| {
+                batch.delete(META, planned_key(due));
                 Ok(())
             });
             match handed_over {
@@ -143,6 +143,19 @@ impl Engine {
             }
         }
         Ok(released)
+    }
+
+    fn planned(&self) -> Result<Vec<(DocumentId, PlannedRow)>, Error> {
+        let mut planned = Vec::new();
+        for (key, sealed) in self.store.scan(META, PLANNED, None, usize::MAX)? {
+            let Some(id) = key.get(PLANNED.len()..).and_then(|id| id.try_into().ok()).map(DocumentId) else {
+                continue;
+            };
+            let plain =
+                zeroize::Zeroizing::new(self.cipher.open(META, &key, &sealed).ok_or(Error::WrongVault)?);
+            planned.push((id, super::disk::decode(&plain)?));
+        }
+        Ok(planned)
     }
 
     fn waits_for(&mut self, plan: &ReleasePlan, when: &LeavesWhen) -> Result<Vec<WaitsFor>, Error> {

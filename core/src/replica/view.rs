@@ -1,18 +1,18 @@
 //! What an app sees: summary rows, one document in full, and what became of it.
 
-use std::collections::BTreeMap;
-
 use minicbor::{Decode, Encode};
 
+use super::consent::HeldBack;
 use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRow, SetAsideRow};
 use super::engine::Engine;
 use super::error::Error;
 use super::media::MediumRow;
+use super::steps::Step;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId, cbor};
 use crate::document::{Conflict, Document, is_created_by};
 use crate::entry::LogId;
 use crate::storage::Batch;
-use crate::watch::{Content, Disclosure, Kind, Summary};
+use crate::watch::{Content, Kind, Summary};
 
 /// Rows read at once: half a megabyte. More at once take no less time.
 const PAGE_ROWS: usize = 1_000;
@@ -107,6 +107,8 @@ pub struct Detail {
     pub about: Vec<Row>,
     /// What became of it, in order of time; but nothing before what it follows, whatever the clocks of phones say.
     pub steps: Vec<Step>,
+    /// Why a report may not be handed over to the liaison; none if it may, or for other kinds.
+    pub held_back: Option<HeldBack>,
     /// Fields in which people who did not know of each other wrote different things.
     pub conflicts: Vec<ConflictRow>,
 }
@@ -146,94 +148,6 @@ pub struct HistoryRow {
     pub claimed_ms: u64,
     /// When the relay says it had it, in milliseconds since the Unix epoch; for this device's own entries.
     pub received_ms: Option<u64>,
-}
-
-/// One step of what became of a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// It is on the phone.
-    Recorded {
-        /// The phone's claim, in milliseconds since the Unix epoch.
-        at_ms: u64,
-    },
-    /// The relay acknowledged it.
-    AtRelay {
-        /// The relay's clock, in milliseconds since the Unix epoch.
-        at_ms: u64,
-    },
-    /// Some of it does not count, or not any more.
-    SetAside {
-        /// The reason, for people.
-        reason: String,
-        /// When it was written: the phone's claim, in milliseconds since the Unix epoch.
-        at_ms: u64,
-    },
-    /// A coordinator remarked on it or linked it.
-    Seen {
-        /// The coordinator.
-        by: MemberId,
-        /// Their phone's claim, in milliseconds since the Unix epoch.
-        at_ms: u64,
-        /// What they wrote.
-        text: String,
-    },
-    /// A redacted copy was handed over.
-    Released {
-        /// The release.
-        release: DocumentId,
-        /// To whom.
-        recipient: String,
-        /// What for.
-        purpose: String,
-        /// The coordinator's claim, in milliseconds since the Unix epoch.
-        at_ms: u64,
-    },
-    /// The liaison answered.
-    Answered {
-        /// Status code.
-        status: String,
-        /// Outcome code; empty while open.
-        outcome: String,
-        /// The liaison's claim, in milliseconds since the Unix epoch.
-        at_ms: u64,
-    },
-    /// A copy was called back: its recipient is not to use it any more.
-    Recalled {
-        /// The release.
-        release: DocumentId,
-        /// A key of `codes/recall.json`.
-        reason: String,
-        /// The coordinator's claim, in milliseconds since the Unix epoch.
-        at_ms: u64,
-    },
-}
-
-impl Step {
-    /// When it happened, by the clock of whoever did it, in milliseconds since the Unix epoch.
-    pub fn at_ms(&self) -> u64 {
-        match self {
-            Self::Recorded { at_ms }
-            | Self::AtRelay { at_ms }
-            | Self::SetAside { at_ms, .. }
-            | Self::Seen { at_ms, .. }
-            | Self::Released { at_ms, .. }
-            | Self::Answered { at_ms, .. }
-            | Self::Recalled { at_ms, .. } => *at_ms,
-        }
-    }
-
-    /// Of what happened at once, the way that a report goes: phone, relay, coordinator, liaison.
-    fn station(&self) -> u8 {
-        match self {
-            Self::Recorded { .. } => 0,
-            Self::AtRelay { .. } => 1,
-            Self::SetAside { .. } => 2,
-            Self::Seen { .. } => 3,
-            Self::Released { .. } => 4,
-            Self::Answered { .. } => 5,
-            Self::Recalled { .. } => 6,
-        }
-    }
 }
 
 /// An entry without effect, and why.
@@ -402,7 +316,12 @@ impl Engine {
         let history = self.history(id)?;
         let steps = self.steps(&row, &history, &about)?;
         let delivery = self.delivery(id);
-        Ok(Detail { row, delivery, content, media, history, about, steps, conflicts })
+        let held_back = if let Content::Observation(observation, _) = &content {
+            self.held_back_of(id, observation, &about)?
+        } else {
+            None
+        };
+        Ok(Detail { row, delivery, content, media, history, about, steps, held_back, conflicts })
     }
 
     pub(super) fn rows_about(&self, id: DocumentId) -> Result<Vec<Row>, Error> {
@@ -476,68 +395,6 @@ impl Engine {
         now.or_else(|| state.devices_ever().find(|(ever, _)| *ever == device).map(|(_, member)| member))
     }
 
-    fn steps(&mut self, row: &Row, history: &[HistoryRow], about: &[Row]) -> Result<Vec<Step>, Error> {
-        let mut steps = vec![Step::Recorded { at_ms: row.created_ms }];
-        if self.delivery(row.id) != Delivery::OnPhone {
-            let received = history.iter().filter_map(|entry| entry.received_ms).max();
-            steps.extend(received.map(|at_ms| Step::AtRelay { at_ms }));
-        }
-        steps.extend(self.steps_aside(row, about)?);
-        let Ok(state) = self.state().map(std::sync::Arc::clone) else { return Ok(steps) };
-        for row in about {
-            match row.kind {
-                Kind::ANNOTATION | Kind::CASE if state.ever_governed(row.author) => steps.push(Step::Seen {
-                    by: row.author,
-                    at_ms: row.created_ms,
-                    text: if row.text.is_empty() || row.kind == Kind::CASE { &row.title } else { &row.text }
-                        .clone(),
-                }),
-                Kind::DISCLOSURE => {
-                    let disclosure: Disclosure =
-                        self.load(row.id)?.read().map_err(|e| Error::Kind(e.to_string()))?;
-                    if let Ok(release) = DocumentId::parse(&disclosure.release) {
-                        steps.push(Step::Released {
-                            release,
-                            recipient: disclosure.recipient,
-                            purpose: disclosure.purpose,
-                            at_ms: u64::try_from(disclosure.at_ms).unwrap_or_default(),
-                        });
-                        steps.extend(self.answers(release)?);
-                        steps.extend(self.recalled(row.id, release)?);
-                    }
-                }
-                Kind::OUTCOME => steps.extend(answer(row)),
-                _ => {}
-            }
-        }
-        Ok(in_order(steps))
-    }
-
-    /// What does not count of a document and of its sealed part: each reason once, with the latest entry it is given for.
-    fn steps_aside(&self, row: &Row, about: &[Row]) -> Result<Vec<Step>, Error> {
-        let sealed = about.iter().filter(|about| about.kind == Kind::SEALED && about.author == row.author);
-        let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
-        for id in sealed.map(|sealed| sealed.id).chain([row.id]) {
-            for (log, seq) in self.parts(id)? {
-                let Some(aside) = self.store.get(QUARANTINE, &disk::entry_key(log, seq))? else { continue };
-                let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
-                let latest = reasons.entry(disk::decode::<SetAsideRow>(&aside)?.reason).or_default();
-                *latest = entry.header().claimed_ms.max(*latest);
-            }
-        }
-        Ok(reasons.into_iter().map(|(reason, at_ms)| Step::SetAside { reason, at_ms }).collect())
-    }
-
-    fn recalled(&self, disclosure: DocumentId, release: DocumentId) -> Result<Option<Step>, Error> {
-        let notice = self.recall_notice(disclosure)?;
-        Ok(notice.map(|row| Step::Recalled { release, reason: row.text, at_ms: row.created_ms }))
-    }
-
-    fn answers(&self, release: DocumentId) -> Result<Vec<Step>, Error> {
-        let rows = self.rows_about(release)?;
-        Ok(rows.iter().filter(|row| row.kind == Kind::OUTCOME).filter_map(answer).collect())
-    }
-
     /// Entries that have no effect here, and why.
     ///
     /// # Errors
@@ -552,75 +409,5 @@ impl Engine {
             rows.push(SetAside { compartment, device, seq, reason, entry, by_relay, cut_off });
         }
         Ok(rows)
-    }
-}
-
-/// Sorts steps by time, and of equal time by the way that a report goes. Nothing comes before it was recorded, and no answer
-/// or recall before the first copy was handed over.
-fn in_order(mut steps: Vec<Step>) -> Vec<Step> {
-    let first = |station: u8| {
-        let times = steps.iter().filter(|step| step.station() == station).map(Step::at_ms);
-        times.min().unwrap_or_default()
-    };
-    let (recorded, released) = (first(0), first(4));
-    steps.sort_by_key(|step| match step.station() {
-        0 => (0, 0),
-        late @ (5 | 6) => (step.at_ms().max(recorded).max(released), late),
-        station => (step.at_ms().max(recorded), station),
-    });
-    steps
-}
-
-fn answer(row: &Row) -> Option<Step> {
-    let mut codes = row.codes.iter().cloned();
-    Some(Step::Answered {
-        status: codes.next()?,
-        outcome: codes.next().unwrap_or_default(),
-        at_ms: row.updated_ms,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn step(station: u8, at_ms: u64) -> Step {
-        let (by, release) = (MemberId([1; 32]), DocumentId([2; 24]));
-        let (reason, text, purpose) = (String::new(), String::new(), String::new());
-        let (recipient, status, outcome) = (String::new(), String::new(), String::new());
-        match station {
-            0 => Step::Recorded { at_ms },
-            1 => Step::AtRelay { at_ms },
-            2 => Step::SetAside { reason, at_ms },
-            3 => Step::Seen { by, at_ms, text },
-            4 => Step::Released { release, recipient, purpose, at_ms },
-            5 => Step::Answered { status, outcome, at_ms },
-            _ => Step::Recalled { release, reason, at_ms },
-        }
-    }
-
-    proptest! {
-        /// Whatever order they are found in, and whatever the clocks say.
-        #[test]
-        fn steps_have_one_order(times in prop::collection::vec(0..4_u64, 7), seed in any::<u64>()) {
-            let steps: Vec<Step> = (0..).zip(&times).map(|(station, at)| step(station, *at)).collect();
-            let mut shuffled = steps.clone();
-            shuffled.rotate_left((seed % 7) as usize);
-            if seed % 2 == 0 {
-                shuffled.reverse();
-            }
-            let sorted = in_order(steps);
-            prop_assert_eq!(&in_order(shuffled), &sorted);
-            let at = |station: u8| sorted.iter().position(|step| step.station() == station).unwrap();
-            prop_assert_eq!(at(0), 0);
-            prop_assert!(at(4) < at(5) && at(4) < at(6));
-            for (one, other) in [(1, 2), (1, 3), (2, 3), (3, 4), (1, 4)] {
-                let (earlier, later) = (&sorted[at(one)], &sorted[at(other)]);
-                if earlier.at_ms() == later.at_ms() {
-                    prop_assert!(at(one) < at(other));
-                }
-            }
-        }
     }
 }

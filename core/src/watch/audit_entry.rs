@@ -5,7 +5,7 @@
 
 use super::check::{Invalid, check_count, check_id, check_time};
 use super::content::{Summary, WatchDocument, ids, stored};
-use super::disclosure::{Disclosure, LIST_COUNT_MAX};
+use super::disclosure::{Disclosure, LIST_COUNT_MAX, check_recipient};
 use super::kinds::Kind;
 use super::roles::role_name;
 use super::text::{self, LINE_CHARS_MAX, TEXT_CHARS_MAX};
@@ -20,9 +20,11 @@ stored! {
     pub struct AuditEntry {
         /// Id of what was handed over, as text.
         pub release: String,
-        /// Id of the member who received it, as text.
+        /// Id of the member who received it, as text; empty if nobody of the group did.
         pub recipient: String,
-        /// Id of the role in which they received it.
+        /// Who received it outside the group, in words; empty for a member.
+        pub outside: String,
+        /// Id of the role in which a member received it; 0 outside the group.
         pub recipient_role: u8,
         /// What for.
         pub purpose: String,
@@ -54,6 +56,7 @@ impl AuditEntry {
         Self {
             release: disclosure.release.clone(),
             recipient: disclosure.recipient.clone(),
+            outside: disclosure.outside.clone(),
             recipient_role: disclosure.recipient_role,
             purpose: disclosure.purpose.clone(),
             at_ms: disclosure.at_ms,
@@ -82,14 +85,7 @@ impl WatchDocument for AuditEntry {
 
     fn validate(&self) -> Result<(), Invalid> {
         check_id("release", &self.release)?;
-        check_id("recipient", &self.recipient)?;
-        if role_name(self.recipient_role).is_none() {
-            return Err(Invalid::new(
-                "recipient_role",
-                "is not a role of a watch group",
-                "give the role the recipient has in the group",
-            ));
-        }
+        check_recipient(&self.recipient, &self.outside, self.recipient_role)?;
         text::check_required("purpose", &self.purpose, TEXT_CHARS_MAX)?;
         check_time("at_ms", self.at_ms)?;
         check_count("what", self.what.len(), LIST_COUNT_MAX)?;
@@ -121,6 +117,7 @@ mod tests {
             release: release.to_string(),
             observations: vec!["OBSERVATION".into(), "other".into()],
             recipient: "officer".into(),
+            outside: String::new(),
             recipient_role: ROLE_LIAISON,
             purpose: "Problem solving".into(),
             at_ms: 1_777_593_600_000,

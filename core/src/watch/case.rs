@@ -12,7 +12,7 @@
 //! more than one.
 
 use super::check::{Invalid, check_count, check_id};
-use super::content::{Summary, WatchDocument, ids, put_each};
+use super::content::{Summary, WatchDocument, Writer, ids, put_each};
 use super::kinds::Kind;
 use super::text::{self, LINE_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod clusters;
 mod facts;
+mod judge;
 
 pub use clusters::{Cluster, clusters, in_several_cases};
 pub use facts::{FACT_VALUES_COUNT_MAX, Fact, FactValue, RESOLUTIONS_COUNT_MAX, Resolution};
@@ -144,6 +145,7 @@ impl Link {
 impl WatchDocument for Case {
     const KIND: Kind = Kind::CASE;
     const MADE_BY: Option<&str> = Some("link");
+    const JUDGED: bool = true;
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()
@@ -155,6 +157,13 @@ impl WatchDocument for Case {
             text: self.links.values().map(|link| link.reason.as_str()).collect::<Vec<_>>().join("; "),
             about: ids(self.observations()),
             ..Summary::default()
+        }
+    }
+
+    fn check_change(before: Option<&Self>, after: &Self, writer: &Writer) -> Result<(), Invalid> {
+        match before {
+            Some(before) => before.check_step(after, writer),
+            None => Self::default().check_step(after, writer),
         }
     }
 }

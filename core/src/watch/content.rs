@@ -324,6 +324,7 @@ mod tests {
         lesson_record: LessonRecord,
         resource: Resource,
         catalogue_update: CatalogueUpdate,
+        published_month: PublishedMonth,
         youth_session: YouthSession,
         commitment: Commitment,
         partner: Partner,

@@ -1,4 +1,5 @@
-//! The log of what left the group: one frozen document per outbound copy, saying what, to whom, why and when.
+//! The log of what left the group: one frozen document per outbound copy, saying what, to whom, why and when. A file that is
+//! made of a release, and proof of its sources, are copies of their own.
 //!
 //! It names observations, so it lives where the liaison cannot read it.
 
@@ -21,10 +22,13 @@ pub struct Disclosure {
     /// Ids of the observations it was made from, as text.
     #[autosurgeon(missing = "Default::default")]
     pub observations: Vec<String>,
-    /// Id of the member who received it, as text.
+    /// Id of the member who received it, as text; empty if nobody of the group did.
     #[autosurgeon(missing = "Default::default")]
     pub recipient: String,
-    /// Id of the role in which they received it.
+    /// Who received it outside the group, in words: an office, such as 'Street lighting, City Hall'. Empty for a member.
+    #[autosurgeon(missing = "Default::default")]
+    pub outside: String,
+    /// Id of the role in which a member received it; 0 outside the group.
     #[autosurgeon(missing = "Default::default")]
     pub recipient_role: u8,
     /// What for.
@@ -49,14 +53,7 @@ impl Disclosure {
         for (i, observation) in self.observations.iter().enumerate() {
             check_id(&format!("observations[{i}]"), observation)?;
         }
-        check_id("recipient", &self.recipient)?;
-        if role_name(self.recipient_role).is_none() {
-            return Err(Invalid::new(
-                "recipient_role",
-                "is not a role of a watch group",
-                "give the role the recipient has in the group",
-            ));
-        }
+        check_recipient(&self.recipient, &self.outside, self.recipient_role)?;
         text::check_required("purpose", &self.purpose, TEXT_CHARS_MAX)?;
         check_time("at_ms", self.at_ms)?;
         check_list("what", &self.what)?;
@@ -65,6 +62,25 @@ impl Disclosure {
         }
         Ok(())
     }
+}
+
+/// Accepts a member in their role, or somebody outside.
+pub(super) fn check_recipient(recipient: &str, outside: &str, role: u8) -> Result<(), Invalid> {
+    if !outside.is_empty() {
+        if !recipient.is_empty() || role != 0 {
+            return Err(Invalid::new("outside", "stands beside a member", "log one recipient at a time"));
+        }
+        return text::check_required_line("outside", outside, LINE_CHARS_MAX);
+    }
+    check_id("recipient", recipient)?;
+    if role_name(role).is_none() {
+        return Err(Invalid::new(
+            "recipient_role",
+            "is not a role of a watch group",
+            "give the role the recipient has in the group",
+        ));
+    }
+    Ok(())
 }
 
 fn check_list(field: &str, items: &[String]) -> Result<(), Invalid> {
@@ -105,6 +121,7 @@ mod tests {
             release: "rel-1".into(),
             observations: vec!["obs-1".into(), "obs-2".into()],
             recipient: "officer".into(),
+            outside: String::new(),
             recipient_role: ROLE_LIAISON,
             purpose: "Problem solving with the sector officer".into(),
             at_ms: 1_767_225_600_000,
@@ -126,6 +143,14 @@ mod tests {
         assert_eq!(refused(|d| d.observations[0].clear()), "observations[0]");
         assert_eq!(refused(|d| d.recipient.clear()), "recipient");
         assert_eq!(refused(|d| d.recipient_role = 0), "recipient_role");
+        assert_eq!(refused(|d| d.outside = "City Hall".into()), "outside");
+        let outside = Disclosure {
+            recipient: String::new(),
+            recipient_role: 0,
+            outside: "City Hall".into(),
+            ..disclosure()
+        };
+        assert_eq!(outside.validate(), Ok(()));
         assert_eq!(refused(|d| d.purpose.clear()), "purpose");
         assert_eq!(refused(|d| d.at_ms = 0), "at_ms");
         assert_eq!(refused(|d| d.what.clear()), "what");
@@ -142,13 +167,13 @@ mod tests {
     proptest! {
         #[test]
         fn comes_back_as_it_was(
-            (release, recipient, purpose) in any::<(String, String, String)>(),
+            (release, recipient, outside, purpose) in any::<(String, String, String, String)>(),
             observations in proptest::collection::vec(any::<String>(), 0..4),
             what in proptest::collection::vec(any::<String>(), 0..4),
             recipient_role: u8, at_ms: i64,
         ) {
             let disclosure = Disclosure {
-                release, observations, recipient, recipient_role, purpose, at_ms, what,
+                release, observations, recipient, outside, recipient_role, purpose, at_ms, what,
             };
             prop_assert_eq!(stored(&disclosure), disclosure);
         }

@@ -10,7 +10,7 @@
 //! | 1–10 | a report and what becomes of it (1–9 are taken) |
 //! | 11–19 | more of that: request and decision, correction, contest, recall, not duplicates |
 //! | 20–29 | the group at work: problem, meeting, action plan, shift, ballot and vote |
-//! | 30–39 | what the group publishes: bulletin, lesson, resource, catalogue update |
+//! | 30–39 | what the group publishes: bulletin, lesson, resource, catalogue update, the table of a month |
 //! | 40–49 | partners: youth session, business commitment, partner, referral |
 //! | 50–59 | sealed records: identity card, complaint, audit |
 //! | 1,000 and up | other templates than the watch group's |
@@ -26,8 +26,8 @@ use super::roles::{
 use super::{
     ActionPlan, Annotation, AuditEntry, Ballot, Bulletin, Case, CatalogueUpdate, Commitment, Complaint,
     Contest, Correction, Decision, Disclosure, IdentityCard, InvitationRecord, Lesson, LessonRecord, Meeting,
-    NotDuplicates, Observation, Outcome, Partner, Problem, Provenance, Recall, Referral, Release, Request,
-    Resource, Response, Sealed, Shift, Vote, YouthSession,
+    NotDuplicates, Observation, Outcome, Partner, Problem, Provenance, PublishedMonth, Recall, Referral,
+    Release, Request, Resource, Response, Sealed, Shift, Vote, YouthSession,
 };
 use crate::document::{BadDocument, Document};
 
@@ -44,6 +44,7 @@ impl Kind {
             Self::PROVENANCE,
             Self::VOTE,
             Self::LESSON_RECORD,
+            Self::PUBLISHED_MONTH,
             Self::IDENTITY_CARD,
             Self::INVITATION,
             Self::AUDIT_ENTRY,
@@ -167,6 +168,9 @@ kinds! {
     /// Codes that change from a day on.
     CATALOGUE_UPDATE = 34 "catalogue_update" in COMPARTMENT_COMMON by COORDINATORS, frozen
         => CatalogueUpdate(CatalogueUpdate);
+    /// What is told of a month's reports. Whoever saw two tables of one could find the report in which they differ.
+    PUBLISHED_MONTH = 35 "published_month" in COMPARTMENT_COMMON by COORDINATORS, frozen
+        => PublishedMonth(PublishedMonth);
     /// A session with young people, in numbers.
     YOUTH_SESSION = 40 "youth_session" in COMPARTMENT_GROUP by VOLUNTEERS => YouthSession(YouthSession);
     /// What a business commits itself to: dropped into the coordinators' compartment, so that each sees its own alone.
@@ -223,6 +227,7 @@ mod tests {
                 (32, "resource"),
                 (33, "lesson_record"),
                 (34, "catalogue_update"),
+                (35, "published_month"),
                 (40, "youth_session"),
                 (41, "commitment"),
                 (42, "partner"),
@@ -289,7 +294,8 @@ mod tests {
         };
         assert_eq!(
             read(ROLE_BUSINESS),
-            "outcome problem meeting action_plan bulletin lesson resource catalogue_update partner"
+            "outcome problem meeting action_plan bulletin lesson resource catalogue_update \
+             published_month partner"
         );
         assert_eq!(read(crate::watch::roles::ROLE_HEALTH_PARTNER), read(ROLE_BUSINESS) + " referral");
     }
@@ -308,7 +314,7 @@ mod tests {
         assert_eq!(
             named(|rule| rule.frozen),
             "release disclosure provenance request decision recall lesson lesson_record catalogue_update \
-             audit_entry"
+             published_month audit_entry"
         );
     }
 }

@@ -26,6 +26,7 @@
 //! | [`meeting`], [`action_plan`], [`shift`] | the group at work |
 //! | [`bulletin`], [`lesson`], [`lesson_record`], [`resource`] | what the group publishes, and who has learned it |
 //! | [`catalogue_update`] | codes that change from a day on |
+//! | [`published_month`] | what is told of a month's reports, once |
 //! | [`youth_session`], [`commitment`], [`partner`] | young people, businesses, organisations |
 //! | [`referral`] | help for somebody who consents |
 //! | [`complaint`], [`audit_entry`] | what the auditor reads |
@@ -76,6 +77,7 @@ pub mod outcome;
 pub mod partner;
 pub mod problem;
 pub mod provenance;
+pub mod published_month;
 pub mod recall;
 pub mod referral;
 pub mod release;
@@ -127,6 +129,7 @@ pub use outcome::Outcome;
 pub use partner::Partner;
 pub use problem::{Analysis, Assessment, Opening, PlannedResponse, Problem};
 pub use provenance::{LinkedIn, Provenance, Source};
+pub use published_month::{PublishedMonth, ShownTopic};
 pub use recall::{Recall, RecallDue};
 pub use referral::{Consent, Referral};
 pub use release::{

@@ -4,7 +4,7 @@
 //! again once every such statement was taken back.
 
 use super::check::{Invalid, check_id};
-use super::content::{Summary, WatchDocument, ids};
+use super::content::{Summary, WatchDocument, Writer, ids};
 use super::kinds::Kind;
 use super::text::{self, LINE_CHARS_MAX};
 use autosurgeon::{Hydrate, Reconcile};
@@ -64,6 +64,7 @@ impl NotDuplicates {
 impl WatchDocument for NotDuplicates {
     const KIND: Kind = Kind::NOT_DUPLICATES;
     const MADE_BY: Option<&str> = Some("not_duplicates");
+    const JUDGED: bool = true;
 
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()
@@ -77,12 +78,28 @@ impl WatchDocument for NotDuplicates {
             ..Summary::default()
         }
     }
+
+    fn check_change(before: Option<&Self>, after: &Self, writer: &Writer) -> Result<(), Invalid> {
+        let refused = |field: &str, problem: &str| {
+            Err(Invalid::new(field, problem, "say it in your own name, or take back what was said"))
+        };
+        let said = |it: &Self| (it.first.clone(), it.second.clone(), it.reason.clone());
+        if before.is_some_and(|before| said(before) != said(after)) {
+            return refused("first", "is not what was said");
+        }
+        let taken_back_before = before.map_or("", |before| before.taken_back_by.as_str());
+        let by_writer = after.taken_back_by == writer.member.to_string();
+        if after.taken_back_by == taken_back_before || (taken_back_before.is_empty() && by_writer) {
+            return Ok(());
+        }
+        refused("taken_back_by", "names somebody else")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::testing::{keeps_what_it_does_not_know, stored};
+    use crate::watch::testing::{keeps_what_it_does_not_know, set_aside, stored, writer};
     use proptest::prelude::*;
 
     #[test]
@@ -95,6 +112,21 @@ mod tests {
         assert_eq!(refused(NotDuplicates::new("", "obs-1", "")), "first");
         assert_eq!(refused(NotDuplicates::new("obs-1", "obs-2", "a\nb")), "reason");
         assert_eq!(refused(NotDuplicates { taken_back_by: "a b".into(), ..said }), "taken_back_by");
+    }
+
+    #[test]
+    fn nobody_takes_back_in_anothers_name() {
+        let (ana, said) =
+            (writer(1, 1, Kind::NOT_DUPLICATES), NotDuplicates::new("obs-1", "obs-2", "another car"));
+        let by = |who: &str| NotDuplicates { taken_back_by: who.to_owned(), ..said.clone() };
+        let own = by(&ana.member.to_string());
+        assert_eq!(set_aside(None, &said, &ana), None);
+        assert_eq!(set_aside(Some(&said), &own, &ana), None);
+        assert_eq!(set_aside(Some(&said), &by("ben"), &ana), Some("taken_back_by".into()));
+        assert_eq!(set_aside(Some(&by("ben")), &own, &ana), Some("taken_back_by".into()));
+        assert_eq!(set_aside(Some(&own), &said, &ana), Some("taken_back_by".into()));
+        let other = NotDuplicates::new("obs-1", "obs-3", "another car");
+        assert_eq!(set_aside(Some(&said), &other, &ana), Some("first".into()));
     }
 
     #[test]

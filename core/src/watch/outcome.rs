@@ -8,7 +8,12 @@ use super::codes;
 use super::content::{Summary, WatchDocument, ids};
 use super::kinds::Kind;
 use super::response::Response;
+use crate::base::{DocumentId, MemberId};
+use crate::document::derive_id;
 use autosurgeon::{Hydrate, Reconcile};
+
+/// What the identities of a release's response and outcome are derived by.
+pub(super) const ANSWER: &[u8] = b"lamppost/1/answer";
 
 /// The public part of a response.
 #[derive(Clone, Debug, Default, PartialEq, Hydrate, Reconcile)]
@@ -28,6 +33,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The identity of a member's outcome to a release (PROTOCOL.md §6.2): one, from however many devices.
+    pub fn id(member: MemberId, release: DocumentId) -> DocumentId {
+        derive_id(member, Kind::OUTCOME.0, ANSWER, release.as_bytes())
+    }
+
     /// Judges the liaison's own input.
     ///
     /// # Errors
@@ -38,6 +48,18 @@ impl Outcome {
         check_optional_code("outcome", &self.outcome, codes::outcome())?;
         check_closed(&self.status, &self.outcome)?;
         check_time("at_ms", self.at_ms)
+    }
+
+    /// Which of several answers to a release stands, should two liaisons have begun one each: the greatest. Each moves on by
+    /// itself, whatever clocks say.
+    pub fn order(&self) -> (i64, &str, &str) {
+        (self.at_ms, &self.status, &self.outcome)
+    }
+
+    /// Whether it says what became of the matter. Two who answer at once can leave it closed without an outcome: then it is
+    /// open.
+    pub fn is_closed(&self) -> bool {
+        self.status == "closed" && !self.outcome.is_empty()
     }
 }
 

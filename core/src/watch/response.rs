@@ -8,8 +8,10 @@ use super::check::{Invalid, check_code, check_id, check_optional_code, check_tim
 use super::codes;
 use super::content::{Summary, WatchDocument, ids};
 use super::kinds::Kind;
-use super::outcome::check_closed;
+use super::outcome::{ANSWER, check_closed};
 use super::text::{self, TEXT_CHARS_MAX};
+use crate::base::{DocumentId, MemberId};
+use crate::document::derive_id;
 use autosurgeon::{Hydrate, Reconcile};
 
 /// The liaison's answer.
@@ -33,6 +35,11 @@ pub struct Response {
 }
 
 impl Response {
+    /// The identity of a member's response to a release (PROTOCOL.md §6.2): one, from however many devices.
+    pub fn id(member: MemberId, release: DocumentId) -> DocumentId {
+        derive_id(member, Kind::RESPONSE.0, ANSWER, release.as_bytes())
+    }
+
     /// Judges the liaison's own input.
     ///
     /// # Errors

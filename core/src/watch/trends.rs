@@ -1,7 +1,7 @@
 //! What many reports say together: where, week by week, and beside the effort of watching.
 //!
 //! [`counts`] and [`weeks`] are for the screens of those who may read every report behind them. What is shown to anybody
-//! else, or leaves the group, is [`hotspots`]: it goes through [`statistics`](super::statistics).
+//! else, or leaves the group, is [`hotspots`]: what was published, as [`statistics`](super::statistics) decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,12 +109,16 @@ pub fn weeks<'a>(
 /// Most weeks that are told of, the latest: ten years.
 pub const WEEKS_MAX: i64 = 520;
 
-/// The hotspot table at a time, by month, latest first. A month is in it two weeks after its end.
-pub fn hotspots<'a>(reports: impl IntoIterator<Item = &'a Reported>, now_ms: i64) -> Vec<Hotspots> {
-    let mut published: Published<Topic> = Published::default();
-    let counted = reports.into_iter().filter_map(|report| Some((report, Month::of_ms(report.at_ms).ok()?)));
-    let counted = counted.flat_map(|(report, month)| topics(report).map(move |topic| (topic, month, 1)));
-    published.publish(counted, now_ms);
+/// What is counted for the tables of months: (topic, month, 1) for each family that a report is of.
+pub fn counted<'a>(
+    reports: impl IntoIterator<Item = &'a Reported>,
+) -> impl Iterator<Item = (Topic, Month, u64)> {
+    let dated = reports.into_iter().filter_map(|report| Some((report, Month::of_ms(report.at_ms).ok()?)));
+    dated.flat_map(|(report, month)| topics(report).map(move |topic| (topic, month, 1)))
+}
+
+/// The tables that are published, latest month first.
+pub fn hotspots(published: &Published<Topic>) -> Vec<Hotspots> {
     let tables = published.tables().map(|(month, table)| {
         let Table { total, shown } = table.clone();
         Hotspots { month, total, shown }
@@ -177,6 +181,12 @@ mod tests {
         assert_eq!(super::weeks(&[], []), []);
         let wrong_clock = [Reported { at_ms: i64::MAX, ..report(0, 0, &[]) }, report(0, 0, &[])];
         assert!(super::weeks(&wrong_clock, []).len() <= 520);
+    }
+
+    fn hotspots(reports: &[Reported], now_ms: i64) -> Vec<Hotspots> {
+        let mut published = Published::default();
+        published.publish(counted(reports), now_ms);
+        super::hotspots(&published)
     }
 
     #[test]

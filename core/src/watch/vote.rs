@@ -7,8 +7,8 @@ use super::ballot::OPTIONS_COUNT_MAX;
 use super::check::{Invalid, check_count, check_distinct, check_id};
 use super::content::{Summary, WatchDocument, Writer, ids, stored};
 use super::kinds::Kind;
-use crate::base::{DocumentId, MemberId, hash};
-use crate::document::create_id;
+use crate::base::{DocumentId, MemberId};
+use crate::document::derive_id;
 
 stored! {
     /// One vote.
@@ -23,10 +23,7 @@ stored! {
 impl Vote {
     /// The identity of a member's vote on a ballot (PROTOCOL.md §6.2).
     pub fn id(member: MemberId, ballot: DocumentId) -> DocumentId {
-        let tag = hash::tagged(b"lamppost/1/vote", &[ballot.as_bytes()]);
-        let mut nonce = [0; 8];
-        nonce.iter_mut().zip(tag.0).for_each(|(to, from)| *to = from);
-        create_id(member, Kind::VOTE.0, nonce)
+        derive_id(member, Kind::VOTE.0, b"lamppost/1/vote", ballot.as_bytes())
     }
 }
 

@@ -214,6 +214,11 @@ fn step(step: &Step) -> String {
         Step::Recorded { .. } => "recorded on the phone".to_owned(),
         Step::AtRelay { .. } => "kept by the relay (signed receipt)".to_owned(),
         Step::SetAside { reason, .. } => format!("set aside: {reason}"),
+        Step::Corrected { retracted: true, .. } => "taken back by its author".to_owned(),
+        Step::Corrected { text, .. } => format!("corrected by its author: {text}"),
+        Step::Contested { reason, .. } => {
+            format!("contested by its author: {}", codes::contest().label(reason, LANGUAGE))
+        }
         Step::Seen { by, text, .. } => {
             format!("coordinator {}: {}", by.short(), shortened(said.label(text, LANGUAGE), 60))
         }

@@ -134,7 +134,6 @@ fn measure(mut engine: Engine, held: usize) -> Result<Value, Failure> {
     let duplicates = duplicates?;
     let paired: BTreeSet<DocumentId> = duplicates.iter().flat_map(|pair| pair.reports).collect();
     let (patterns_ms, patterns) = once(|| engine.patterns());
-    let (hotspots_ms, hotspots) = once(|| engine.hotspots());
     let (counts_ms, counts) = once(|| engine.cell_counts(&Query::default()));
     let (weeks_ms, weeks) = once(|| engine.weeks(&Query::default(), &[]));
 
@@ -185,7 +184,6 @@ fn measure(mut engine: Engine, held: usize) -> Result<Value, Failure> {
             "first": duplicates.iter().take(3).map(|pair| pair.reason("en")).collect::<Vec<_>>(),
         },
         "patterns": { "ms": patterns_ms, "patterns": patterns?.len() },
-        "hotspots": { "ms": hotspots_ms, "shown": hotspots?.iter().map(|month| month.shown.len()).sum::<usize>() },
         "cell_counts": { "ms": counts_ms, "cells": counts?.len() },
         "weeks": { "ms": weeks_ms, "weeks": weeks?.len() },
         "page_after_one_more_report": summary(follow),

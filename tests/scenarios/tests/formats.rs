@@ -59,7 +59,8 @@ fn files() -> BTreeMap<&'static str, Vec<u8>> {
     let handed = handed();
     let ledger = Ledger {
         reports: 40,
-        kept: 21,
+        kept: 20,
+        recalled: 1,
         unanswered: 6,
         open: BTreeMap::from([("under_review".into(), 4), ("<b>newer".into(), 1)]),
         closed: BTreeMap::from([

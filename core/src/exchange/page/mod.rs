@@ -73,7 +73,11 @@ pub fn ledger(ledger: &Ledger, now_ms: i64, language: Language) -> String {
         };
         counts.iter().map(|(code, count)| (label(code), *count)).collect::<Vec<_>>()
     };
-    let mut rows = vec![(w.kept.to_owned(), ledger.kept), (w.unanswered.to_owned(), ledger.unanswered)];
+    let mut rows = vec![
+        (w.kept.to_owned(), ledger.kept),
+        (w.recalled.to_owned(), ledger.recalled),
+        (w.unanswered.to_owned(), ledger.unanswered),
+    ];
     rows.extend(
         labelled(&ledger.open, codes::response_status())
             .into_iter()

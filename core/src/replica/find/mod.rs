@@ -14,7 +14,9 @@ use std::collections::BTreeSet;
 use super::app::Replica;
 use super::engine::Engine;
 use super::error::Error;
-use crate::base::DocumentId;
+use super::view::Filter;
+use crate::base::{DocumentId, MemberId};
+use crate::watch::Kind;
 use crate::watch::suggest::{Pattern, Suggestion};
 
 use index::Index;
@@ -98,6 +100,17 @@ impl Engine {
             found.retain(|at| self.delivery(at.id) == delivery);
         }
         Ok(found)
+    }
+
+    /// Documents of a kind with who created them, latest change first: from the index if there is one, else from the rows.
+    pub(super) fn of_kind(&mut self, kind: Kind) -> Result<Vec<(DocumentId, MemberId)>, Error> {
+        if self.finder.index.is_none() {
+            let rows = self.list(&Filter { kind: Some(kind), ..Filter::default() })?;
+            return Ok(rows.into_iter().map(|(row, _)| (row.id, row.author)).collect());
+        }
+        let mut found: Vec<_> = self.index()?.of_kind(kind).collect();
+        found.sort_unstable_by_key(|doc| (std::cmp::Reverse(doc.updated_ms), doc.id));
+        Ok(found.into_iter().map(|doc| (doc.id, doc.author)).collect())
     }
 
     /// The index, as the rows on disk are now.

@@ -6,7 +6,7 @@ use crate::replica::app::Replica;
 use crate::replica::engine::Engine;
 use crate::replica::error::Error;
 use crate::watch::Kind;
-use crate::watch::trends::{self, CellCount, Hotspots, Reported, Week};
+use crate::watch::trends::{self, CellCount, Reported, Week};
 
 impl Engine {
     /// How many of the reports that a query finds there are in each public cell, by behaviour family, most first: the map of
@@ -25,16 +25,6 @@ impl Engine {
     /// Errors of the store.
     pub fn weeks(&mut self, query: &Query, shifts: &[(i64, u64)]) -> Result<Vec<Week>, Error> {
         Ok(trends::weeks(&self.reported(query)?, shifts.iter().copied()))
-    }
-
-    /// Where there were eleven reports or more of one behaviour family in a month, latest month first: of all reports, so that
-    /// no two queries differ by one.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub fn hotspots(&mut self) -> Result<Vec<Hotspots>, Error> {
-        let now_ms = i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX);
-        Ok(trends::hotspots(&self.reported(&Query::default())?, now_ms))
     }
 
     fn reported(&mut self, query: &Query) -> Result<Vec<Reported>, Error> {
@@ -65,13 +55,5 @@ impl Replica {
     /// Errors of the store.
     pub async fn weeks(&self, query: Query, shifts: Vec<(i64, u64)>) -> Result<Vec<Week>, Error> {
         self.run(move |engine| engine.weeks(&query, &shifts)).await
-    }
-
-    /// Where there were many reports, month by month: what may be shown to anybody.
-    ///
-    /// # Errors
-    /// Errors of the store.
-    pub async fn hotspots(&self) -> Result<Vec<Hotspots>, Error> {
-        self.run(Engine::hotspots).await
     }
 }

@@ -12,6 +12,7 @@ use crate::replica::error::Error;
 use crate::replica::view::Filter;
 use crate::roll::{Proposed, State, Target};
 use crate::watch::roles::{self, Words};
+use crate::watch::statistics::Month;
 use crate::watch::{IdentityCard, Kind};
 
 /// The group, as an app shows it.
@@ -139,6 +140,14 @@ pub enum Concern {
     CutOff {
         /// How many.
         entries: usize,
+    },
+    /// A month has two tables that differ: from both, somebody may find out a report.
+    #[error(
+        "{month} was published twice, and differently: let one coordinator alone publish, once they have synced"
+    )]
+    PublishedTwice {
+        /// The month.
+        month: Month,
     },
     /// Documents are about to expire that nobody holds.
     #[error("{documents} documents expire within {days} days: hold what is still needed")]
@@ -305,6 +314,8 @@ impl Engine {
         if cut_off > 0 {
             concerns.push(Concern::CutOff { entries: cut_off });
         }
+        let (_, twice) = self.published()?;
+        concerns.extend(twice.into_iter().map(|month| Concern::PublishedTwice { month }));
         let documents = self.expiring(EXPIRING_DAYS)?.len();
         if documents > 0 {
             concerns.push(Concern::Expiring { documents, days: EXPIRING_DAYS });

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use super::judged::forge;
 use super::*;
 use crate::document::create_id;
-use crate::storage::Batch;
+use crate::storage::{Batch, Pair, StoreError, Table};
 use crate::watch::decision::Standing;
 use crate::watch::roles::*;
 use crate::watch::{
     Action, ActionPlan, Attendance, Ballot, Bulletin, Commitment, Complaint, Consent, Finding, Invalid,
-    Keyed, Lesson, Meeting, Question, QuestionText, Referral, Release, Request, Said, Shift,
+    Keyed, Lesson, Meeting, Observation, Question, QuestionText, Referral, Release, Request, Said, Shift,
 };
 
 /// Somebody of a role who has joined the group.
@@ -134,6 +134,64 @@ fn where_the_group_asks_for_it_a_new_member_reports_after_a_lesson() {
     assert!(carla.row(waiting).unwrap().is_some());
 }
 
+/// Counts how often all rows are read.
+struct Counting(MemoryStore, Arc<AtomicU64>);
+
+impl Store for Counting {
+    fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        self.0.apply(batch)
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        rows_max: usize,
+    ) -> Result<Vec<Pair>, StoreError> {
+        self.1.fetch_add(u64::from(table == disk::ROWS && prefix.is_empty()), Ordering::Relaxed);
+        self.0.scan(table, prefix, after, rows_max)
+    }
+
+    fn last(&self, table: Table, prefix: &[u8]) -> Result<Option<Pair>, StoreError> {
+        self.0.last(table, prefix)
+    }
+
+    fn size_bytes(&self) -> Result<u64, StoreError> {
+        self.0.size_bytes()
+    }
+}
+
+#[test]
+fn a_report_after_the_first_reads_no_rows_for_the_lesson_that_it_asks_for() {
+    let Town { mut carla, .. } = town();
+    let id = carla.create(&lesson()).unwrap();
+    carla.set_policy(settings::LESSON_FIRST, 1).unwrap();
+    let scans = Arc::new(AtomicU64::new(0));
+    let store = Counting(MemoryStore::default(), Arc::clone(&scans));
+    let mut nora = Engine::open(environment(9, Arc::new(store))).unwrap();
+    carla.admit(&nora.request().unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
+    nora.join(&carla.admission().unwrap()).unwrap();
+    hand(&carla, &mut nora);
+    nora.take_lesson(id, vec![0]).unwrap();
+    nora.record(draft("the first")).unwrap();
+    let before = scans.load(Ordering::Relaxed);
+    for number in 0..5 {
+        nora.record(draft(&format!("another, {number}"))).unwrap();
+    }
+    assert_eq!(scans.load(Ordering::Relaxed), before);
+    // With and without the index, the same documents in the same order.
+    let with: Vec<Typed<Observation>> = nora.all().unwrap();
+    nora.distrust_memory();
+    nora.finder = find::Finder::default();
+    assert_eq!(nora.all::<Observation>().unwrap(), with);
+    assert_eq!(with.len(), 6);
+}
+
 #[test]
 fn an_expired_lesson_cannot_be_taken_and_an_expired_bulletin_leaves_the_front_page() {
     let Town { mut carla, mut vic, .. } = town();
@@ -208,6 +266,22 @@ fn a_reporter_contests_and_the_liaison_does_not_read_it() {
     assert!(matches!(vera.contest(outcome, id, "not_resolved", ""), Err(Error::Invalid(_))));
     gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison]);
     assert!(carla.row(contest).unwrap().is_some());
+    // Its author sees that it was contested, and that a coordinator took it up; in words and beside the copy.
+    carla.annotate(contest, "I asked the officer again", "seen").unwrap();
+    vic.correct(id, false, "It was the other corner").unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison]);
+    for phone in [&mut vic, &mut carla, &mut vera] {
+        let steps = phone.get(id).unwrap().steps;
+        let told = |wanted: fn(&Step) -> bool| steps.iter().position(wanted).unwrap();
+        let contested =
+            told(|step| matches!(step, Step::Contested { reason, .. } if reason == "not_resolved"));
+        let answered = told(|step| matches!(step, Step::Answered { .. }));
+        let taken_up =
+            told(|step| matches!(step, Step::Seen { text, .. } if text == "I asked the officer again"));
+        assert!(answered < contested && 0 < taken_up, "{steps:?}");
+        told(|step| matches!(step, Step::Corrected { retracted: false, .. }));
+        assert_eq!(phone.what_became_of(id).unwrap()[0].contested, ["not_resolved"]);
+    }
     assert_eq!(liaison.row(contest).unwrap(), None);
 }
 

@@ -1,9 +1,10 @@
 //! What leaves a device as a file, and what must be in none.
 
+use super::documents::{gossip, joined};
 use super::*;
 use crate::exchange::open311::Place;
 use crate::exchange::{Format, Language};
-use crate::watch::{Bulletin, Keyed, Meeting, Position, Said, Sealed, Shift};
+use crate::watch::{Bulletin, Disclosure, Keyed, Meeting, Position, PublishedMonth, Said, Sealed, Shift};
 
 const FORMATS: [Format; 4] =
     [Format::Csv, Format::GeoJson, Format::Page(Language::English), Format::Page(Language::Spanish)];
@@ -44,6 +45,67 @@ fn plan(liaison: &Engine, observations: &[DocumentId]) -> ReleasePlan {
     }
 }
 
+fn city() -> Outside {
+    Outside { recipient: "Street lighting, City Hall".into(), purpose: "To mend the lamp".into() }
+}
+
+#[test]
+fn every_copy_that_leaves_has_its_record() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let mut alda = joined(&mut carla, 9, roles::ROLE_AUDITOR);
+    let mut lamp = planted("The street lamp at the corner has been out since Monday.", &["liaison"]);
+    lamp.observation.behaviours = vec!["place_condition".into()];
+    let report = vic.record(lamp).unwrap();
+    hand(&vic, &mut carla);
+    let release = carla.release(&plan(&liaison, &[report])).unwrap();
+    let nobody = Outside { recipient: " ".into(), ..city() };
+    for nobody in [nobody, Outside { purpose: String::new(), ..city() }] {
+        assert!(matches!(carla.export_release(release, Format::Csv, &nobody), Err(Error::Invalid(_))));
+    }
+    assert_eq!(carla.what_became_of(report).unwrap().len(), 1, "what did not leave is not recorded");
+    carla.export_release(release, Format::Csv, &city()).unwrap();
+    carla.export_place_condition(release, 0, "LIGHT", "town.example", &Place::Address("Elm".into())).unwrap();
+    carla.evidence(release).unwrap();
+    let answer = LiaisonAnswer { status: "received".into(), ..LiaisonAnswer::default() };
+    gossip(&mut [&mut carla, &mut vic, &mut liaison, &mut alda]);
+    liaison.respond(release, &answer).unwrap();
+    liaison.export_release(release, Format::Csv, &Outside::default()).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut liaison, &mut alda]);
+    let copies = vic.what_became_of(report).unwrap();
+    let told = |at: usize| (copies[at].outside.as_str(), copies[at].purpose.as_str(), copies[at].recipient);
+    assert_eq!(told(0), ("", "Patrol planning", Some(liaison.member_id())));
+    assert_eq!(told(1), ("Street lighting, City Hall", "To mend the lamp", None));
+    assert_eq!(told(2), ("town.example", "Open311 service request", None));
+    assert_eq!((told(3), copies[3].what.as_slice()), (told(0), &["source_entries".to_owned()][..]));
+    assert!(copies[1].what.contains(&"what_happened".to_owned()));
+    assert_eq!((copies.len(), copies[0].answer.is_some(), copies[1].answer.is_some()), (4, true, false));
+    let steps = vic.get(report).unwrap().steps;
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Released { .. })).count(), 4);
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Answered { .. })).count(), 1, "{steps:?}");
+    assert_eq!((alda.disclosure_log().unwrap().len(), alda.audit().unwrap().len()), (4, 0));
+    // A consent that was withdrawn stops further copies before the coordinator has called anything back, and afterwards.
+    vic.withdraw_consent(report, "liaison").unwrap();
+    hand(&vic, &mut carla);
+    let refused = |carla: &mut Engine| {
+        assert!(matches!(carla.export_release(release, Format::Csv, &city()), Err(Error::Invalid(_))));
+        assert!(matches!(carla.evidence(release), Err(Error::Invalid(_))));
+    };
+    refused(&mut carla);
+    carla.recall(release, "consent_withdrawn", "", None).unwrap();
+    refused(&mut carla);
+    hand(&carla, &mut vic);
+    // Also of a copy that the coordinator who called it back had not heard of.
+    let mut records = vic.all::<Disclosure>().unwrap().into_iter().map(|record| record.content);
+    let mut unheard = records.find(|record| !record.outside.is_empty()).unwrap();
+    unheard.outside.push_str(", second floor");
+    carla.create_own(&unheard).unwrap();
+    hand(&carla, &mut vic);
+    let copies = vic.what_became_of(report).unwrap();
+    assert!(copies.len() == 5 && copies.iter().all(|copy| copy.recalled.is_some()));
+    let steps = vic.get(report).unwrap().steps;
+    assert_eq!(steps.iter().filter(|step| matches!(step, Step::Recalled { .. })).count(), 1, "{steps:?}");
+}
+
 #[test]
 fn nothing_sealed_and_nobody_is_in_a_release_that_was_exported() {
     let Town { mut carla, mut vic, mut liaison, .. } = town();
@@ -60,48 +122,109 @@ fn nothing_sealed_and_nobody_is_in_a_release_that_was_exported() {
         "workplace".to_owned(),
     ];
     for format in FORMATS {
-        let bytes = String::from_utf8(carla.export_release(release, format).unwrap()).unwrap();
+        let bytes = String::from_utf8(carla.export_release(release, format, &city()).unwrap()).unwrap();
         assert!(bytes.contains("swapped a small bag"), "{format:?}");
         for absent in PLANTED.into_iter().chain(people.iter().map(String::as_str)) {
             assert!(!bytes.contains(absent), "{format:?} holds {absent}");
         }
-        assert_eq!(liaison.export_release(release, format).unwrap().len(), bytes.len());
+        assert_eq!(liaison.export_release(release, format, &Outside::default()).unwrap().len(), bytes.len());
     }
-    assert!(matches!(vic.export_release(release, Format::Csv), Err(Error::NotHere(_))));
-    assert!(carla.export_release(report, Format::Csv).is_err(), "a report is no release");
+    assert!(matches!(vic.export_release(release, Format::Csv, &city()), Err(Error::NotHere(_))));
+    assert!(carla.export_release(report, Format::Csv, &city()).is_err(), "a report is no release");
+}
+
+/// As if a relay had signed the time at which phones had their two weeks after May.
+fn past_may(phone: &mut Engine) {
+    phone.heard_time(1_782_000_000_000).unwrap();
+    phone.clock = Arc::new(TestClock(AtomicU64::new(1_782_000_000_000)));
 }
 
 #[test]
 fn research_is_of_those_who_allowed_it_and_holds_no_text() {
-    let mut vic = engine(2);
+    let Town { mut carla, mut vic, mut vera, .. } = town();
     for number in 0..11 {
         vic.record(planted(&format!("two people swapped a bag, number {number}"), &["statistics"])).unwrap();
     }
-    let format = Format::Csv;
-    let shown = String::from_utf8(vic.export_research(format).unwrap()).unwrap();
-    assert!(shown.contains("2026-03,,,,,11,") && shown.contains("2026-03,g250:"), "{shown}");
     let mut elsewhere = planted("two people swapped a bag", &["liaison"]);
     elsewhere.sealed.as_mut().unwrap().position.as_mut().unwrap().lat = 39.9;
+    let mut retracted = planted("it was nothing", &["statistics"]);
+    retracted.sealed.as_mut().unwrap().position.as_mut().unwrap().lat = 39.8;
     for _ in 0..11 {
         vic.record(elsewhere.clone()).unwrap();
+        let wrong = vic.record(retracted.clone()).unwrap();
+        vic.correct(wrong, true, "It was nothing").unwrap();
     }
-    assert_eq!(
-        String::from_utf8(vic.export_research(format).unwrap()).unwrap(),
-        shown,
-        "they did not allow it"
-    );
+    hand(&vic, &mut carla);
+    past_may(&mut carla);
+    assert_eq!(carla.publish_statistics().unwrap().len(), 3, "March, April and May");
+    hand(&carla, &mut vera);
     for format in [Format::Csv, Format::GeoJson] {
-        let bytes = String::from_utf8(vic.export_research(format).unwrap()).unwrap();
+        let bytes = String::from_utf8(vera.export_research(format).unwrap()).unwrap();
+        assert_eq!(
+            bytes.matches("g250:").count(),
+            1,
+            "the others did not allow it, or took it back: {bytes}"
+        );
         for absent in PLANTED.into_iter().chain(["swapped", "workplace"]) {
             assert!(!bytes.contains(absent), "{format:?} holds {absent}");
         }
     }
-    let mut few = engine(3);
+    let table = String::from_utf8(vera.export_research(Format::Csv).unwrap()).unwrap();
+    assert!(table.contains("2026-03,,,,,11,") && table.contains("2026-03,g250:"), "{table}");
+    assert!(matches!(vera.export_research(Format::Page(Language::English)), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn ten_reports_of_a_month_are_published_as_few() {
+    let Town { mut carla, .. } = town();
     for _ in 0..10 {
-        few.record(planted("two people swapped a bag", &["statistics"])).unwrap();
+        carla.record(planted("two people swapped a bag", &["statistics"])).unwrap();
     }
-    let withheld = String::from_utf8(few.export_research(format).unwrap()).unwrap();
-    assert!(!withheld.contains("g250") && !withheld.contains("10"), "{withheld}");
+    past_may(&mut carla);
+    carla.publish_statistics().unwrap();
+    let withheld = String::from_utf8(carla.export_research(Format::Csv).unwrap()).unwrap();
+    assert!(
+        withheld.contains("2026-03") && !withheld.contains("g250") && !withheld.contains(",10"),
+        "{withheld}"
+    );
+}
+
+#[test]
+fn a_month_is_published_once_by_one_coordinator_and_read_back_as_it_was() {
+    let Town { mut carla, mut vic, mut vera, mut liaison } = town();
+    let mut chris = joined(&mut carla, 9, roles::ROLE_COORDINATOR);
+    for _ in 0..11 {
+        vic.record(planted("two people swapped a bag", &["statistics"])).unwrap();
+    }
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut chris]);
+    carla.clock = Arc::new(TestClock(AtomicU64::new(1_782_000_000_000)));
+    assert_eq!(carla.publish_statistics().unwrap(), [], "a clock alone publishes nothing");
+    past_may(&mut carla);
+    past_may(&mut chris);
+    assert!(matches!(chris.publish_statistics(), Err(Error::Role(_))), "one coordinator publishes");
+    assert!(matches!(vic.publish_statistics(), Err(Error::Role(_))));
+    assert_eq!(carla.publish_statistics().unwrap().len(), 3);
+    let published = carla.hotspots().unwrap();
+    assert_eq!((published[2].total, published[2].shown.len()), (Some(11), 1));
+    assert_eq!((published[1].total, published[1].shown.len()), (None, 0), "nothing and few look alike");
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut chris, &mut liaison]);
+    for phone in [&mut vic, &mut vera, &mut chris, &mut liaison] {
+        assert_eq!(phone.hotspots().unwrap(), published);
+    }
+    // One report more, or less, changes nothing: asking again tells nothing of it.
+    vera.record(planted("two people swapped a bag", &["statistics"])).unwrap();
+    hand(&vera, &mut carla);
+    assert_eq!(carla.publish_statistics().unwrap(), []);
+    carla.distrust_memory();
+    assert_eq!(carla.hotspots().unwrap(), published);
+    // Who comes to govern longest goes on from what is there. Two tables of a month are told to the coordinators.
+    assert_eq!(carla.concerns().unwrap(), []);
+    let mut other = carla.all::<PublishedMonth>().unwrap().remove(0).content;
+    other.total = Some(12);
+    chris.create_own(&other).unwrap();
+    gossip(&mut [&mut carla, &mut chris, &mut vera]);
+    assert!(matches!(carla.concerns().unwrap()[..], [Concern::PublishedTwice { .. }]));
+    assert_eq!(carla.hotspots().unwrap(), vera.hotspots().unwrap());
 }
 
 #[test]
@@ -111,7 +234,7 @@ fn the_ledger_is_the_sum_of_what_the_liaison_answered() {
         (0..4).map(|_| vic.record(planted("two people swapped a bag", &["liaison"])).unwrap()).collect();
     hand(&vic, &mut carla);
     let first = carla.release(&plan(&liaison, &reports[..2])).unwrap();
-    carla.release(&plan(&liaison, &reports[1..3])).unwrap();
+    let second = carla.release(&plan(&liaison, &reports[1..3])).unwrap();
     hand(&carla, &mut liaison);
     for (status, outcome) in [("under_review", ""), ("closed", "city_services")] {
         let answer =
@@ -127,6 +250,16 @@ fn the_ledger_is_the_sum_of_what_the_liaison_answered() {
         assert_eq!(ledger.closed.get("city_services"), Some(&2));
         let page = String::from_utf8(engine.export_ledger(Language::Spanish).unwrap()).unwrap();
         assert!(page.contains("Cerrados: Servicios municipales"), "{page}");
+    }
+    // Nobody waits for an answer to what was called back; what was answered stays so.
+    for release in [first, second] {
+        carla.recall(release, "sent_in_error", "", None).unwrap();
+    }
+    hand(&carla, &mut vic);
+    for engine in [&mut carla, &mut vic] {
+        let ledger = engine.ledger().unwrap();
+        assert_eq!((ledger.kept, ledger.recalled, ledger.unanswered, ledger.sum()), (1, 1, 0, 4));
+        assert_eq!(ledger.closed.get("city_services"), Some(&2));
     }
 }
 

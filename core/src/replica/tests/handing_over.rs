@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::documents::{gossip, joined};
 use super::*;
+use crate::replica::transport::Boxed;
 use crate::watch::{Difference, Observation, Release};
 
 fn plan(liaison: &Engine, reports: &[DocumentId]) -> ReleasePlan {
@@ -61,6 +62,57 @@ fn a_planned_release_leaves_late_and_with_others() {
     let id = carla.schedule(None, &plan(&liaison, &[one]), &later).unwrap();
     carla.unschedule(id).unwrap();
     assert_eq!(carla.scheduled().unwrap(), []);
+}
+
+/// A network that takes a day to connect, and then says nothing.
+struct SlowNetwork(Arc<AtomicU64>);
+
+impl Transport for SlowNetwork {
+    fn connect<'a>(&'a self, _: &'a str) -> Boxed<'a, Result<Box<dyn Connection>, TransportError>> {
+        self.0.fetch_add(86_400_000, Ordering::Relaxed);
+        Box::pin(std::future::ready(Ok(Box::new(Silence) as Box<dyn Connection>)))
+    }
+}
+
+struct Silence;
+
+impl Connection for Silence {
+    fn send(&mut self, _: Vec<u8>) -> Boxed<'_, Result<(), TransportError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn receive(&mut self) -> Boxed<'_, Result<Option<Vec<u8>>, TransportError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+struct SharedClock(Arc<AtomicU64>);
+
+impl Clock for SharedClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn what_is_due_while_a_phone_is_connected_leaves_then() {
+    let Town { mut carla, mut vic, liaison, .. } = town();
+    let report = vic.record(draft("at the corner")).unwrap();
+    hand(&vic, &mut carla);
+    let clock = Arc::new(AtomicU64::new(1_780_000_000_000));
+    carla.clock = Arc::new(SharedClock(Arc::clone(&clock)));
+    let tonight = LeavesWhen { not_before_ms: 1_780_040_000_000, ..LeavesWhen::default() };
+    carla.schedule(None, &plan(&liaison, &[report]), &tonight).unwrap();
+    let phone = Replica::with(carla, Arc::new(SlowNetwork(clock)));
+    let changes = phone.feed();
+    let _live = phone.go_live("ws://relay.example");
+    let leaves = async {
+        while !phone.scheduled().await.unwrap().is_empty() {
+            changes.next().await.unwrap();
+        }
+    };
+    // Only so that the test fails, and does not hang, if it never leaves.
+    tokio::time::timeout(std::time::Duration::from_secs(30), leaves).await.unwrap();
 }
 
 #[test]
@@ -136,6 +188,44 @@ fn thirty_reports_reach_the_officer_as_one_item_with_thirty_sources() {
     assert!(matches!(carla.release(&digest), Err(Error::Invalid(why)) if why.field == "consent"));
 }
 
+#[test]
+fn what_its_author_does_not_allow_any_more_is_shown_and_does_not_leave() {
+    let Town { mut carla, mut vic, liaison, .. } = town();
+    let mut private = draft("never for the liaison");
+    private.observation.consent.clear();
+    let mut invited = draft("from a friend's window");
+    invited.observation.vantage = "invited".into();
+    let never = vic.record(private).unwrap();
+    let [good, withdrawn, retracted] =
+        ["good", "withdrawn", "retracted"].map(|it| vic.record(draft(it)).unwrap());
+    let invited = vic.record(invited).unwrap();
+    hand(&vic, &mut carla);
+    let later = LeavesWhen::default();
+    carla.schedule(None, &plan(&liaison, &[retracted]), &later).unwrap();
+    vic.withdraw_consent(withdrawn, "liaison").unwrap();
+    vic.correct(retracted, true, "It was another house").unwrap();
+    hand(&vic, &mut carla);
+    for (report, wanted) in [
+        (good, None),
+        (never, Some(HeldBack::NoConsent)),
+        (withdrawn, Some(HeldBack::ConsentWithdrawn)),
+        (retracted, Some(HeldBack::Retracted)),
+        (invited, Some(HeldBack::PrivateVantage)),
+    ] {
+        assert_eq!(carla.held_back(report).unwrap(), wanted);
+        assert_eq!(carla.get(report).unwrap().held_back, wanted);
+        let released = carla.release(&plan(&liaison, &[report]));
+        match wanted {
+            None => assert!(released.is_ok()),
+            Some(_) => assert!(matches!(released, Err(Error::Invalid(_))), "{wanted:?}"),
+        }
+    }
+    assert!(
+        matches!(&carla.scheduled().unwrap()[0].waits_for[..], [WaitsFor::Change(why)] if why.contains("taken back"))
+    );
+    assert_eq!(carla.release_due().unwrap(), []);
+}
+
 type Recalled = Typed<crate::watch::Recall>;
 
 fn liaison_of(phone: &mut Engine, release: DocumentId) -> String {
@@ -193,6 +283,57 @@ fn a_reporter_sees_who_has_what_and_what_became_of_it() {
     let steps = vic.get(report).unwrap().steps;
     assert!(steps.iter().any(|s| matches!(s, Step::Recalled { reason, .. } if reason == "sent_in_error")));
     assert!(matches!(liaison.what_became_of(report), Err(Error::NotHere(_))));
+}
+
+#[test]
+fn an_answer_moves_on_in_one_response_and_its_history_stays() {
+    let Town { mut carla, mut vic, mut vera, mut liaison } = town();
+    let mut lena = joined(&mut carla, 9, roles::ROLE_LIAISON);
+    let report = vic.record(draft("at the corner")).unwrap();
+    hand(&vic, &mut carla);
+    let release = carla.release(&plan(&liaison, &[report])).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison, &mut lena]);
+    let respond = |by: &mut Engine, status: &str, outcome: &str| {
+        let reason = format!("{status} by {}", by.member_id());
+        let answer = LiaisonAnswer { status: status.into(), outcome: outcome.into(), reason };
+        by.respond(release, &answer).unwrap()
+    };
+    let response = respond(&mut liaison, "received", "");
+    assert_eq!(respond(&mut liaison, "closed", "no_action"), response);
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison, &mut lena]);
+    // The successor goes on with it, by a clock that is far behind.
+    lena.clock = Arc::new(TestClock(AtomicU64::new(1_770_000_000_000)));
+    assert_eq!(respond(&mut lena, "forwarded", ""), response);
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison, &mut lena]);
+    for (phone, kind) in [(&mut carla, Kind::RESPONSE), (&mut vera, Kind::OUTCOME), (&mut vic, Kind::OUTCOME)]
+    {
+        assert_eq!(texts(phone, kind).len(), 1, "the list has the one that stands");
+        let told = phone.what_became_of(report).unwrap().remove(0).answer.unwrap();
+        assert_eq!((told.status.as_str(), told.outcome.as_str()), ("forwarded", ""));
+        let ledger = phone.ledger().unwrap();
+        assert_eq!((ledger.open.get("forwarded"), ledger.sum()), (Some(&1), ledger.reports));
+        let told = |phone: &mut Engine, status: &str| {
+            let steps = phone.get(report).unwrap().steps;
+            steps.iter().any(|step| matches!(step, Step::Answered { status: told, .. } if told == status))
+        };
+        for status in ["received", "closed", "forwarded"] {
+            assert!(told(phone, status), "no answer is forgotten: {status}");
+        }
+    }
+    assert_eq!(carla.get(response).unwrap().history.len(), 3);
+    // Two who answer at once have begun one each; both are kept, and everybody is told of the same one.
+    let other = carla.release(&plan(&liaison, &[report])).unwrap();
+    gossip(&mut [&mut carla, &mut liaison, &mut lena]);
+    for (phone, status) in [(&mut liaison, "received"), (&mut lena, "scheduled")] {
+        let answer = LiaisonAnswer { status: status.into(), ..LiaisonAnswer::default() };
+        phone.respond(other, &answer).unwrap();
+    }
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut liaison, &mut lena]);
+    let told = carla.what_became_of(report).unwrap();
+    assert_eq!(told[1].answer.as_ref().unwrap().status, "received", "by the later clock");
+    for phone in [&mut vic, &mut vera] {
+        assert_eq!(phone.what_became_of(report).unwrap(), told);
+    }
 }
 
 /// Where a report stands, as its author can tell.

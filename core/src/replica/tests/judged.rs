@@ -6,8 +6,8 @@ use super::documents::{gossip, joined};
 use super::*;
 use crate::document::create_id;
 use crate::replica::testing::problem;
-use crate::watch::roles::ROLE_VOLUNTEER;
-use crate::watch::{Ballot, Choice, Closing, Problem, Vote, WatchDocument};
+use crate::watch::roles::{ROLE_COORDINATOR, ROLE_VOLUNTEER};
+use crate::watch::{Ballot, Case, Choice, Closing, Problem, Vote, WatchDocument};
 
 /// Writes whatever it is, as a modified app would.
 pub(super) fn forge<T: WatchDocument>(by: &mut Engine, id: DocumentId, content: &T) {
@@ -98,6 +98,44 @@ fn a_second_vote_under_another_identity_is_set_aside_everywhere() {
             "{:?}",
             reasons(phone)
         );
+    }
+}
+
+#[test]
+fn a_link_in_another_coordinators_name_is_set_aside_everywhere() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let mut chris = joined(&mut carla, 9, ROLE_COORDINATOR);
+    let reports: Vec<DocumentId> =
+        ["one", "two", "three"].map(|what| vic.record(draft(what)).unwrap()).into();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut chris]);
+    let link = |at: usize| CaseLink { observation: reports[at], reason: "the same car".into() };
+    let case = carla.link(None, "The car", &[link(0), link(1)]).unwrap();
+    hand(&carla, &mut chris);
+    let mut content: Case = chris.read(case).unwrap();
+    content.link(reports[2].to_string(), "so she says", carla.member_id().to_string());
+    forge(&mut chris, case, &content);
+    for phone in [&mut carla, &mut vera] {
+        hand(&chris, phone);
+        assert!(reasons(phone)[0].contains("somebody else"), "{:?}", reasons(phone));
+        assert_eq!(phone.read::<Case>(case).unwrap().observations().count(), 2);
+    }
+    // In their own names they both go on, whatever comes first.
+    let (mut one, mut other) =
+        (joined(&mut carla, 10, ROLE_VOLUNTEER), joined(&mut carla, 11, ROLE_VOLUNTEER));
+    carla.unlink(case, reports[0]).unwrap();
+    carla.state_fact(case, "vehicle_colour", "white").unwrap();
+    let mut cora = joined(&mut carla, 12, ROLE_COORDINATOR);
+    hand(&carla, &mut cora);
+    cora.link(Some(case), "", &[link(0), link(2)]).unwrap();
+    cora.state_fact(case, "vehicle_colour", "grey").unwrap();
+    hand(&carla, &mut one);
+    hand(&cora, &mut one);
+    hand(&cora, &mut other);
+    hand(&carla, &mut other);
+    for phone in [&mut one, &mut other] {
+        let content: Case = phone.read(case).unwrap();
+        assert_eq!(content.observations().count(), 3);
+        assert_eq!(content.open_facts()[0].values, ["grey", "white"]);
     }
 }
 

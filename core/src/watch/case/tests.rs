@@ -1,7 +1,7 @@
 //! Tests of cases: above all, what happens when two coordinators work at once.
 
 use super::*;
-use crate::watch::testing::{document_of, fork, keeps_what_it_does_not_know, stored};
+use crate::watch::testing::{document_of, fork, keeps_what_it_does_not_know, set_aside, stored, writer};
 use automerge::AutoCommit;
 use autosurgeon::{hydrate, reconcile};
 use proptest::prelude::*;
@@ -146,6 +146,62 @@ fn refusals_name_the_field() {
     assert_eq!(refused(misfiled), "links[1].observation");
     let many = |c: &mut Case| (0..=LINKS_COUNT_MAX).for_each(|i| c.link(format!("o{i}"), "why", "ana"));
     assert_eq!(refused(many), "links");
+}
+
+#[test]
+fn nobody_speaks_in_anothers_name() {
+    let ana = writer(1, 1, Kind::CASE);
+    let (own, ben) = (ana.member.to_string(), writer(2, 1, Kind::CASE).member.to_string());
+    let mut case = Case { title: "Van".into(), ..Case::default() };
+    case.link("obs-1", "same van", own.clone());
+    assert_eq!(set_aside(None, &case, &ana), None);
+    case.link("obs-2", "same van", ben.clone());
+    assert!(set_aside(None, &case, &ana).is_some(), "ana opens a case with a link of ben's");
+    let colour = case.state_fact("vehicle_colour", "white", ben.clone());
+    let judged = |edit: &dyn Fn(&mut Case)| {
+        let mut after = case.clone();
+        edit(&mut after);
+        set_aside(Some(&case), &after, &ana)
+    };
+    // What ana may do.
+    assert_eq!(judged(&|c| c.title = "White van".into()), None);
+    assert_eq!(judged(&|c| c.link("obs-3", "same van", own.clone())), None);
+    assert_eq!(judged(&|c| c.link("obs-1", "the same van, I asked", own.clone())), None);
+    assert_eq!(judged(&|c| c.unlink("obs-2", &own).unwrap()), None);
+    assert_eq!(judged(&|c| _ = c.state_fact("vehicle_colour", "grey", own.clone())), None);
+    assert_eq!(judged(&|c| c.resolve_fact("vehicle_colour", &colour, own.clone()).unwrap()), None);
+    // And what not: with ben's name, in ben's place, or by taking out.
+    let link = |observation: &str| format!("links[{observation}:{ben}]");
+    let field = |name: &str, what: &str| Some(format!("{name}.{what}"));
+    assert_eq!(judged(&|c| c.link("obs-3", "same van", ben.clone())), field(&link("obs-3"), "by"));
+    assert_eq!(judged(&|c| c.link("obs-2", "another", ben.clone())), field(&link("obs-2"), "reason"));
+    assert_eq!(judged(&|c| c.unlink("obs-2", &ben).unwrap()), field(&link("obs-2"), "removed_by"));
+    assert_eq!(judged(&|c| _ = c.links.remove(&format!("obs-2:{ben}"))), Some(link("obs-2")));
+    let misfiled = |c: &mut Case| {
+        let link = Link { by: own.clone(), ..c.links[&format!("obs-2:{ben}")].clone() };
+        c.links.insert(format!("obs-2:{ben}"), link);
+    };
+    assert_eq!(judged(&misfiled), field(&link("obs-2"), "by"));
+    assert!(judged(&|c| _ = c.state_fact("vehicle_colour", "grey", ben.clone())).is_some());
+    assert!(judged(&|c| c.resolve_fact("vehicle_colour", &colour, ben.clone()).unwrap()).is_some());
+    assert!(judged(&|c| c.facts.clear()).is_some());
+    let has_seen_what_is_not_there = |c: &mut Case| {
+        c.resolve_fact("vehicle_colour", &colour, own.clone()).unwrap();
+        let (_, mut resolution) = c.resolutions.pop_first().unwrap();
+        resolution.seen.push("of tomorrow".into());
+        c.resolutions.insert(resolution.key(), resolution);
+    };
+    assert!(judged(&has_seen_what_is_not_there).is_some());
+    // A link that ben took back, ana does not bring back; her own she does.
+    let mut apart = case.clone();
+    apart.unlink("obs-1", &ben).unwrap();
+    apart.unlink("obs-2", &ben).unwrap();
+    let again = |observation: &str| {
+        let mut after = apart.clone();
+        after.links.values_mut().filter(|l| l.observation == observation).for_each(|l| l.removed_by.clear());
+        set_aside(Some(&apart), &after, &ana)
+    };
+    assert_eq!((again("obs-1"), again("obs-2")), (None, field(&link("obs-2"), "removed_by")));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Tests of releases and of redaction.
 
+use super::redaction::{HOUR_MS, mask};
 use super::*;
+use crate::watch::observation::Observation;
 use crate::watch::testing::{document_of, keeps_what_it_does_not_know, stored};
 use proptest::prelude::*;
 

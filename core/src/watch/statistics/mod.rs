@@ -9,7 +9,8 @@
 //!   hides: trying out all small tables shows it. Of a table that shows a cell, any withheld one may as well be zero.
 //! - **One bucket length**: the calendar month in UTC. A week inside a month, or a month that begins a day later, would
 //!   give away the difference. One grid and one classification, for the same reason.
-//! - **A month is published once**, [`GRACE_MS`] after its end, and frozen: a report that comes later is in no table.
+//! - **A month is published once**, [`GRACE_MS`] after its end, by one member, and frozen: a report that comes later is in no
+//!   table. Months follow each other without a gap, so that a month without a table says nothing of whether it had reports.
 //! - **No total of a cell over several months**: it would be a count of that cell. Totals are of the whole group.
 
 mod month;
@@ -20,6 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Fewest reports that are ever told of: k = 11, as the Centers for Medicare & Medicaid Services suppress cells of 1 to 10.
 pub const REPORTS_COUNT_MIN: u64 = 11;
+
+/// Most months that are published at once: five years. A report that claims to be of 1970 makes no list of hundreds.
+pub const MONTHS_AT_ONCE_MAX: u16 = 60;
 
 /// How long after its end a month waits for phones that were offline: 14 days, in milliseconds.
 pub const GRACE_MS: i64 = 14 * 86_400_000;
@@ -49,19 +53,24 @@ impl<C> Default for Published<C> {
 }
 
 impl<C: Ord + Clone> Published<C> {
-    /// Publishes every month that is over for [`GRACE_MS`] and has not been published: counts are (cell, month, reports),
-    /// in any order; several of the same cell and month add up. Months already published are not looked at again.
+    /// Publishes every month that is over for [`GRACE_MS`], from the one after the last published on, or from that of the
+    /// first report, but at most the latest [`MONTHS_AT_ONCE_MAX`]. Counts are (cell, month, reports), in any order; several
+    /// of the same cell and month add up. Whatever is of an earlier month comes too late.
     pub fn publish(&mut self, counts: impl IntoIterator<Item = (C, Month, u64)>, now_ms: i64) {
         let mut reports_by_month: BTreeMap<Month, BTreeMap<C, u64>> = BTreeMap::new();
-        for (cell, month, reports) in counts {
-            let over = month.end_ms().saturating_add(GRACE_MS) <= now_ms;
-            if over && !self.table_by_month.contains_key(&month) {
-                let sum = reports_by_month.entry(month).or_default().entry(cell).or_default();
-                *sum = sum.saturating_add(reports);
-            }
+        let is_over = |month: &Month| month.end_ms().saturating_add(GRACE_MS) <= now_ms;
+        for (cell, month, reports) in counts.into_iter().filter(|(_, month, _)| is_over(month)) {
+            let sum = reports_by_month.entry(month).or_default().entry(cell).or_default();
+            *sum = sum.saturating_add(reports);
         }
-        for (month, reports_by_cell) in reports_by_month {
+        let after_last = self.table_by_month.last_key_value().map(|(last, _)| last.next());
+        let Some(mut month) = after_last.or_else(|| reports_by_month.keys().next().copied()) else { return };
+        let latest = Month::of_ms(now_ms).unwrap_or(month);
+        month = month.max(latest.before(MONTHS_AT_ONCE_MAX));
+        while is_over(&month) {
+            let reports_by_cell = reports_by_month.remove(&month).unwrap_or_default();
             self.table_by_month.insert(month, suppress(reports_by_cell, REPORTS_COUNT_MIN));
+            month = month.next();
         }
     }
 

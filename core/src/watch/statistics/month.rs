@@ -31,6 +31,25 @@ impl Month {
         Ok(Self { number: (year - 1970) * 12 + month_from_march + 2 })
     }
 
+    /// The month that is written so, as in `2026-05`; none if it is none from 1970 to 2200, or written otherwise.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (year, month) = text.split_once('-')?;
+        let (year, month): (i64, i64) = (year.parse().ok()?, month.parse().ok()?);
+        let number = year.checked_sub(1970)?.checked_mul(12)?.checked_add(month)?.checked_sub(1)?;
+        let range = 0..=(2200 - 1970) * 12;
+        Some(Self { number }).filter(|parsed| range.contains(&number) && parsed.to_string() == text)
+    }
+
+    /// The one after it.
+    pub fn next(self) -> Self {
+        Self { number: self.number.saturating_add(1) }
+    }
+
+    /// The one so many months before it, or the first of all.
+    pub fn before(self, months: u16) -> Self {
+        Self { number: self.number.saturating_sub(i64::from(months)).max(0) }
+    }
+
     /// Its first millisecond.
     pub fn start_ms(self) -> i64 {
         // days_from_civil of the same source, for the first day of the month.
@@ -43,7 +62,7 @@ impl Month {
 
     /// The first millisecond after it.
     pub fn end_ms(self) -> i64 {
-        Self { number: self.number + 1 }.start_ms()
+        self.next().start_ms()
     }
 }
 
@@ -72,12 +91,24 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_is_no_month_is_not_read() {
+        for text in
+            ["", "2026", "2026-5", "2026-13", "2026-00", "1969-12", "2201-01", "+2026-05", "2026-05-01"]
+        {
+            assert_eq!(Month::parse(text), None, "{text}");
+        }
+        assert_eq!(Month::of_ms(1).unwrap().before(3), Month::of_ms(1).unwrap());
+    }
+
     proptest! {
         #[test]
         fn months_are_those_of_the_calendar(time_ms in 1..=TIME_MS_MAX) {
             let month = Month::of_ms(time_ms).unwrap();
             let date = jiff::Timestamp::from_millisecond(time_ms).unwrap();
             prop_assert_eq!(month.to_string(), date.strftime("%Y-%m").to_string());
+            prop_assert_eq!(Month::parse(&month.to_string()), Some(month));
+            prop_assert_eq!(month.next().before(1), month);
             prop_assert!((month.start_ms()..month.end_ms()).contains(&time_ms));
             if month.number > 0 {
                 prop_assert_eq!(Month { number: month.number - 1 }.end_ms(), month.start_ms());

@@ -115,6 +115,21 @@ fn a_month_is_not_published_before_it_is_over_and_phones_had_time() {
 }
 
 #[test]
+fn months_follow_each_other_and_what_comes_late_is_in_none() {
+    let mut counts = vec![(1, month(1), 50), (1, month(3), 5)];
+    let mut told = published(&counts, due_ms(month(4)));
+    let months = |published: &Published<u8>| published.tables().map(|(month, _)| month).collect::<Vec<_>>();
+    assert_eq!(months(&told), [month(1), month(2), month(3), month(4)]);
+    assert_eq!(told.table(month(2)), told.table(month(3)), "none and few look alike");
+    counts.extend([(1, month(0), 50), (1, month(2), 50)]);
+    told.publish(counts.iter().copied(), due_ms(month(5)));
+    assert_eq!(months(&told).len(), 5);
+    assert_eq!(told.table(month(2)), told.table(month(4)));
+    let ancient = [(1, Month::of_ms(1).unwrap(), 1), (1, month(0), 11)];
+    assert!(published(&ancient, due_ms(month(0))).tables().count() <= usize::from(MONTHS_AT_ONCE_MAX));
+}
+
+#[test]
 fn another_table_of_the_same_month_is_not_taken_up() {
     let mut published = published(&[(1, month(0), 50)], due_ms(month(0)));
     let same = published.table(month(0)).unwrap().clone();

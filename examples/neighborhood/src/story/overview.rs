@@ -40,6 +40,7 @@ impl Story {
         if !patterns.is_empty() {
             sees("the coordinator", patterns.iter().take(TOLD).map(|pattern| pattern.reason("en")));
         }
+        phone.publish_statistics().await?;
         let months = phone.hotspots().await?;
         let mut rows = Vec::new();
         for month in months.iter().filter(|month| !month.shown.is_empty()).take(HOTSPOTS_TOLD) {

@@ -7,8 +7,8 @@ use lamppost_core::watch::kinds::{is_judged, rules};
 use lamppost_core::watch::referral::REDISCLOSURE_NOTICE;
 use lamppost_core::watch::roles::{ROLE_COORDINATOR, ROLE_VOLUNTEER, template_rows};
 use lamppost_core::watch::{
-    Attendance, Ballot, Choice, Closing, Consent, Contest, Correction, Kind, Problem, Referral, Shift, Vote,
-    WatchDocument, Writer, YouthSession,
+    Attendance, Ballot, Case, Choice, Closing, Consent, Contest, Correction, Kind, NotDuplicates, Outcome,
+    Problem, Referral, Response, Shift, Vote, WatchDocument, Writer, YouthSession,
 };
 use serde_json::{Value, json};
 
@@ -16,6 +16,9 @@ use crate::town::Town;
 
 /// A change of some content.
 type Edit<T> = fn(&mut T);
+
+/// What is done to a case, whether that counts, and how.
+type CaseStep<'a> = (&'a str, bool, Box<dyn Fn(&mut Case) + 'a>);
 
 pub fn kinds(town: &Town) -> Value {
     let rules = rules().iter().map(|rule| {
@@ -35,10 +38,18 @@ pub fn kinds(town: &Town) -> Value {
     let vote = json!({
         "member": vic.to_string(), "ballot": ballot.to_string(), "id": Vote::id(vic, ballot).to_string(),
     });
+    let release = create_id(town.vera.member_id(), Kind::RELEASE.0, [7; 8]);
+    let answers = [(Kind::RESPONSE, Response::id(vic, release)), (Kind::OUTCOME, Outcome::id(vic, release))];
+    let answers = answers.map(|(kind, id)| {
+        json!({
+            "member": vic.to_string(), "release": release.to_string(), "kind": kind.0, "id": id.to_string(),
+        })
+    });
     json!({
         "rules": rules.collect::<Vec<_>>(),
         "template": template.collect::<Vec<_>>(),
         "votes": [vote],
+        "answers": answers,
         "judged": judged(town),
     })
 }
@@ -77,6 +88,7 @@ fn judged(town: &Town) -> Vec<Value> {
     let document = create_id(vic, Kind::PROBLEM.0, [1; 8]);
     let writer = Writer { member: vic, role: ROLE_VOLUNTEER, document };
     let mut cases = Cases { writer, cases: Vec::new() };
+    cases_of_reports(&mut cases, &vera.to_string());
     problems(&mut cases);
     corrections(&mut cases, create_id(vic, 1, [2; 8]), create_id(vera, 1, [2; 8]));
     shifts(&mut cases);
@@ -84,6 +96,39 @@ fn judged(town: &Town) -> Vec<Value> {
     youth(&mut cases);
     referrals(&mut cases);
     cases.cases
+}
+
+fn cases_of_reports(cases: &mut Cases, other: &str) {
+    let own = cases.writer.member.to_string();
+    let mut case = Case { title: "Van".into(), ..Case::default() };
+    case.link("obs-1", "the same van", own.clone());
+    cases.add("a case of one's own links", true, None, &case);
+    case.link("obs-2", "the same van", other);
+    let white = case.state_fact("vehicle_colour", "white", other);
+    cases.add("a case with somebody else's link", false, None, &case);
+    let (by, theirs) = (own.clone(), format!("obs-2:{other}"));
+    let steps: [CaseStep<'_>; 11] = [
+        ("one's own link", true, Box::new(|c| c.link("obs-3", "why", by.clone()))),
+        ("a link in another's name", false, Box::new(|c| c.link("obs-3", "why", other))),
+        ("another's reason", false, Box::new(|c| c.link("obs-2", "why", other))),
+        ("a link is taken back", true, Box::new(|c| c.unlink("obs-2", &by).unwrap())),
+        ("it is taken back in another's name", false, Box::new(|c| c.unlink("obs-2", other).unwrap())),
+        ("a link is taken out", false, Box::new(|c| _ = c.links.remove(&theirs))),
+        ("a fact", true, Box::new(|c| _ = c.state_fact("vehicle_colour", "grey", by.clone()))),
+        ("a fact in another's name", false, Box::new(|c| _ = c.state_fact("vehicle_colour", "grey", other))),
+        ("a fact is changed", false, Box::new(|c| c.facts.values_mut().for_each(|f| f.value = "red".into()))),
+        ("a decision", true, Box::new(|c| c.resolve_fact("vehicle_colour", &white, by.clone()).unwrap())),
+        ("another's decision", false, Box::new(|c| c.resolve_fact("vehicle_colour", &white, other).unwrap())),
+    ];
+    for (what, counts, step) in steps {
+        cases.add(what, counts, Some(&case), &edited(&case, step));
+    }
+    let said = NotDuplicates::new("obs-1", "obs-2", "another car");
+    let by = |who: &str| NotDuplicates { taken_back_by: who.into(), ..said.clone() };
+    cases.add("two reports are of two events", true, None, &said);
+    cases.add("that is taken back", true, Some(&said), &by(&own));
+    cases.add("that is taken back in another's name", false, Some(&said), &by(other));
+    cases.add("that is said again", false, Some(&by(&own)), &said);
 }
 
 fn problems(cases: &mut Cases) {
