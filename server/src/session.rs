@@ -110,6 +110,8 @@ pub struct Session {
     governs: bool,
     /// There may be knocks to tell of, behind the last one told.
     knocks_due: bool,
+    /// They are being looked for.
+    knocks_asked: bool,
     knocks_after: u64,
     /// Where the phone has knocked, and what it was told last.
     letter: Option<Letter>,
@@ -159,6 +161,7 @@ impl Session {
             fetch_is_stale: false,
             governs: false,
             knocks_due: false,
+            knocks_asked: false,
             knocks_after: 0,
             letter: None,
             letter_due: false,
@@ -381,12 +384,13 @@ impl Session {
                     self.tell(letter);
                 }
             }
-            Reply::Knocks(Some((knocks, last))) => {
+            Reply::Knocks(found) => {
+                self.knocks_asked = false;
+                let Some((knocks, last)) = found else { return Ok(()) };
                 self.knocks_after = last;
                 self.knocks_due = true;
                 self.queue(&Frame::Knocks(knocks));
             }
-            Reply::Knocks(None) => {}
             Reply::Refused(why) => return Err(why),
         }
         Ok(())
@@ -429,18 +433,20 @@ impl Session {
         } else if self.phase == Phase::Parting {
             self.phase = Phase::Over;
             effects.push(Effect::Close(None));
-        } else if let (Phase::Open, false, Some(pull), Some((group, device))) =
-            (self.phase, self.fetching, &mut self.pull, self.peer)
-            && std::mem::take(&mut pull.may_have_more)
-        {
-            self.fetching = true;
-            let (key, cursors) = (self.key, pull.cursors.clone());
-            effects.push(Effect::Ask(Query::Fetch { group, device, key, cursors }));
         } else if let (Phase::Open, Some((group, device))) = (self.phase, self.peer) {
+            let pull = self.pull.as_mut().filter(|_| !self.fetching && !self.knocks_asked);
             if std::mem::take(&mut self.standing_due) {
                 effects.push(Effect::Ask(Query::Open { group, device, key: self.key }));
-            } else if std::mem::take(&mut self.knocks_due) {
+            } else if !self.fetching && std::mem::take(&mut self.knocks_due) {
+                // Before entries: a phone that has caught up may leave.
+                self.knocks_asked = true;
                 effects.push(Effect::Ask(Query::Knocks { group, device, after: self.knocks_after }));
+            } else if let Some(pull) = pull
+                && std::mem::take(&mut pull.may_have_more)
+            {
+                self.fetching = true;
+                let (key, cursors) = (self.key, pull.cursors.clone());
+                effects.push(Effect::Ask(Query::Fetch { group, device, key, cursors }));
             } else if let Some(letter) = self.letter.as_ref().filter(|_| self.letter_due) {
                 self.letter_due = false;
                 let mailbox = letter.mailbox;
