@@ -12,6 +12,7 @@ use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::query::{Query, Reply};
 use crate::relay::{Relay, store_refusal};
+use crate::retention::Sweeps;
 
 /// How far a relay is on its way down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ pub struct App {
     pub hub: Arc<Hub>,
     /// What can be watched.
     pub metrics: Metrics,
+    /// Groups to be swept.
+    pub sweeps: Sweeps,
     /// The way to the committer.
     pub jobs: mpsc::Sender<Job>,
     /// One permit per connection.

@@ -57,10 +57,6 @@ pub async fn run(app: Arc<App>, mut jobs: mpsc::Receiver<Job>, mut stage: watch:
             // A session that is gone asks again in its next life what became of its push.
             let _ = to.try_send(answer);
         }
-        for group in committed.to_sweep {
-            let relay = Arc::clone(&app.relay);
-            // A failure is the store's, which the relay has noted; the daily sweep would say it again.
-            let _ = task::spawn_blocking(move || relay.sweep_group(group, unix_ms())).await;
-        }
+        app.sweeps.add(committed.to_sweep);
     }
 }

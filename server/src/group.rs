@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lamppost_core::base::{CompartmentId, EntryHash, GroupId, Hash, MailboxId};
-use lamppost_core::entry::{Checkpoint, LogHead, LogId, Received, Verified};
-use lamppost_core::roll::Roll;
+use lamppost_core::base::{CompartmentId, EntryHash, GroupId, MailboxId, cbor};
+use lamppost_core::entry::{Checkpoint, Kind, LogHead, LogId, Received, Verified};
+use lamppost_core::roll::{Operation, Roll};
 use lamppost_core::sync::checkpoint::Arrivals;
 
 use crate::mailbox::OpenBox;
@@ -95,8 +95,8 @@ pub struct Draft {
     positions: BTreeMap<CompartmentId, u64>,
     arrived: Vec<EntryHash>,
     arrivals_before: u64,
-    /// What the roll said of bodies before.
-    retention_before: Hash,
+    /// Whether an operation was taken in that may let bodies go.
+    lets_go: bool,
     /// Mailboxes that are open before the commit.
     mailboxes: Vec<MailboxId>,
 }
@@ -113,18 +113,17 @@ impl Draft {
             positions: group.positions.clone(),
             arrived: Vec::new(),
             arrivals_before: group.arrivals.size(),
-            retention_before: group.roll.state().retention().name(),
+            lets_go: false,
             mailboxes: group.mailboxes.keys().copied().collect(),
         }
     }
 
     /// Begins a group that is not there yet.
     pub fn founded(id: GroupId, roll: Roll) -> Self {
-        let retention_before = roll.state().retention().name();
         Self {
             id,
             roll: Arc::new(roll),
-            retention_before,
+            lets_go: false,
             heads: BTreeMap::new(),
             bytes: 0,
             hashes: BTreeMap::new(),
@@ -142,6 +141,9 @@ impl Draft {
         *position += 1;
         into.entry(self.id, entry, *position, self.arrivals_before + self.arrived.len() as u64);
         self.arrived.push(hash);
+        let operation = entry.body().filter(|_| entry.header().kind == Kind::OPERATION);
+        let operation = operation.and_then(|body| cbor::decode::<Operation>(body).ok());
+        self.lets_go |= matches!(operation, Some(Operation::Shred(_) | Operation::EndHold(_)));
         self.bytes += entry.bytes() as u64;
         self.heads.insert(log, LogHead { seq, hash });
         self.hashes.insert((log, seq), hash);
@@ -159,9 +161,9 @@ impl Draft {
         !self.arrived.is_empty()
     }
 
-    /// Whether the roll says something else of bodies than before.
-    pub fn changes_retention(&self) -> bool {
-        self.roll.state().retention().name() != self.retention_before
+    /// Whether bodies may go that stayed before. A hold lets none go.
+    pub fn lets_go(&self) -> bool {
+        self.lets_go
     }
 
     /// The hash at a place that this commit fills.

@@ -70,7 +70,7 @@ pub struct Committed {
     pub grown: Vec<GroupId>,
     /// Entries written.
     pub entries: u64,
-    /// Groups whose roll now says something else of bodies: [`Relay::sweep_group`] is due.
+    /// Groups whose roll now lets bodies go: [`Relay::sweep_group`] is due.
     pub to_sweep: Vec<GroupId>,
 }
 
@@ -175,7 +175,7 @@ impl Relay {
             self.store_failed(&why);
             return refuse_all(judged.iter().map(|judged| (judged.push.number, judged.outcomes.len())));
         }
-        let to_sweep = drafts.iter().filter(|(_, open)| open.draft.changes_retention());
+        let to_sweep = drafts.iter().filter(|(_, open)| open.draft.lets_go());
         let to_sweep = to_sweep.map(|(id, _)| *id).collect();
         self.settle(drafts);
         let entries = judged.iter().map(|judged| judged.arrived).sum();

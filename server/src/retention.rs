@@ -2,14 +2,15 @@
 //!
 //! Headers stay, and with them logs, positions and the tree over arrivals: receipts and checkpoints hold as before.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lamppost_core::base::{CompartmentId, GroupId};
 use lamppost_core::entry::{Received, Verified};
 use lamppost_core::roll::Roll;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::{task, time};
 
 use crate::app::{App, Stage, unix_ms};
@@ -19,8 +20,30 @@ use crate::store::{Arrived, StoreFault};
 /// Milliseconds of a day.
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
-/// Entries looked at between two writes: as many as a commit takes in. Meanwhile nothing else is committed.
-const ROWS: usize = 512;
+/// Entries looked at between two writes. 32 largest take 8 MiB for a moment, in which nothing else is committed.
+const ROWS: usize = 32;
+
+/// Groups whose roll lets bodies go. However often one is added while a sweep is under way, it is swept once more.
+#[derive(Debug, Default)]
+pub struct Sweeps {
+    due: Mutex<BTreeSet<GroupId>>,
+    added: Notify,
+}
+
+impl Sweeps {
+    /// Adds groups.
+    pub fn add(&self, groups: Vec<GroupId>) {
+        if !groups.is_empty() {
+            lock(&self.due).extend(groups);
+            self.added.notify_one();
+        }
+    }
+
+    async fn next(&self) -> BTreeSet<GroupId> {
+        self.added.notified().await;
+        std::mem::take(&mut *lock(&self.due))
+    }
+}
 
 /// Whether the body of an entry is to go, by the roll and the relay's clock, in milliseconds since the Unix epoch.
 pub fn is_over(roll: &Roll, entry: &Received, now_ms: u64) -> bool {
@@ -32,17 +55,22 @@ pub fn day_of(now_ms: u64) -> u32 {
     u32::try_from(now_ms / DAY_MS).unwrap_or(u32::MAX)
 }
 
-/// Sweeps when the relay starts and once a day, until it has stopped.
+/// Sweeps when the relay starts and once a day, and a group when its roll lets bodies go, until the relay has stopped.
 pub async fn run(app: Arc<App>, mut stage: watch::Receiver<Stage>) {
     let mut days = time::interval(Duration::from_millis(DAY_MS));
     loop {
-        tokio::select! {
+        let groups = tokio::select! {
             biased;
             _ = stage.wait_for(|stage| *stage == Stage::Stopped) => return,
-            _ = days.tick() => {}
-        }
+            _ = days.tick() => None,
+            groups = app.sweeps.next() => Some(groups),
+        };
         let relay = Arc::clone(&app.relay);
-        match task::spawn_blocking(move || relay.sweep(unix_ms())).await {
+        let swept = task::spawn_blocking(move || match groups {
+            None => relay.sweep(unix_ms()),
+            Some(groups) => groups.into_iter().map(|group| relay.sweep_group(group, unix_ms())).sum(),
+        });
+        match swept.await {
             Ok(Ok(0)) => {}
             Ok(Ok(dropped)) => {
                 tracing::info!(dropped, "bodies and chunks that expired or were shredded are gone")

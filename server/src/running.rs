@@ -18,7 +18,7 @@ use crate::config::Settings;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::relay::Relay;
-use crate::retention;
+use crate::retention::{self, Sweeps};
 use crate::routes;
 use crate::store::{RelayStore, Seed, StoreFault};
 
@@ -78,6 +78,7 @@ pub async fn start(settings: Settings, store: Arc<dyn Store>) -> Result<Running,
         relay,
         hub: Arc::new(Hub::new(settings.group_sessions_max)),
         metrics: Metrics::default(),
+        sweeps: Sweeps::default(),
         jobs,
         connections: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
         stage: stage_seen.clone(),

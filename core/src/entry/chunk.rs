@@ -3,6 +3,8 @@
 //! A chunk proves itself by its name, says nothing without the file's key, and lies and travels as it is. The
 //! [`Manifest`], which holds the key and the names, stands in a document.
 
+use std::collections::BTreeSet;
+
 use chacha20poly1305::aead::{Aead as _, KeyInit as _};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use hkdf::Hkdf;
@@ -164,7 +166,9 @@ impl Manifest {
         let count = chunk_count(self.bytes)?;
         let fits = u32::try_from(self.chunks.len()) == Ok(count);
         let named = (1..=limits::MEDIA_TYPE_BYTES_MAX).contains(&self.media_type.len());
-        if fits && named { Ok(()) } else { Err(BadFile::Manifest) }
+        // Each is sealed under a key of its own place, so no two are alike.
+        let differ = self.chunks.iter().collect::<BTreeSet<_>>().len() == self.chunks.len();
+        if fits && named && differ { Ok(()) } else { Err(BadFile::Manifest) }
     }
 }
 
@@ -268,7 +272,10 @@ mod tests {
     #[test]
     fn equal_chunks_of_a_file_differ() {
         let (manifest, _) = sealed(&vec![0; 3 * limits::CHUNK_BYTES]);
-        let names: std::collections::BTreeSet<_> = manifest.chunks.iter().collect();
+        let names: BTreeSet<_> = manifest.chunks.iter().collect();
         assert_eq!(names.len(), manifest.chunks.len());
+        let mut repeats = manifest.clone();
+        repeats.chunks[1] = repeats.chunks[0];
+        assert_eq!(Manifest::from_bytes(&repeats.to_bytes()), Err(BadFile::Manifest));
     }
 }

@@ -517,7 +517,7 @@ impl Engine {
         let entry =
             write_clear(&self.identity.device, &slot, Kind::SENDER_KEY, Some(epoch), cbor::encode(&sealed));
         self.keep_own(batch, &entry.map_err(too_large)?, None)?;
-        let key = [SENDER_PREFIX, &sender_row(log, epoch)].concat();
+        let key = sender_secret_key(log, epoch);
         let plain = zeroize::Zeroizing::new(cbor::encode(&(log, epoch, secret.clone())));
         let stored = self.cipher.seal(&mut self.rng, META, &key, &plain);
         batch.put(META, key, stored);
@@ -663,6 +663,11 @@ fn put_identity(batch: &mut Batch, cipher: &DiskCipher, rng: &mut dyn CryptoRng,
 }
 
 /// The row that names a log's sender-key entry for an epoch.
+/// Where a device keeps its own sender key, in [`META`].
+pub(super) fn sender_secret_key(log: LogId, epoch: EpochId) -> Vec<u8> {
+    [SENDER_PREFIX, &sender_row(log, epoch)].concat()
+}
+
 pub(super) fn sender_row(log: LogId, epoch: EpochId) -> Vec<u8> {
     [disk::log_prefix(log).as_slice(), &epoch.to_bytes()].concat()
 }

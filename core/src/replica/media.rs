@@ -17,6 +17,7 @@ use crate::entry::keys::Secret;
 use crate::storage::{Batch, Table};
 use crate::watch::guard::{self, Place};
 use crate::watch::media::{CLEAN_TYPE, MEDIA_COUNT_MAX, strip};
+use crate::watch::release::ITEMS_COUNT_MAX;
 use crate::watch::{Content, Invalid, Kind, Medium, ReleasedItem};
 
 /// document ‖ file (32) → [`FileRow`].
@@ -393,15 +394,21 @@ fn media_of(content: &Content) -> Vec<(&Medium, bool)> {
     let shown = |medium| (medium, false);
     let original = |medium| (medium, true);
     if let Content::Observation(observation, sealed) = content {
-        let originals = sealed.iter().flat_map(|sealed| &sealed.originals).map(original);
-        observation.media.iter().map(shown).chain(originals).collect()
+        let originals = sealed.iter().flat_map(|sealed| few(&sealed.originals)).map(original);
+        few(&observation.media).map(shown).chain(originals).collect()
     } else if let Content::Sealed(sealed) = content {
-        sealed.originals.iter().map(original).collect()
+        few(&sealed.originals).map(original).collect()
     } else if let Content::Release(release) = content {
-        release.items.iter().flat_map(|item| &item.media).map(shown).collect()
+        let items = release.items.iter().take(ITEMS_COUNT_MAX);
+        items.flat_map(|item| few(&item.media)).map(shown).collect()
     } else {
         Vec::new()
     }
+}
+
+/// As many as somebody may file: others may have written more.
+fn few(media: &[Medium]) -> impl Iterator<Item = &Medium> {
+    media.iter().take(MEDIA_COUNT_MAX)
 }
 
 /// The chunks of photos.

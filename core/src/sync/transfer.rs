@@ -107,10 +107,17 @@ impl Transfer {
         let coming = (self.reading.len() + self.getting.len()) as u64;
         bytes_left = bytes_left.saturating_sub(coming * limits::CHUNK_BYTES as u64);
         while self.under_way() < limits::CHUNKS_IN_FLIGHT_MAX && bytes_left > 0 {
+            // A name that two rows have is carried once at a time: answers name the chunk alone.
             if let Some(Carried { key, chunk }) = self.up.pop_front() {
+                if self.reading.contains_key(&chunk) || self.putting.contains_key(&chunk) {
+                    continue;
+                }
                 self.reading.insert(chunk, key);
                 effects.push(Effect::LoadChunk(Carried { key, chunk }));
             } else if let Some(Carried { key, chunk }) = self.down.pop_front() {
+                if self.getting.contains_key(&chunk) {
+                    continue;
+                }
                 self.getting.insert(chunk, key);
                 frames.push(Frame::GetChunk(GetChunk { chunk }));
             } else {

@@ -8,9 +8,9 @@ use minicbor::bytes::ByteVec;
 use super::keys::KeyPlan;
 use crate::base::{CompartmentId, DeviceId, DocumentId};
 use crate::document::{AuthoredChange, Document};
-use crate::entry::{Kind as EntryKind, LogId};
-use crate::replica::disk::{self, DOCUMENTS, ENTRIES, META, OUTBOX, OutboxRow, RECEIVED};
-use crate::replica::engine::{Engine, ROLL};
+use crate::entry::{Kind as EntryKind, LogId, Verified};
+use crate::replica::disk::{self, DOCUMENTS, ENTRIES, EXPIRY, META, OUTBOX, OutboxRow, QUARANTINE, RECEIVED};
+use crate::replica::engine::{Engine, ROLL, sender_secret_key};
 use crate::replica::error::Error;
 use crate::replica::view::Part;
 use crate::roll::operation::Certification;
@@ -204,8 +204,9 @@ impl Engine {
             }
         }
         for (log, seq) in places {
-            batch.delete(ENTRIES, disk::entry_key(*log, *seq));
-            batch.delete(RECEIVED, disk::entry_key(*log, *seq));
+            if let Some(entry) = disk::read_entry(&*self.store, *log, *seq)? {
+                self.forget_entry(batch, &entry)?;
+            }
         }
         for (key, _) in self.store.scan(DOCUMENTS, &[], None, usize::MAX)? {
             if disk::parse_part_key(&key).is_some_and(|(_, place)| places.contains(&place)) {
@@ -231,6 +232,22 @@ impl Engine {
         group.roll = Arc::new(roll);
         group.own = BTreeMap::new();
         group.unsent.clear();
+        Ok(())
+    }
+
+    /// Takes an entry out of every table that has a row for it: the one that others have in its place is another.
+    fn forget_entry(&mut self, batch: &mut Batch, entry: &Verified) -> Result<(), Error> {
+        let (log, header) = (LogId::of(entry), entry.header());
+        for table in [ENTRIES, RECEIVED, QUARANTINE] {
+            batch.delete(table, disk::entry_key(log, header.seq));
+        }
+        if let Some(day) = header.expiry_day {
+            batch.delete(EXPIRY, disk::expiry_key(day, log, header.seq));
+        }
+        if let (EntryKind::SENDER_KEY, Some(epoch)) = (header.kind, header.epoch) {
+            batch.delete(META, sender_secret_key(log, epoch));
+            self.fresh()?.senders.remove(&(log, epoch));
+        }
         Ok(())
     }
 

@@ -599,6 +599,27 @@ fn a_frozen_document_that_was_sent_before_the_loss_is_signed_anew_and_harms_noth
     }
 }
 
+/// Where its own unsent sender key stood, others have another: the secret of the one that was given up opens nothing, and
+/// must not come back with a restart.
+#[test]
+fn a_restored_phone_forgets_the_sender_key_that_it_gives_up() {
+    let Town { mut carla, mut vic, .. } = town();
+    vic.acknowledge_all();
+    let backup = copy_of(&vic);
+    vic.record(draft("before the loss")).unwrap();
+    let mut restored = restore(2, backup);
+    restored.record(draft("after the restore")).unwrap();
+    restored.renew().unwrap();
+    gossip(&mut [&mut restored, &mut vic, &mut carla]);
+    let mut restored = Engine::open(environment(2, Arc::clone(&restored.store))).unwrap();
+    vic.record(draft("by the other phone")).unwrap();
+    gossip(&mut [&mut restored, &mut vic, &mut carla]);
+    for phone in [&restored, &carla] {
+        assert_eq!(observations(phone), ["after the restore", "before the loss", "by the other phone"]);
+        assert_eq!(phone.set_aside().unwrap(), []);
+    }
+}
+
 /// A roll entry that others cite is theirs already: a renewed phone keeps it as it was, and with it what builds on it.
 #[test]
 fn a_restored_phone_keeps_the_roll_entries_that_others_cite() {

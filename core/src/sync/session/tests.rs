@@ -353,6 +353,30 @@ fn a_chunk_that_is_not_what_its_name_says_ends_the_session() {
     assert!(matches!(scene.ended, Some(End::Misbehaved(Misbehaviour::NotGenuine(_)))), "{:?}", scene.ended);
 }
 
+/// Two documents may name one chunk, and somebody may have meant harm by it.
+#[test]
+fn a_chunk_that_two_documents_name_is_carried_once_at_a_time() {
+    let twice = || vec![carried(1), Carried { key: 9, ..carried(1) }, carried(2)];
+    let mut scene = caught_up_with(false, Load { up: Vec::new(), down: twice() });
+    scene.media.down.clear();
+    for n in [1, 2] {
+        let came =
+            Frame::Chunk(Chunk { chunk: carried(n).chunk, ciphertext: Some(ByteVec::from(vec![n; 9])) });
+        let kept = Effect::KeepChunk { key: n.into(), chunk: carried(n).chunk, ciphertext: vec![n; 9] };
+        assert_eq!(scene.say(&came), [kept]);
+    }
+    assert_eq!(scene.ended, Some(End::Done));
+
+    let mut scene = caught_up_with(false, Load { up: twice(), down: Vec::new() });
+    scene.media.up.clear();
+    scene.say(&Frame::WantedChunks(ChunkNames { chunks: twice().iter().map(|row| row.chunk).collect() }));
+    for n in [1, 2] {
+        let ack = Frame::ChunkAck(ChunkAck { chunk: carried(n).chunk, outcome: Outcome::Kept });
+        assert_eq!(scene.say(&ack), [Effect::ChunksKept(vec![n.into()])]);
+    }
+    assert_eq!(scene.ended, Some(End::Done));
+}
+
 #[test]
 fn a_chunk_that_is_not_there_yet_is_asked_for_again_by_who_stays() {
     let down = vec![carried(1)];
