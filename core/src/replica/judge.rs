@@ -76,8 +76,8 @@ impl Engine {
         if counted.is_empty() {
             return Ok(());
         }
-        let content = Content::read(kind, &judged.document).map_err(|e| Error::Kind(e.to_string()))?;
-        if let Some(content) = content {
+        // Each by itself has the shape of its kind; together they may not. The row stays, and nothing else is held up.
+        if let Ok(Some(content)) = Content::read(kind, &judged.document) {
             self.put_row(batch, id, kind, &counted, &content, before)?;
         }
         // With what waits on disk and not in memory, it would be taken for all there is.

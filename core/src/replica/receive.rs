@@ -407,7 +407,8 @@ impl Engine {
     ) -> Result<(), Error> {
         for (id, (kind, parts)) in documents {
             let stored = self.parts(id)?;
-            if is_judged(kind) {
+            // Where several write, what does not have its shape would count or not by what came first.
+            if is_judged(kind) || rule(kind).is_some_and(|rule| !rule.author_only) {
                 self.judge(batch, (id, kind), &stored, parts, report)?;
                 continue;
             }

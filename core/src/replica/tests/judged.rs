@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use super::documents::{gossip, joined};
 use super::*;
-use crate::document::create_id;
+use crate::base::CompartmentId;
+use crate::document::{Document, create_id};
+use crate::entry::plaintext::{Content, Form};
 use crate::replica::testing::problem;
 use crate::watch::roles::{ROLE_COORDINATOR, ROLE_VOLUNTEER};
-use crate::watch::{Ballot, Case, Choice, Closing, Problem, Vote, WatchDocument};
+use crate::watch::{Ballot, Case, Choice, Closing, Meeting, Problem, Vote, WatchDocument};
 
 /// Writes whatever it is, as a modified app would.
 pub(super) fn forge<T: WatchDocument>(by: &mut Engine, id: DocumentId, content: &T) {
@@ -31,6 +33,39 @@ fn ballot() -> Ballot {
 
 fn choice(option: &str) -> Vec<String> {
     vec![option.to_owned()]
+}
+
+#[derive(autosurgeon::Reconcile)]
+struct NoMeeting {
+    agenda: String,
+}
+
+/// Of what several write, a change without the shape of its kind counts nowhere: not here, where it came first and alone, and
+/// not there, where the rest was there to fill its gaps.
+#[test]
+fn a_change_of_the_wrong_shape_is_set_aside_whatever_came_first() {
+    let Town { mut carla, mut vic, mut vera, liaison: mut lia } = town();
+    let mut cora = joined(&mut carla, 9, ROLE_COORDINATOR);
+    let id = carla.new_id(Kind::MEETING);
+    let meeting = Meeting { title: "the lot".into(), ..Meeting::default() };
+    carla.transact(|engine, batch| engine.write(batch, Kind::MEETING, id, &meeting)).unwrap();
+    let mut document = Document::new(cora.device_id());
+    let wrong = NoMeeting { agenda: "a text where items belong".into() };
+    let bytes = document.write(&wrong).unwrap().unwrap().bytes().to_vec();
+    let content = Content { document: id, kind: Kind::MEETING.0, form: Form::CHANGE, bytes };
+    let compartment = CompartmentId(roles::COMPARTMENT_COMMON);
+    cora.transact(|engine, batch| engine.append_content(batch, compartment, &content, None).map(drop))
+        .unwrap();
+    hand(&cora, &mut vic);
+    hand(&carla, &mut vera);
+    gossip(&mut [&mut cora, &mut carla, &mut vic, &mut vera, &mut lia]);
+    for phone in [&carla, &cora, &vic, &vera] {
+        let rows = phone.list(&Filter { kind: Some(Kind::MEETING), ..Filter::default() }).unwrap();
+        assert_eq!(rows.iter().map(|(row, _)| row.title.as_str()).collect::<Vec<_>>(), ["the lot"]);
+    }
+    for phone in [&carla, &vic, &vera] {
+        assert_eq!(phone.set_aside().unwrap().len(), 1);
+    }
 }
 
 #[test]
