@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lamppost_core::base::day::day_of;
 use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId};
 use lamppost_core::entry::chain::{BadLink, verify_run};
 use lamppost_core::entry::{Kind, LogId, Malformed, Received, Verified, Wire};
@@ -13,7 +14,6 @@ use lamppost_core::sync::frame::{Outcome, Refusal, Refused};
 use lamppost_core::sync::inbox::{Logs, Missing, Quarantine, Verdict, judge};
 
 use crate::rate::Granted;
-use crate::retention::day_of;
 
 /// Rounds of judging. Each leaves out roll entries that must not be kept, and what cites them waits in the next.
 const ROUNDS_MAX: usize = 4;

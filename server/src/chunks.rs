@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lamppost_core::base::day::day_of;
 use lamppost_core::base::{DeviceId, EntryHash, GroupId};
 use lamppost_core::entry::{LogId, Received, Wire};
 use lamppost_core::roll::retention::may_go;
@@ -16,7 +17,6 @@ use minicbor::bytes::ByteVec;
 
 use crate::admit::outsider;
 use crate::relay::{Relay, lock};
-use crate::retention::day_of;
 use crate::store::{Arrived, StoreFault};
 
 /// What a chunk takes of the entries that a device may push in a minute: as much of the disk's time as so many.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lamppost_core::base::day::{DAY_MS, day_of};
 use lamppost_core::base::{CompartmentId, GroupId};
 use lamppost_core::entry::{Received, Verified};
 use lamppost_core::roll::Roll;
@@ -16,9 +17,6 @@ use tokio::{task, time};
 use crate::app::{App, Stage, unix_ms};
 use crate::relay::{Relay, lock};
 use crate::store::{Arrived, StoreFault};
-
-/// Milliseconds of a day.
-const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// Entries looked at between two writes. 32 largest take 8 MiB for a moment, in which nothing else is committed.
 const ROWS: usize = 32;
@@ -48,11 +46,6 @@ impl Sweeps {
 /// Whether the body of an entry is to go, by the roll and the relay's clock, in milliseconds since the Unix epoch.
 pub fn is_over(roll: &Roll, entry: &Received, now_ms: u64) -> bool {
     entry.body().is_some() && roll.state().retention().drops(entry, day_of(now_ms))
-}
-
-/// The day since the Unix epoch.
-pub fn day_of(now_ms: u64) -> u32 {
-    u32::try_from(now_ms / DAY_MS).unwrap_or(u32::MAX)
 }
 
 /// Sweeps when the relay starts and once a day, and a group when its roll lets bodies go, until the relay has stopped.

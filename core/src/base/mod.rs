@@ -4,6 +4,7 @@
 
 pub mod cbor;
 pub mod cose;
+pub mod day;
 pub mod hash;
 pub mod ids;
 pub mod limits;

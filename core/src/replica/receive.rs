@@ -238,7 +238,8 @@ impl Engine {
                     if device == self.device_id() {
                         return Err(Error::RolledBack);
                     }
-                    batch.put(FORKS, disk::hash_key(entry.hash()), entry.to_bytes());
+                    // One rival of a place is proof enough.
+                    batch.put(FORKS, disk::entry_key(LogId::of(&entry), seq), entry.to_bytes());
                     report.warnings.push(Warning::Fork { device, seq });
                 }
                 Verdict::Refuse(_, why) => report.warnings.push(Warning::NotGenuine(why.to_string())),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::removal::settings;
+use crate::base::day::DAY_MS;
 use crate::base::{CompartmentId, DeviceId, EpochId, RoleId, Template, limits};
 use crate::entry::keys::{Agreement, SealPurpose, seal, seal_epochs};
 use crate::replica::engine::Engine;
@@ -14,9 +15,6 @@ use crate::storage::Batch;
 
 /// A device, and the key that something is sealed to for it.
 pub(super) type ReaderDevice = (DeviceId, [u8; 32]);
-
-/// Milliseconds of a day.
-const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// Bytes of grants in one operation: what else it says takes a quarter of a body at most.
 const GRANT_BYTES_MAX: usize = limits::BODY_BYTES_MAX / 4 * 3;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::RemovalNotice;
+use crate::base::day::DAY_MS;
 use crate::base::{CompartmentId, CompartmentRow, DeviceId, DocumentId, GroupId, MemberId, RoleId};
 use crate::document::create_id;
 use crate::entry::LogId;
@@ -174,9 +175,6 @@ const EXPIRING_DAYS: u32 = 14;
 
 /// Days after which a key is called old, where the group has agreed on nothing: half a year.
 const OLD_KEY_DAYS: u64 = 182;
-
-/// Milliseconds of a day.
-const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 impl Engine {
     /// Who this device is and where it belongs.

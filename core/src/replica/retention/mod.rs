@@ -14,6 +14,7 @@ use super::disk::{
 use super::engine::Engine;
 use super::error::Error;
 use super::membership::settings;
+use crate::base::day::day_of;
 use crate::base::{DocumentId, cbor, limits};
 use crate::document::is_created_by;
 use crate::entry::plaintext::Content;
@@ -25,9 +26,6 @@ use crate::watch::bulletin::LASTS_MS_MAX;
 use crate::watch::{Content as Shown, Invalid, Kind};
 
 pub use holds::HeldRow;
-
-/// Milliseconds of a day.
-const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// The last day that a relay signed.
 const RELAY_DAY: &[u8] = b"relay_day";
@@ -361,10 +359,6 @@ pub(super) fn put_expiry(batch: &mut Batch, entry: &Verified) {
     if let (Some(day), true, Some(_)) = (header.expiry_day, may_go(entry), entry.body()) {
         batch.put(EXPIRY, disk::expiry_key(day, LogId::of(entry), header.seq), Vec::new());
     }
-}
-
-fn day_of(at_ms: u64) -> u32 {
-    u32::try_from(at_ms / DAY_MS).unwrap_or(u32::MAX)
 }
 
 /// The day of a time in a document.
