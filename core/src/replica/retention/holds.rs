@@ -248,7 +248,7 @@ impl Engine {
             return Ok(());
         }
         let mut wanted: BTreeMap<(u8, Option<u32>), BTreeSet<EntryHash>> = BTreeMap::new();
-        for (_, (log, seq)) in self.due_by(today.saturating_add(LOOK_AHEAD_DAYS))? {
+        for (_, log, seq) in self.due_by(today.saturating_add(LOOK_AHEAD_DAYS))? {
             let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
             if entry.body().is_none() || reasons.contains_key(&entry.hash()) {
                 continue;

@@ -109,7 +109,7 @@ impl Engine {
         let state = Arc::clone(self.state()?);
         let until = self.own_day().saturating_add(days);
         let mut soon = BTreeSet::new();
-        for (day, (log, seq)) in self.due_by(until)? {
+        for (day, log, seq) in self.due_by(until)? {
             let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
             if state.retention().holds_on(entry.hash(), day) {
                 continue;
@@ -224,7 +224,7 @@ impl Engine {
     /// What is to go.
     fn what_is_over(&mut self, retention: &Retention, today: u32) -> Result<Over, Error> {
         let (mut documents, mut alone) = (BTreeSet::new(), BTreeSet::new());
-        let due = self.due_by(today)?.into_iter().map(|(_, place)| place);
+        let due = self.due_by(today)?.into_iter().map(|(_, log, seq)| (log, seq));
         let shredded = retention.shredded().map(|(_, log, seq)| (log, seq));
         for (log, seq) in due.chain(shredded) {
             let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
@@ -267,7 +267,7 @@ impl Engine {
     }
 
     /// Places of entries with a last day before `day`, and that day.
-    fn due_by(&self, day: u32) -> Result<Vec<(u32, (LogId, u64))>, Error> {
+    fn due_by(&self, day: u32) -> Result<Vec<(u32, LogId, u64)>, Error> {
         let mut due = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -275,11 +275,11 @@ impl Engine {
             let Some((last, _)) = page.last() else { return Ok(due) };
             after = Some(last.clone());
             for (key, _) in &page {
-                let Some((its_day, place)) = disk::parse_expiry_key(key) else { continue };
+                let Some((its_day, (log, seq))) = disk::parse_expiry_key(key) else { continue };
                 if its_day >= day {
                     return Ok(due);
                 }
-                due.push((its_day, place));
+                due.push((its_day, log, seq));
             }
         }
     }
