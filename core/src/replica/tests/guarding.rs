@@ -23,6 +23,10 @@ fn a_held_report_is_written_nowhere_and_asks_what_happened() {
     sealed.sealed.as_mut().unwrap().people =
         vec![People { count: 1, features: "hispanic".into(), ..People::default() }];
     assert_eq!(refused(vic.record(sealed)).field, "people[0].features");
+    let typed = vic.new_draft(Kind::OBSERVATION);
+    vic.save_draft(typed, Kind::OBSERVATION, HELD.as_bytes()).unwrap();
+    assert_eq!(refused(vic.record_from_draft(typed, draft(HELD))).field, "what_happened");
+    assert!(vic.draft(typed).unwrap().is_some(), "it stays with them until it is written again");
     assert_eq!(vic.store.scan(ENTRIES, &[], None, usize::MAX).unwrap().len(), before);
 
     let id = vic.record(draft("Two people swapped a bag for cash.")).unwrap();
@@ -30,7 +34,35 @@ fn a_held_report_is_written_nowhere_and_asks_what_happened() {
     assert_eq!(refused(vic.annotate(id, "They do not belong here.", "")).field, "text");
     let case = vic.link(None, "Black men at the corner", &[]);
     assert_eq!(refused(case).field, "title");
+    for retract in [false, true] {
+        assert_eq!(refused(vic.correct(id, retract, "They do not belong here.")).field, "text");
+    }
     assert_eq!(texts(&vic, Kind::OBSERVATION), ["Two people swapped a bag for cash."]);
+}
+
+#[test]
+fn a_held_contest_is_written_nowhere() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let report = vic.record(draft("Two people swapped a bag for cash.")).unwrap();
+    hand(&vic, &mut carla);
+    let plan = ReleasePlan {
+        title: "A swap".into(),
+        purpose: "Patrol planning".into(),
+        recipient: Some(liaison.member_id()),
+        expires_ms: None,
+        observations: vec![(report, Redaction::default())],
+    };
+    let release = carla.release(&plan).unwrap();
+    hand(&carla, &mut liaison);
+    let answer = LiaisonAnswer { status: "received".into(), ..LiaisonAnswer::default() };
+    liaison.respond(release, &answer).unwrap();
+    hand(&liaison, &mut vic);
+    let filter = Filter { kind: Some(Kind::OUTCOME), ..Filter::default() };
+    let outcome = vic.list(&filter).unwrap()[0].0.id;
+    let contest = |vic: &mut Engine, text: &str| vic.contest(outcome, report, "not_resolved", text);
+    assert_eq!(refused(contest(&mut vic, "They do not belong here.")).field, "text");
+    assert!(texts(&vic, Kind::CONTEST).is_empty());
+    contest(&mut vic, "It was seen by two of us.").unwrap();
 }
 
 #[test]
