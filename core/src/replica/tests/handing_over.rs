@@ -36,10 +36,10 @@ fn a_planned_release_leaves_late_and_with_others() {
     let on_disk = carla.store.scan(disk::META, &[], None, usize::MAX).unwrap();
     assert!(on_disk.iter().all(|(_, row)| !row.windows(7).any(|bytes| bytes == b"PLANTED")));
     assert_eq!(carla.release_due().unwrap(), []);
-    // Twice the same report, or two of one author, are not others.
+    // Twice the same report is none that can leave; two of one author are not others.
     let later = LeavesWhen { not_before_ms: 0, ..tomorrow };
-    carla.schedule(Some(id), &plan(&liaison, &[one, one]), &later).unwrap();
-    assert_eq!(waits(&mut carla), [WaitsFor::Reports(1), WaitsFor::Authors(1)]);
+    let twice = carla.schedule(Some(id), &plan(&liaison, &[one, one]), &later);
+    assert!(matches!(twice, Err(Error::Invalid(why)) if why.field.starts_with("observations")));
     let own = vic.record(draft("a second of the same author")).unwrap();
     hand(&vic, &mut carla);
     carla.schedule(Some(id), &plan(&liaison, &[one, own]), &later).unwrap();
@@ -62,6 +62,44 @@ fn a_planned_release_leaves_late_and_with_others() {
     let id = carla.schedule(None, &plan(&liaison, &[one]), &later).unwrap();
     carla.unschedule(id).unwrap();
     assert_eq!(carla.scheduled().unwrap(), []);
+}
+
+#[test]
+fn a_plan_that_cannot_leave_says_why() {
+    let Town { mut carla, mut vic, mut vera, liaison } = town();
+    let mut chris = joined(&mut carla, 9, roles::ROLE_COORDINATOR);
+    let report = vic.record(draft("at the corner")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut chris]);
+    let good = plan(&liaison, &[report]);
+    let when = LeavesWhen::default();
+    for (bad, field) in [
+        (ReleasePlan { recipient: None, ..good.clone() }, "recipient"),
+        (ReleasePlan { recipient: Some(vera.member_id()), ..good.clone() }, "recipient"),
+        (ReleasePlan { purpose: String::new(), ..good.clone() }, "purpose"),
+        (ReleasePlan { title: "The usual suspect".into(), ..good.clone() }, "title"),
+        (ReleasePlan { observations: Vec::new(), ..good.clone() }, "items"),
+    ] {
+        let planned = carla.schedule(None, &bad, &when);
+        assert!(matches!(planned, Err(Error::Invalid(why)) if why.field == field), "{field}");
+    }
+    let why = |phone: &mut Engine| match &phone.scheduled().unwrap()[0].waits_for[..] {
+        [] => String::new(),
+        [WaitsFor::Change(why)] => why.clone(),
+        other => panic!("{other:?}"),
+    };
+    for phone in [&mut carla, &mut chris] {
+        phone.schedule(None, &good, &when).unwrap();
+        assert_eq!(why(phone), "");
+    }
+    // Whoever was to receive it is no liaison any more, and who planned it no coordinator.
+    carla.change_role(liaison.member_id(), RoleId(roles::ROLE_AUDITOR)).unwrap();
+    carla.change_role(chris.member_id(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    hand(&carla, &mut chris);
+    for (phone, told) in [(&mut carla, "is not a liaison"), (&mut chris, "the role of this device's member")]
+    {
+        assert_eq!(phone.release_due().unwrap(), []);
+        assert!(why(phone).contains(told), "{}", why(phone));
+    }
 }
 
 /// A network that takes a day to connect, and then says nothing.
