@@ -72,7 +72,8 @@ impl Engine {
     /// instance. On disk when this returns, sealed, and on no other device.
     ///
     /// # Errors
-    /// As [`Engine::release`], but for photos, which may come later; errors of the store.
+    /// As [`Engine::release`], but for photos, which may come later; [`Error::NotHere`] if the plan to be replaced has left or
+    /// was thrown away meanwhile; errors of the store.
     pub fn schedule(
         &mut self,
         replaced: Option<DocumentId>,
@@ -80,6 +81,11 @@ impl Engine {
         when: &LeavesWhen,
     ) -> Result<DocumentId, Error> {
         self.ready(plan, None)?;
+        if let Some(gone) = replaced
+            && self.store.get(META, &planned_key(gone))?.is_none()
+        {
+            return Err(Error::NotHere(gone));
+        }
         let id = replaced.unwrap_or_else(|| self.new_id(Kind::RELEASE));
         let key = planned_key(id);
         let row = PlannedRow { plan: plan.clone(), when: when.clone() };

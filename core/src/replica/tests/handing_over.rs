@@ -57,6 +57,10 @@ fn a_planned_release_leaves_late_and_with_others() {
     assert_eq!((released.len(), carla.scheduled().unwrap().len()), (1, 0));
     assert_eq!(carla.read::<Release>(released[0]).unwrap().items.len(), 2);
     assert_eq!(carla.release_due().unwrap(), [], "once");
+    // Whoever still looks at the plan that has just left does not plan it again by changing it.
+    let gone = carla.schedule(Some(id), &plan(&liaison, &[one, other]), &later);
+    assert!(matches!(gone, Err(Error::NotHere(plan)) if plan == id));
+    assert_eq!(carla.scheduled().unwrap(), []);
     // Only who hands over plans it; a plan can be thrown away.
     assert!(matches!(vic.schedule(None, &plan(&liaison, &[one]), &later), Err(Error::Role(_))));
     let id = carla.schedule(None, &plan(&liaison, &[one]), &later).unwrap();
