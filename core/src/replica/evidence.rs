@@ -31,7 +31,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotHere`] if this device has no provenance of the release, as only coordinators do; [`Error::Invalid`] if the
-    /// release was called back, or has to be.
+    /// release was called back, or has to be; [`Error::Role`] if this member is no coordinator any more.
     pub fn evidence(&mut self, release: DocumentId) -> Result<Vec<EvidenceItem>, Error> {
         self.fresh()?;
         let provenance =

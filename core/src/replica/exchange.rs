@@ -36,7 +36,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotHere`]; [`Error::Invalid`] if it is not said who gets it and why, or the release was called back, or has
-    /// to be.
+    /// to be; [`Error::Role`] if this member is neither a coordinator nor the recipient.
     pub fn export_release(
         &mut self,
         release: DocumentId,

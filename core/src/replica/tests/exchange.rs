@@ -107,6 +107,26 @@ fn every_copy_that_leaves_has_its_record() {
 }
 
 #[test]
+fn who_cannot_record_a_copy_makes_none_but_of_their_own() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let mut alda = joined(&mut carla, 9, roles::ROLE_AUDITOR);
+    let mut chris = joined(&mut carla, 10, roles::ROLE_COORDINATOR);
+    let mut lena = joined(&mut carla, 11, roles::ROLE_LIAISON);
+    let report = vic.record(planted("two people swapped a small bag", &["liaison"])).unwrap();
+    hand(&vic, &mut carla);
+    let release = carla.release(&plan(&liaison, &[report])).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut liaison, &mut alda, &mut chris, &mut lena]);
+    carla.change_role(chris.member_id(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    hand(&carla, &mut chris);
+    assert!(matches!(chris.evidence(release), Err(Error::Role(_))), "not any more");
+    for phone in [&mut chris, &mut lena, &mut alda] {
+        let copied = phone.export_release(release, Format::Csv, &city());
+        assert!(matches!(copied, Err(Error::Role(_))), "{copied:?}");
+    }
+    liaison.export_release(release, Format::Csv, &Outside::default()).unwrap();
+}
+
+#[test]
 fn nothing_sealed_and_nobody_is_in_a_release_that_was_exported() {
     let Town { mut carla, mut vic, mut liaison, .. } = town();
     let report = vic.record(planted("two people swapped a small bag", &["liaison"])).unwrap();
