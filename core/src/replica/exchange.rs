@@ -44,7 +44,7 @@ impl Engine {
         to: &Outside,
     ) -> Result<Vec<u8>, Error> {
         let content: Release = self.read(release)?;
-        self.log_copy(release, &Copy::Outside(to), content.fields())?;
+        self.log_copy(release, &Copy::Outside(to), exchange::fields(&content, format))?;
         Ok(exchange::release(&content, format))
     }
 

@@ -127,6 +127,45 @@ fn who_cannot_record_a_copy_makes_none_but_of_their_own() {
 }
 
 #[test]
+fn the_log_names_what_the_file_holds() {
+    let Town { mut carla, mut vic, liaison, .. } = town();
+    let report = vic.record(planted("two people swapped a small bag", &["liaison"])).unwrap();
+    hand(&vic, &mut carla);
+    let case =
+        carla.link(None, "Swaps", &[CaseLink { observation: report, reason: "12 min".into() }]).unwrap();
+    for place in ["a driveway", "a yard"] {
+        carla.state_fact(case, "location", place).unwrap();
+    }
+    let medium = crate::watch::Medium { id: "ab".repeat(32), ..crate::watch::Medium::default() };
+    let release = carla.release(&plan(&liaison, &[report])).unwrap();
+    let mut content: crate::watch::Release = carla.read(release).unwrap();
+    content.items[0].media.push(medium);
+    assert!(content.fields().contains(&"media".to_owned()));
+    for format in FORMATS {
+        let open = if format == Format::Csv { &[][..] } else { &["open_facts"] };
+        let fields = crate::exchange::fields(&content, format);
+        let told: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let here = ["basis", "behaviours", "cell", "what_happened", "when"];
+        let mut held: Vec<&str> = here.iter().chain(open).copied().collect();
+        held.sort_unstable();
+        assert_eq!(told, held, "{format:?}");
+        let bytes = String::from_utf8(carla.export_release(release, format, &city()).unwrap()).unwrap();
+        assert_eq!(bytes.contains("a yard"), !open.is_empty(), "{format:?}");
+        let logged = carla.what_became_of(report).unwrap().pop().unwrap().what;
+        assert_eq!(logged, fields, "{format:?}");
+    }
+    // What was not made is not in the log.
+    let copies = carla.what_became_of(report).unwrap().len();
+    for (log, seq) in carla.parts(report).unwrap() {
+        let mut batch = crate::storage::Batch::default();
+        batch.delete(ENTRIES, disk::entry_key(log, seq));
+        carla.store.apply(batch).unwrap();
+    }
+    assert!(matches!(carla.evidence(release), Err(Error::NotHere(_))));
+    assert_eq!(carla.what_became_of(report).unwrap().len(), copies);
+}
+
+#[test]
 fn nothing_sealed_and_nobody_is_in_a_release_that_was_exported() {
     let Town { mut carla, mut vic, mut liaison, .. } = town();
     let report = vic.record(planted("two people swapped a small bag", &["liaison"])).unwrap();
