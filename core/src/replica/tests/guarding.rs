@@ -91,6 +91,28 @@ fn what_was_asked_about_does_not_leave_before_it_is_masked() {
 }
 
 #[test]
+fn what_a_case_disagrees_about_is_judged_before_it_leaves() {
+    let Town { mut carla, liaison, .. } = town();
+    let report = carla.record(draft("Two people swapped a bag for cash.")).unwrap();
+    let link = CaseLink { observation: report, reason: "12 min".into() };
+    let case = carla.link(None, "Swaps", &[link]).unwrap();
+    carla.state_fact(case, "location", "a driveway").unwrap();
+    let called = carla.state_fact(case, "location", "call 303 555 0119").unwrap();
+    let plan = ReleasePlan {
+        title: "A sale".into(),
+        purpose: "Patrol planning".into(),
+        recipient: Some(liaison.member_id()),
+        expires_ms: None,
+        observations: vec![(report, Redaction::default())],
+    };
+    let held = refused(carla.release(&plan));
+    assert_eq!(held.field, "open_facts[0].values[1]");
+    assert!(held.remedy.contains("settle"), "{held}");
+    carla.resolve_fact(case, "location", &called).unwrap();
+    carla.release(&plan).unwrap();
+}
+
+#[test]
 fn of_an_overdose_the_liaison_gets_neither_words_nor_flags() {
     let Town { mut carla, mut liaison, .. } = town();
     let mut overdose = draft("The woman from the bakery lay on the steps, lips blue.");
