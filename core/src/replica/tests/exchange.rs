@@ -217,6 +217,7 @@ fn research_is_of_those_who_allowed_it_and_holds_no_text() {
     past_may(&mut carla);
     assert_eq!(carla.publish_statistics().unwrap().len(), 3, "March, April and May");
     hand(&carla, &mut vera);
+    past_may(&mut vera);
     for format in [Format::Csv, Format::GeoJson] {
         let bytes = String::from_utf8(vera.export_research(format).unwrap()).unwrap();
         assert_eq!(
@@ -268,6 +269,7 @@ fn a_month_is_published_once_by_one_coordinator_and_read_back_as_it_was() {
     assert_eq!((published[1].total, published[1].shown.len()), (None, 0), "nothing and few look alike");
     gossip(&mut [&mut carla, &mut vic, &mut vera, &mut chris, &mut liaison]);
     for phone in [&mut vic, &mut vera, &mut chris, &mut liaison] {
+        past_may(phone);
         assert_eq!(phone.hotspots().unwrap(), published);
     }
     // One report more, or less, changes nothing: asking again tells nothing of it.
@@ -284,6 +286,27 @@ fn a_month_is_published_once_by_one_coordinator_and_read_back_as_it_was() {
     gossip(&mut [&mut carla, &mut chris, &mut vera]);
     assert!(matches!(carla.concerns().unwrap()[..], [Concern::PublishedTwice { .. }]));
     assert_eq!(carla.hotspots().unwrap(), vera.hotspots().unwrap());
+}
+
+#[test]
+fn a_table_of_a_month_that_is_not_over_ends_nothing() {
+    let Town { mut carla, .. } = town();
+    let mut chris = joined(&mut carla, 9, roles::ROLE_COORDINATOR);
+    for _ in 0..11 {
+        carla.record(planted("two people swapped a bag", &["statistics"])).unwrap();
+    }
+    past_may(&mut carla);
+    // By a clock that is wrong, or an app that is not this one.
+    let far = PublishedMonth { month: "2199-12".into(), at_ms: 7_289_000_000_000, ..Default::default() };
+    let month = crate::watch::statistics::Month::parse(&far.month).unwrap();
+    let mut batch = crate::storage::Batch::default();
+    let id = PublishedMonth::id(chris.member_id(), month);
+    chris.write(&mut batch, Kind::PUBLISHED_MONTH, id, &far).unwrap();
+    chris.store.apply(batch).unwrap();
+    hand(&chris, &mut carla);
+    assert_eq!(carla.all::<PublishedMonth>().unwrap().len(), 1);
+    assert_eq!(carla.publish_statistics().unwrap().len(), 3, "March, April and May");
+    assert_eq!(carla.hotspots().unwrap()[0].month.to_string(), "2026-05");
 }
 
 #[test]
