@@ -363,6 +363,11 @@ fn an_answer_moves_on_in_one_response_and_its_history_stays() {
         }
     }
     assert_eq!(carla.get(response).unwrap().history.len(), 3);
+    for about in [release, report] {
+        let steps = carla.get(about).unwrap().steps;
+        let answered = steps.iter().filter(|step| matches!(step, Step::Answered { .. })).count();
+        assert_eq!(answered, 3, "each once: {steps:?}");
+    }
     // Two who answer at once have begun one each; both are kept, and everybody is told of the same one.
     let other = carla.release(&plan(&liaison, &[report])).unwrap();
     gossip(&mut [&mut carla, &mut liaison, &mut lena]);
