@@ -98,13 +98,18 @@ impl Engine {
     }
 
     /// Hands over the next revision of a release, and calls the earlier one back, in one durable write. The recipient is that
-    /// of the earlier one, whatever the plan says. Both sides see what is different ([`Engine::difference`]).
+    /// of the earlier one, whatever the plan says, unless they are no liaison any more. Both sides see what is different ([`Engine::difference`]).
     ///
     /// # Errors
     /// As [`Engine::release`]; [`Error::Invalid`] if it was revised before: then revise the latest.
     pub fn revise(&mut self, release: DocumentId, plan: &ReleasePlan) -> Result<DocumentId, Error> {
         let before: Release = self.read(release)?;
-        let plan = ReleasePlan { recipient: MemberId::parse(&before.recipient).ok(), ..plan.clone() };
+        let mut plan = plan.clone();
+        if let Ok(officer) = MemberId::parse(&before.recipient)
+            && self.is_liaison(officer)?
+        {
+            plan.recipient = Some(officer);
+        }
         let later = self.rows_about(release)?.into_iter().find(|row| row.kind == Kind::RELEASE);
         if let Some(later) = later {
             let problem = format!("was revised before, as {}", later.id.short());
@@ -161,10 +166,10 @@ impl Engine {
         let recipient = plan.recipient.ok_or_else(|| {
             Invalid::new("recipient", "is missing", "choose the liaison officer who receives it")
         })?;
-        let role = self.state()?.member(recipient).map(|member| member.role.0);
-        let role = role.filter(|role| *role == roles::ROLE_LIAISON).ok_or_else(|| {
-            Invalid::new("recipient", "is not a liaison of this group", "choose one from the roster")
-        })?;
+        if !self.is_liaison(recipient)? {
+            let remedy = "choose one from the roster";
+            return Err(Invalid::new("recipient", "is not a liaison of this group", remedy).into());
+        }
         let id = self.new_id(Kind::RELEASE);
         let now_ms = self.now_ms();
         let sources = self.sources_of(plan)?;
@@ -191,7 +196,7 @@ impl Engine {
             observations: plan.observations.iter().map(|(id, _)| id.to_string()).collect(),
             recipient: release.recipient.clone(),
             outside: String::new(),
-            recipient_role: role,
+            recipient_role: roles::ROLE_LIAISON,
             purpose: plan.purpose.clone(),
             at_ms: now_ms,
             what: release.fields(),
@@ -201,6 +206,10 @@ impl Engine {
         let provenance = Provenance { release: id.to_string(), sources, links, corrections };
         provenance.validate()?;
         Ok(Ready { id, release, disclosure, provenance })
+    }
+
+    fn is_liaison(&self, member: MemberId) -> Result<bool, Error> {
+        Ok(self.state()?.member(member).is_some_and(|member| member.role.0 == roles::ROLE_LIAISON))
     }
 
     /// The entries that a plan's observations are made of, each committed to with a salt of its own.

@@ -201,6 +201,20 @@ fn a_revision_says_what_is_different_and_calls_the_earlier_one_back() {
 }
 
 #[test]
+fn where_the_officer_is_gone_a_revision_goes_to_who_was_chosen_instead() {
+    let Town { mut carla, mut vic, liaison, .. } = town();
+    let lena = joined(&mut carla, 9, roles::ROLE_LIAISON);
+    let report = vic.record(draft("at the corner")).unwrap();
+    hand(&vic, &mut carla);
+    let first = carla.release(&plan(&liaison, &[report])).unwrap();
+    carla.change_role(liaison.member_id(), RoleId(roles::ROLE_AUDITOR)).unwrap();
+    let refused = carla.revise(first, &plan(&liaison, &[report]));
+    assert!(matches!(refused, Err(Error::Invalid(why)) if why.field == "recipient"));
+    let second = carla.revise(first, &plan(&lena, &[report])).unwrap();
+    assert_eq!(liaison_of(&mut carla, second), lena.member_id().to_string());
+}
+
+#[test]
 fn thirty_reports_reach_the_officer_as_one_item_with_thirty_sources() {
     let Town { mut carla, mut vic, mut vera, mut liaison } = town();
     let reports: Vec<DocumentId> = (0..30)
