@@ -29,8 +29,6 @@ pub struct Event {
     pub description: String,
     /// Where; may be empty.
     pub place: String,
-    /// Whether it does not take place.
-    pub cancelled: bool,
 }
 
 /// Writes a calendar of at least one event, in UTF-8 with CRLF. Times are in UTC: every calendar shows its reader's own.
@@ -71,7 +69,6 @@ impl Event {
             title: meeting.title.clone(),
             description: lines.collect::<Vec<_>>().join("\n"),
             place: meeting.place.clone(),
-            cancelled: false,
         }
     }
 
@@ -86,7 +83,6 @@ impl Event {
             title: shift.title.clone(),
             description: String::new(),
             place: shift.cells.join(", "),
-            cancelled: false,
         }
     }
 
@@ -122,9 +118,6 @@ impl Event {
         lines.put_text("SUMMARY", &text::line(&self.title));
         lines.put_text("DESCRIPTION", &self.description);
         lines.put_text("LOCATION", &text::line(&self.place));
-        if self.cancelled {
-            lines.put("STATUS", "CANCELLED");
-        }
         lines.put("END", "VEVENT");
     }
 }

@@ -48,6 +48,18 @@ pub enum Format {
     Page(Language),
 }
 
+/// Names of the fields of a release that a file of it holds, sorted: photos are in none, and a table has no place for what
+/// the reports disagree about.
+pub fn fields(release: &crate::watch::Release, format: Format) -> Vec<String> {
+    let mut fields = release.fields();
+    fields.retain(|field| match field.as_str() {
+        "media" => false,
+        "open_facts" => format != Format::Csv,
+        _ => true,
+    });
+    fields
+}
+
 /// Writes a release, which holds nothing but what its recipient may have.
 pub fn release(release: &crate::watch::Release, format: Format) -> Vec<u8> {
     match format {

@@ -5,7 +5,7 @@ use super::error::Error;
 use crate::base::DocumentId;
 use crate::storage::Batch;
 use crate::watch::recall::RecallDue;
-use crate::watch::{AuditEntry, Disclosure, Invalid, Kind, WatchDocument as _};
+use crate::watch::{AuditEntry, Disclosure, Invalid, Kind, Release, WatchDocument as _};
 
 /// Who outside the group gets a file, and what for: what the log says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Engine {
         let id = self.new_id(Kind::DISCLOSURE);
         self.write(batch, Kind::DISCLOSURE, id, disclosure)?;
         // A group that was founded before there was an auditor's compartment has none.
-        if !self.can_write(Kind::AUDIT_ENTRY) {
+        if !self.can_write(Kind::AUDIT_ENTRY)? {
             return Ok(());
         }
         let audit = AuditEntry::of(disclosure, &self.disclosure_log()?);
@@ -44,19 +44,21 @@ impl Engine {
         self.write(batch, Kind::AUDIT_ENTRY, id, &audit)
     }
 
-    /// Records that a further copy of a release leaves, durably: so before it does. On a device that does not keep the log,
-    /// which is the recipient's, there is nothing to record: their copy is in it.
+    /// Records that a further copy of a release leaves, durably: so before it does. On the recipient's device, which does not
+    /// keep the log, there is nothing to record: their copy is in it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the release was called back or has to be, or it is not said who receives it and why.
+    /// [`Error::Invalid`] if the release was called back or has to be, or it is not said who receives it and why;
+    /// [`Error::Role`] if this member neither keeps the log nor is the release's recipient.
     pub(super) fn log_copy(
         &mut self,
         release: DocumentId,
         to: &Copy<'_>,
         what: Vec<String>,
     ) -> Result<(), Error> {
-        if !self.can_write(Kind::DISCLOSURE) {
-            return Ok(());
+        if !self.can_write(Kind::DISCLOSURE)? {
+            let is_recipient = self.read::<Release>(release)?.recipient == self.member_id().to_string();
+            return if is_recipient { Ok(()) } else { Err(Error::Role("copy somebody else's release")) };
         }
         self.must_stand(release)?;
         let mut records = self.about::<Disclosure>(release)?.into_iter();

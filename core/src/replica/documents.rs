@@ -2,10 +2,9 @@
 
 use super::disk::DRAFTS;
 use super::engine::Engine;
-use super::error::Error;
+use super::error::{Error, Fault};
 use crate::base::{DocumentId, MemberId};
 use crate::document::is_created_by;
-use crate::watch::kinds::rule;
 use crate::watch::{WatchDocument, Writer};
 
 /// A document with its content.
@@ -135,9 +134,14 @@ impl Engine {
         if is_created_by(draft, self.member_id(), kind.0) { draft } else { self.new_id(kind) }
     }
 
-    /// Whether this group has the compartment of a kind, and this member may write it there.
-    pub(super) fn can_write(&mut self, kind: crate::watch::Kind) -> bool {
-        rule(kind).is_some() && self.may_write(kind).is_ok()
+    /// Whether this group has the compartment of a kind, and this member may write it there. A failure of the store is no
+    /// answer.
+    pub(super) fn can_write(&mut self, kind: crate::watch::Kind) -> Result<bool, Error> {
+        match self.may_write(kind) {
+            Ok(_) => Ok(true),
+            Err(why) if why.fault() == Fault::Input => Ok(false),
+            Err(why) => Err(why),
+        }
     }
 
     /// This device's clock, in milliseconds since the Unix epoch.

@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::error::Error;
 use super::record::ObservationDraft;
 use crate::base::{DocumentId, cbor};
+use crate::watch::guard;
 use crate::watch::{Invalid, Kind};
 
 /// Most bytes of a draft: as many as a content may have unpacked.
@@ -110,6 +111,7 @@ impl Engine {
     ) -> Result<DocumentId, Error> {
         self.refresh()?;
         self.must_have_learned()?;
+        guard::check_report(&observation.observation, observation.sealed.as_ref())?;
         let id = self.id_for_draft(draft, Kind::OBSERVATION);
         self.transact(|engine, batch| {
             let (clean, originals) = engine.take_attached(batch, draft, &mut observation)?;

@@ -62,6 +62,8 @@ pub struct Engine {
     pub(super) mail_mark: u64,
     /// Chunks that are on their way.
     pub(super) media: MediaMemory,
+    /// Why planned releases that waited for nothing did not leave, when that was tried last.
+    pub(super) not_left: BTreeMap<DocumentId, String>,
     /// A write failed: what is in memory may be ahead of the disk.
     stale: bool,
 }
@@ -250,6 +252,7 @@ impl Engine {
             finder: Finder::default(),
             mail_mark: 0,
             media: MediaMemory::default(),
+            not_left: BTreeMap::new(),
             stale: false,
         };
         engine.load_group()?;

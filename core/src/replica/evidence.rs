@@ -31,13 +31,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotHere`] if this device has no provenance of the release, as only coordinators do; [`Error::Invalid`] if the
-    /// release was called back, or has to be.
+    /// release was called back, or has to be; [`Error::Role`] if this member is no coordinator any more.
     pub fn evidence(&mut self, release: DocumentId) -> Result<Vec<EvidenceItem>, Error> {
         self.fresh()?;
         let provenance =
             self.about::<Provenance>(release)?.into_iter().next().ok_or(Error::NotHere(release))?;
         let mut items = Vec::new();
-        self.log_copy(release, &Copy::Recipient, vec![SOURCES.to_owned()])?;
         for source in provenance.sources {
             let wanted = EntryHash::parse(&source.entry).map_err(|e| Error::Evidence(e.to_string()))?;
             let salt = Hash::parse(&source.salt).map_err(|e| Error::Evidence(e.to_string()))?;
@@ -46,6 +45,8 @@ impl Engine {
             let bytes = self.evidence_of(observation, wanted, Secret(salt.0))?;
             items.push(EvidenceItem { entry: wanted, observation: source.observation, bytes });
         }
+        // What could not be made does not leave, and is not recorded.
+        self.log_copy(release, &Copy::Recipient, vec![SOURCES.to_owned()])?;
         Ok(items)
     }
 

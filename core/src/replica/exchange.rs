@@ -36,7 +36,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotHere`]; [`Error::Invalid`] if it is not said who gets it and why, or the release was called back, or has
-    /// to be.
+    /// to be; [`Error::Role`] if this member is neither a coordinator nor the recipient.
     pub fn export_release(
         &mut self,
         release: DocumentId,
@@ -44,7 +44,7 @@ impl Engine {
         to: &Outside,
     ) -> Result<Vec<u8>, Error> {
         let content: Release = self.read(release)?;
-        self.log_copy(release, &Copy::Outside(to), content.fields())?;
+        self.log_copy(release, &Copy::Outside(to), exchange::fields(&content, format))?;
         Ok(exchange::release(&content, format))
     }
 

@@ -20,7 +20,8 @@ pub enum FeedEvent {
     Reset(Vec<(Row, Delivery)>),
     /// Rows that are new or changed; each once, however often it changed.
     Changed(Vec<(Row, Delivery)>),
-    /// Documents that are not shown any more: a removal cut them off. They may come back.
+    /// Documents that are not shown any more: they expired, were shredded, or were recorded alone and came along under another
+    /// identity, all for good; or a removal cut them off, and they may come back.
     Gone(Vec<DocumentId>),
 }
 

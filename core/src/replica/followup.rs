@@ -5,6 +5,7 @@ use super::error::Error;
 use crate::base::DocumentId;
 use crate::watch::correction::RETRACTION;
 use crate::watch::decision::{self, APPROVED, REFUSED, Standing};
+use crate::watch::guard::{self, Place};
 use crate::watch::{Contest, Correction, Decision, Kind, Observation, Request, WatchDocument};
 
 impl Engine {
@@ -50,10 +51,12 @@ impl Engine {
     /// Corrects something of this member's own that was sent: adds what is right, or takes it back.
     ///
     /// # Errors
-    /// [`Error::NotHere`]; [`Error::Invalid`] without words, or if it is somebody else's.
+    /// [`Error::NotHere`]; [`Error::Invalid`] without words, if the bias guard holds them, or if it is
+    /// somebody else's.
     pub fn correct(&mut self, target: DocumentId, retract: bool, text: &str) -> Result<DocumentId, Error> {
         self.fresh()?;
         self.row(target)?.ok_or(Error::NotHere(target))?;
+        guard::check("text", text, Place::Remark)?;
         self.create_own(&Correction {
             target: target.to_string(),
             correction: if retract { RETRACTION } else { "amendment" }.to_owned(),
@@ -65,7 +68,8 @@ impl Engine {
     /// A reporter contests what became of their report. `reason` is a key of `codes/contest.json`.
     ///
     /// # Errors
-    /// [`Error::NotHere`] if the outcome or the report is not here; [`Error::Invalid`] if the report is somebody else's.
+    /// [`Error::NotHere`] if the outcome or the report is not here; [`Error::Invalid`] if the report is somebody else's,
+    /// or the bias guard holds the text.
     pub fn contest(
         &mut self,
         outcome: DocumentId,
@@ -77,6 +81,7 @@ impl Engine {
         for (id, kind) in [(outcome, Kind::OUTCOME), (observation, Kind::OBSERVATION)] {
             self.row(id)?.filter(|row| row.kind == kind).ok_or(Error::NotHere(id))?;
         }
+        guard::check("text", text, Place::Remark)?;
         self.create_own(&Contest {
             outcome: outcome.to_string(),
             observation: observation.to_string(),

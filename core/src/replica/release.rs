@@ -15,8 +15,8 @@ use crate::roll::operation::hold_reasons;
 use crate::storage::Batch;
 use crate::watch::guard;
 use crate::watch::{
-    Content, Difference, Disclosure, Kind, LinkedIn, OpenFact, Provenance, Redaction, Release, ReleasedItem,
-    Source, difference, redact, roles,
+    Content, Difference, Disclosure, Invalid, Kind, LinkedIn, OpenFact, Provenance, Redaction, Release,
+    ReleasedItem, Source, difference, redact, roles,
 };
 
 /// What a coordinator is about to hand over.
@@ -38,6 +38,15 @@ pub struct ReleasePlan {
     /// The observations, each with what is to be left out.
     #[n(4)]
     pub observations: Vec<(DocumentId, Redaction)>,
+}
+
+/// A release that may leave as soon as its photos are sealed anew, and what is written with it.
+pub(super) struct Ready {
+    id: DocumentId,
+    /// What leaves.
+    pub release: Release,
+    disclosure: Disclosure,
+    provenance: Provenance,
 }
 
 impl Engine {
@@ -89,17 +98,22 @@ impl Engine {
     }
 
     /// Hands over the next revision of a release, and calls the earlier one back, in one durable write. The recipient is that
-    /// of the earlier one, whatever the plan says. Both sides see what is different ([`Engine::difference`]).
+    /// of the earlier one, whatever the plan says, unless they are no liaison any more. Both sides see what is different ([`Engine::difference`]).
     ///
     /// # Errors
     /// As [`Engine::release`]; [`Error::Invalid`] if it was revised before: then revise the latest.
     pub fn revise(&mut self, release: DocumentId, plan: &ReleasePlan) -> Result<DocumentId, Error> {
         let before: Release = self.read(release)?;
-        let plan = ReleasePlan { recipient: MemberId::parse(&before.recipient).ok(), ..plan.clone() };
+        let mut plan = plan.clone();
+        if let Ok(officer) = MemberId::parse(&before.recipient)
+            && self.is_liaison(officer)?
+        {
+            plan.recipient = Some(officer);
+        }
         let later = self.rows_about(release)?.into_iter().find(|row| row.kind == Kind::RELEASE);
         if let Some(later) = later {
             let problem = format!("was revised before, as {}", later.id.short());
-            return Err(crate::watch::Invalid::new("release", problem, "revise the latest").into());
+            return Err(Invalid::new("release", problem, "revise the latest").into());
         }
         self.hand_over(&plan, Some((release, before.revision)), |engine, batch, id| {
             engine.write_recall(batch, release, "corrected", "", Some(id))
@@ -123,38 +137,42 @@ impl Engine {
         before: Option<(DocumentId, u32)>,
         also: impl FnOnce(&mut Self, &mut Batch, DocumentId) -> Result<(), Error>,
     ) -> Result<DocumentId, Error> {
-        let mut items = self.preview(plan)?;
+        let Ready { id, mut release, disclosure, provenance } = self.ready(plan, before)?;
+        let chunks = self.reseal_media(&mut release.items)?;
+        release.validate()?;
+        let provenance_id = self.new_id(Kind::PROVENANCE);
+        self.transact(|engine, batch| {
+            engine.put_chunks(batch, &chunks);
+            engine.queue_chunks(batch, id, &chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>())?;
+            engine.write(batch, Kind::RELEASE, id, &release)?;
+            engine.write_disclosure(batch, &disclosure)?;
+            engine.write(batch, Kind::PROVENANCE, provenance_id, &provenance)?;
+            let sources: Vec<DocumentId> = plan.observations.iter().map(|(id, _)| *id).collect();
+            engine.keep_linked(batch, &sources, hold_reasons::RELEASE)?;
+            also(engine, batch, id)
+        })?;
+        Ok(id)
+    }
+
+    /// What a plan comes to, judged in everything but the bytes of its photos, which are still those of the group. Nothing is
+    /// written, and no photo is looked at: that takes long, and this is asked often.
+    pub(super) fn ready(
+        &mut self,
+        plan: &ReleasePlan,
+        before: Option<(DocumentId, u32)>,
+    ) -> Result<Ready, Error> {
+        self.may_write(Kind::RELEASE)?;
+        let items = self.preview(plan)?;
         let recipient = plan.recipient.ok_or_else(|| {
-            crate::watch::Invalid::new(
-                "recipient",
-                "is missing",
-                "choose the liaison officer who receives it",
-            )
+            Invalid::new("recipient", "is missing", "choose the liaison officer who receives it")
         })?;
-        let role = self.state()?.member(recipient).map(|member| member.role.0);
-        let role = role.filter(|role| *role == roles::ROLE_LIAISON).ok_or_else(|| {
-            crate::watch::Invalid::new(
-                "recipient",
-                "is not a liaison of this group",
-                "choose one from the roster",
-            )
-        })?;
-        let id = self.new_id(Kind::RELEASE);
-        let chunks = self.reseal_media(&mut items)?;
-        let now_ms = self.now_ms();
-        let mut sources = Vec::new();
-        for (observation, _) in &plan.observations {
-            for (log, seq) in self.parts(*observation)? {
-                let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
-                let salt = Secret::draw(&mut self.rng);
-                sources.push(Source {
-                    entry: entry.hash().to_string(),
-                    commitment: evidence::commitment(&salt, entry.hash()).to_string(),
-                    salt: Hash(salt.0).to_string(),
-                    observation: observation.to_string(),
-                });
-            }
+        if !self.is_liaison(recipient)? {
+            let remedy = "choose one from the roster";
+            return Err(Invalid::new("recipient", "is not a liaison of this group", remedy).into());
         }
+        let id = self.new_id(Kind::RELEASE);
+        let now_ms = self.now_ms();
+        let sources = self.sources_of(plan)?;
         // Sorted, so that their order does not tell which sources belong together.
         let mut commitments: Vec<String> = sources.iter().map(|source| source.commitment.clone()).collect();
         commitments.sort_unstable();
@@ -178,26 +196,38 @@ impl Engine {
             observations: plan.observations.iter().map(|(id, _)| id.to_string()).collect(),
             recipient: release.recipient.clone(),
             outside: String::new(),
-            recipient_role: role,
+            recipient_role: roles::ROLE_LIAISON,
             purpose: plan.purpose.clone(),
             at_ms: now_ms,
             what: release.fields(),
         };
+        disclosure.validate()?;
         let (links, corrections) = self.standing_of(plan)?;
         let provenance = Provenance { release: id.to_string(), sources, links, corrections };
         provenance.validate()?;
-        let provenance_id = self.new_id(Kind::PROVENANCE);
-        self.transact(|engine, batch| {
-            engine.put_chunks(batch, &chunks);
-            engine.queue_chunks(batch, id, &chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>())?;
-            engine.write(batch, Kind::RELEASE, id, &release)?;
-            engine.write_disclosure(batch, &disclosure)?;
-            engine.write(batch, Kind::PROVENANCE, provenance_id, &provenance)?;
-            let sources: Vec<DocumentId> = plan.observations.iter().map(|(id, _)| *id).collect();
-            engine.keep_linked(batch, &sources, hold_reasons::RELEASE)?;
-            also(engine, batch, id)
-        })?;
-        Ok(id)
+        Ok(Ready { id, release, disclosure, provenance })
+    }
+
+    fn is_liaison(&self, member: MemberId) -> Result<bool, Error> {
+        Ok(self.state()?.member(member).is_some_and(|member| member.role.0 == roles::ROLE_LIAISON))
+    }
+
+    /// The entries that a plan's observations are made of, each committed to with a salt of its own.
+    fn sources_of(&mut self, plan: &ReleasePlan) -> Result<Vec<Source>, Error> {
+        let mut sources = Vec::new();
+        for (observation, _) in &plan.observations {
+            for (log, seq) in self.parts(*observation)? {
+                let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
+                let salt = Secret::draw(&mut self.rng);
+                sources.push(Source {
+                    entry: entry.hash().to_string(),
+                    commitment: evidence::commitment(&salt, entry.hash()).to_string(),
+                    salt: Hash(salt.0).to_string(),
+                    observation: observation.to_string(),
+                });
+            }
+        }
+        Ok(sources)
     }
 
     /// In which cases a plan's observations are linked now, and which corrections of them are here.

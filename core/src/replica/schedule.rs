@@ -72,15 +72,20 @@ impl Engine {
     /// instance. On disk when this returns, sealed, and on no other device.
     ///
     /// # Errors
-    /// As [`Engine::preview`]; [`Error::Role`] unless this member is a coordinator; errors of the store.
+    /// As [`Engine::release`], but for photos, which may come later; [`Error::NotHere`] if the plan to be replaced has left or
+    /// was thrown away meanwhile; errors of the store.
     pub fn schedule(
         &mut self,
         replaced: Option<DocumentId>,
         plan: &ReleasePlan,
         when: &LeavesWhen,
     ) -> Result<DocumentId, Error> {
-        self.may_write(Kind::RELEASE)?;
-        self.preview(plan)?;
+        self.ready(plan, None)?;
+        if let Some(gone) = replaced
+            && self.store.get(META, &planned_key(gone))?.is_none()
+        {
+            return Err(Error::NotHere(gone));
+        }
         let id = replaced.unwrap_or_else(|| self.new_id(Kind::RELEASE));
         let key = planned_key(id);
         let row = PlannedRow { plan: plan.clone(), when: when.clone() };
@@ -90,6 +95,7 @@ impl Engine {
             batch.put(META, key, sealed);
             Ok(())
         })?;
+        self.not_left.remove(&id);
         Ok(id)
     }
 
@@ -101,7 +107,9 @@ impl Engine {
         self.transact(|_, batch| {
             batch.delete(META, planned_key(id));
             Ok(())
-        })
+        })?;
+        self.not_left.remove(&id);
+        Ok(())
     }
 
     /// Every plan, and what it waits for; by the time at which they may leave.
@@ -111,7 +119,11 @@ impl Engine {
     pub fn scheduled(&mut self) -> Result<Vec<ScheduledRelease>, Error> {
         let mut plans = Vec::new();
         for (id, PlannedRow { plan, when }) in self.planned()? {
-            let waits_for = self.waits_for(&plan, &when)?;
+            let mut waits_for = self.waits_for(&plan, &when)?;
+            // What only handing over finds out, such as a photo that cannot be read.
+            if waits_for.is_empty() {
+                waits_for.extend(self.not_left.get(&id).cloned().map(WaitsFor::Change));
+            }
             plans.push(ScheduledRelease { id, plan, when, waits_for });
         }
         plans.sort_by_key(|plan| (plan.when.not_before_ms, plan.id));
@@ -137,8 +149,13 @@ impl Engine {
                 Ok(())
             });
             match handed_over {
-                Ok(id) => released.push(id),
-                Err(why) if is_the_plans(&why) => {}
+                Ok(id) => {
+                    self.not_left.remove(&due);
+                    released.push(id);
+                }
+                Err(why) if is_the_plans(&why) => {
+                    self.not_left.insert(due, why.to_string());
+                }
                 Err(why) => return Err(why),
             }
         }
@@ -175,7 +192,7 @@ impl Engine {
         if more_authors > 0 {
             waits_for.push(WaitsFor::Authors(more_authors));
         }
-        match self.preview(plan).and_then(|items| self.photos_are_here(&items)) {
+        match self.ready(plan, None).and_then(|ready| self.photos_are_here(&ready.release.items)) {
             Ok(()) => {}
             Err(why) if is_the_plans(&why) => waits_for.push(WaitsFor::Change(why.to_string())),
             Err(why) => return Err(why),

@@ -30,7 +30,7 @@ impl Engine {
         let (mut published, _) = self.published()?;
         let known: Vec<Month> = published.tables().map(|(month, _)| month).collect();
         let reported = self.allowed_in_statistics()?;
-        published.publish(trends::counted(&reported), i64::from(self.today()).saturating_mul(DAY_MS));
+        published.publish(trends::counted(&reported), self.today_ms());
         let at_ms = self.now_ms();
         let new = published.tables().filter(|(month, _)| !known.contains(month));
         let new: Vec<(Month, PublishedMonth)> =
@@ -55,17 +55,25 @@ impl Engine {
     }
 
     /// Every table that was published, and the months of which there are two that differ: of those the one with the smaller
-    /// identity is shown, on every device alike.
+    /// identity is shown, on every device alike. A table of a month that is not over, as far as this device knows, is none: no
+    /// month could be published after one of 2199.
     pub(super) fn published(&mut self) -> Result<(Published<Topic>, Vec<Month>), Error> {
         let mut tables = self.all::<PublishedMonth>()?;
         tables.sort_unstable_by_key(|table| table.id);
         let (mut published, mut twice) = (Published::default(), Vec::new());
-        for Hotspots { month, total, shown } in tables.iter().filter_map(|table| table.content.hotspots()) {
+        let now_ms = self.today_ms();
+        let of_months = tables.iter().filter_map(|table| table.content.hotspots());
+        for Hotspots { month, total, shown } in of_months.filter(|table| table.month.end_ms() <= now_ms) {
             if !published.take_up(month, Table { total, shown }) {
                 twice.push(month);
             }
         }
         Ok((published, twice))
+    }
+
+    /// Where this day began, in milliseconds since the Unix epoch: by this device's clock, and no later than a relay signed.
+    fn today_ms(&self) -> i64 {
+        i64::from(self.today()).saturating_mul(DAY_MS)
     }
 
     /// Whether this member outranks all others who govern.

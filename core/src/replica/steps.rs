@@ -142,7 +142,7 @@ impl Engine {
         }
         steps.extend(self.steps_aside(row, about)?);
         let Ok(state) = self.state().map(std::sync::Arc::clone) else { return Ok(steps) };
-        let mut releases = BTreeSet::new();
+        let (mut releases, mut outcomes) = (BTreeSet::new(), BTreeSet::new());
         for row in about {
             match row.kind {
                 Kind::ANNOTATION | Kind::CASE if state.ever_governed(row.author) => steps.push(seen(row)),
@@ -168,7 +168,8 @@ impl Engine {
                         };
                         // Of all copies of a release together.
                         if releases.insert(release) {
-                            steps.extend(self.answers(release)?);
+                            let about = self.rows_about(release)?.into_iter();
+                            outcomes.extend(about.filter(|row| row.kind == Kind::OUTCOME).map(|row| row.id));
                             steps.extend(self.recalled(release)?);
                         }
                         steps.push(Step::Released {
@@ -179,9 +180,14 @@ impl Engine {
                         });
                     }
                 }
-                Kind::OUTCOME => steps.extend(self.answer_steps(row.id)?),
+                Kind::OUTCOME => {
+                    outcomes.insert(row.id);
+                }
                 _ => {}
             }
+        }
+        for outcome in outcomes {
+            steps.extend(self.answer_steps(outcome)?);
         }
         Ok(in_order(steps))
     }
@@ -204,14 +210,6 @@ impl Engine {
     fn recalled(&self, release: DocumentId) -> Result<Option<Step>, Error> {
         let notice = self.recall_notice(release)?;
         Ok(notice.map(|row| Step::Recalled { release, reason: row.text, at_ms: row.created_ms }))
-    }
-
-    fn answers(&mut self, release: DocumentId) -> Result<Vec<Step>, Error> {
-        let mut steps = Vec::new();
-        for row in self.rows_about(release)?.into_iter().filter(|row| row.kind == Kind::OUTCOME) {
-            steps.extend(self.answer_steps(row.id)?);
-        }
-        Ok(steps)
     }
 
     /// Every answer of an outcome: it moves on, and what it said before is part of what became of a report.

@@ -27,7 +27,7 @@ pub struct Row {
     /// Its kind.
     #[n(1)]
     pub kind: Kind,
-    /// The member who wrote its first entry.
+    /// The member who created it, as its identity says, whoever's entry came first.
     #[n(2)]
     pub author: MemberId,
     /// Earliest claimed time of its entries, in milliseconds since the Unix epoch.

@@ -329,12 +329,6 @@ impl Roll {
         !node.role.is_some_and(|role| self.template.may_read(role, log.compartment))
     }
 
-    /// Whether the author of a roll entry governed by the entry's own past.
-    pub fn author_governed(&self, entry: EntryHash) -> bool {
-        let node = self.history.at(entry).map(|at| self.history.node(at));
-        node.and_then(|node| node.role).is_some_and(|role| self.template.governs(role))
-    }
-
     fn numbers(&self, hashes: &[EntryHash]) -> Option<BTreeSet<At>> {
         hashes.iter().map(|hash| self.history.at(*hash)).collect()
     }

@@ -107,6 +107,65 @@ fn every_copy_that_leaves_has_its_record() {
 }
 
 #[test]
+fn who_cannot_record_a_copy_makes_none_but_of_their_own() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let mut alda = joined(&mut carla, 9, roles::ROLE_AUDITOR);
+    let mut chris = joined(&mut carla, 10, roles::ROLE_COORDINATOR);
+    let mut lena = joined(&mut carla, 11, roles::ROLE_LIAISON);
+    let report = vic.record(planted("two people swapped a small bag", &["liaison"])).unwrap();
+    hand(&vic, &mut carla);
+    let release = carla.release(&plan(&liaison, &[report])).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut liaison, &mut alda, &mut chris, &mut lena]);
+    carla.change_role(chris.member_id(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    hand(&carla, &mut chris);
+    assert!(matches!(chris.evidence(release), Err(Error::Role(_))), "not any more");
+    for phone in [&mut chris, &mut lena, &mut alda] {
+        let copied = phone.export_release(release, Format::Csv, &city());
+        assert!(matches!(copied, Err(Error::Role(_))), "{copied:?}");
+    }
+    liaison.export_release(release, Format::Csv, &Outside::default()).unwrap();
+}
+
+#[test]
+fn the_log_names_what_the_file_holds() {
+    let Town { mut carla, mut vic, liaison, .. } = town();
+    let report = vic.record(planted("two people swapped a small bag", &["liaison"])).unwrap();
+    hand(&vic, &mut carla);
+    let case =
+        carla.link(None, "Swaps", &[CaseLink { observation: report, reason: "12 min".into() }]).unwrap();
+    for place in ["a driveway", "a yard"] {
+        carla.state_fact(case, "location", place).unwrap();
+    }
+    let medium = crate::watch::Medium { id: "ab".repeat(32), ..crate::watch::Medium::default() };
+    let release = carla.release(&plan(&liaison, &[report])).unwrap();
+    let mut content: crate::watch::Release = carla.read(release).unwrap();
+    content.items[0].media.push(medium);
+    assert!(content.fields().contains(&"media".to_owned()));
+    for format in FORMATS {
+        let open = if format == Format::Csv { &[][..] } else { &["open_facts"] };
+        let fields = crate::exchange::fields(&content, format);
+        let told: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let here = ["basis", "behaviours", "cell", "what_happened", "when"];
+        let mut held: Vec<&str> = here.iter().chain(open).copied().collect();
+        held.sort_unstable();
+        assert_eq!(told, held, "{format:?}");
+        let bytes = String::from_utf8(carla.export_release(release, format, &city()).unwrap()).unwrap();
+        assert_eq!(bytes.contains("a yard"), !open.is_empty(), "{format:?}");
+        let logged = carla.what_became_of(report).unwrap().pop().unwrap().what;
+        assert_eq!(logged, fields, "{format:?}");
+    }
+    // What was not made is not in the log.
+    let copies = carla.what_became_of(report).unwrap().len();
+    for (log, seq) in carla.parts(report).unwrap() {
+        let mut batch = crate::storage::Batch::default();
+        batch.delete(ENTRIES, disk::entry_key(log, seq));
+        carla.store.apply(batch).unwrap();
+    }
+    assert!(matches!(carla.evidence(release), Err(Error::NotHere(_))));
+    assert_eq!(carla.what_became_of(report).unwrap().len(), copies);
+}
+
+#[test]
 fn nothing_sealed_and_nobody_is_in_a_release_that_was_exported() {
     let Town { mut carla, mut vic, mut liaison, .. } = town();
     let report = vic.record(planted("two people swapped a small bag", &["liaison"])).unwrap();
@@ -158,6 +217,7 @@ fn research_is_of_those_who_allowed_it_and_holds_no_text() {
     past_may(&mut carla);
     assert_eq!(carla.publish_statistics().unwrap().len(), 3, "March, April and May");
     hand(&carla, &mut vera);
+    past_may(&mut vera);
     for format in [Format::Csv, Format::GeoJson] {
         let bytes = String::from_utf8(vera.export_research(format).unwrap()).unwrap();
         assert_eq!(
@@ -209,6 +269,7 @@ fn a_month_is_published_once_by_one_coordinator_and_read_back_as_it_was() {
     assert_eq!((published[1].total, published[1].shown.len()), (None, 0), "nothing and few look alike");
     gossip(&mut [&mut carla, &mut vic, &mut vera, &mut chris, &mut liaison]);
     for phone in [&mut vic, &mut vera, &mut chris, &mut liaison] {
+        past_may(phone);
         assert_eq!(phone.hotspots().unwrap(), published);
     }
     // One report more, or less, changes nothing: asking again tells nothing of it.
@@ -225,6 +286,27 @@ fn a_month_is_published_once_by_one_coordinator_and_read_back_as_it_was() {
     gossip(&mut [&mut carla, &mut chris, &mut vera]);
     assert!(matches!(carla.concerns().unwrap()[..], [Concern::PublishedTwice { .. }]));
     assert_eq!(carla.hotspots().unwrap(), vera.hotspots().unwrap());
+}
+
+#[test]
+fn a_table_of_a_month_that_is_not_over_ends_nothing() {
+    let Town { mut carla, .. } = town();
+    let mut chris = joined(&mut carla, 9, roles::ROLE_COORDINATOR);
+    for _ in 0..11 {
+        carla.record(planted("two people swapped a bag", &["statistics"])).unwrap();
+    }
+    past_may(&mut carla);
+    // By a clock that is wrong, or an app that is not this one.
+    let far = PublishedMonth { month: "2199-12".into(), at_ms: 7_289_000_000_000, ..Default::default() };
+    let month = crate::watch::statistics::Month::parse(&far.month).unwrap();
+    let mut batch = crate::storage::Batch::default();
+    let id = PublishedMonth::id(chris.member_id(), month);
+    chris.write(&mut batch, Kind::PUBLISHED_MONTH, id, &far).unwrap();
+    chris.store.apply(batch).unwrap();
+    hand(&chris, &mut carla);
+    assert_eq!(carla.all::<PublishedMonth>().unwrap().len(), 1);
+    assert_eq!(carla.publish_statistics().unwrap().len(), 3, "March, April and May");
+    assert_eq!(carla.hotspots().unwrap()[0].month.to_string(), "2026-05");
 }
 
 #[test]

@@ -23,6 +23,10 @@ fn a_held_report_is_written_nowhere_and_asks_what_happened() {
     sealed.sealed.as_mut().unwrap().people =
         vec![People { count: 1, features: "hispanic".into(), ..People::default() }];
     assert_eq!(refused(vic.record(sealed)).field, "people[0].features");
+    let typed = vic.new_draft(Kind::OBSERVATION);
+    vic.save_draft(typed, Kind::OBSERVATION, HELD.as_bytes()).unwrap();
+    assert_eq!(refused(vic.record_from_draft(typed, draft(HELD))).field, "what_happened");
+    assert!(vic.draft(typed).unwrap().is_some(), "it stays with them until it is written again");
     assert_eq!(vic.store.scan(ENTRIES, &[], None, usize::MAX).unwrap().len(), before);
 
     let id = vic.record(draft("Two people swapped a bag for cash.")).unwrap();
@@ -30,7 +34,35 @@ fn a_held_report_is_written_nowhere_and_asks_what_happened() {
     assert_eq!(refused(vic.annotate(id, "They do not belong here.", "")).field, "text");
     let case = vic.link(None, "Black men at the corner", &[]);
     assert_eq!(refused(case).field, "title");
+    for retract in [false, true] {
+        assert_eq!(refused(vic.correct(id, retract, "They do not belong here.")).field, "text");
+    }
     assert_eq!(texts(&vic, Kind::OBSERVATION), ["Two people swapped a bag for cash."]);
+}
+
+#[test]
+fn a_held_contest_is_written_nowhere() {
+    let Town { mut carla, mut vic, mut liaison, .. } = town();
+    let report = vic.record(draft("Two people swapped a bag for cash.")).unwrap();
+    hand(&vic, &mut carla);
+    let plan = ReleasePlan {
+        title: "A swap".into(),
+        purpose: "Patrol planning".into(),
+        recipient: Some(liaison.member_id()),
+        expires_ms: None,
+        observations: vec![(report, Redaction::default())],
+    };
+    let release = carla.release(&plan).unwrap();
+    hand(&carla, &mut liaison);
+    let answer = LiaisonAnswer { status: "received".into(), ..LiaisonAnswer::default() };
+    liaison.respond(release, &answer).unwrap();
+    hand(&liaison, &mut vic);
+    let filter = Filter { kind: Some(Kind::OUTCOME), ..Filter::default() };
+    let outcome = vic.list(&filter).unwrap()[0].0.id;
+    let contest = |vic: &mut Engine, text: &str| vic.contest(outcome, report, "not_resolved", text);
+    assert_eq!(refused(contest(&mut vic, "They do not belong here.")).field, "text");
+    assert!(texts(&vic, Kind::CONTEST).is_empty());
+    contest(&mut vic, "It was seen by two of us.").unwrap();
 }
 
 #[test]
@@ -56,6 +88,28 @@ fn what_was_asked_about_does_not_leave_before_it_is_masked() {
     let masked = vec![Span { start: 5, end: 17 }];
     assert_eq!(refused(carla.release(&plan(masked.clone(), "The usual suspect"))).field, "title");
     carla.release(&plan(masked, "A sale")).unwrap();
+}
+
+#[test]
+fn what_a_case_disagrees_about_is_judged_before_it_leaves() {
+    let Town { mut carla, liaison, .. } = town();
+    let report = carla.record(draft("Two people swapped a bag for cash.")).unwrap();
+    let link = CaseLink { observation: report, reason: "12 min".into() };
+    let case = carla.link(None, "Swaps", &[link]).unwrap();
+    carla.state_fact(case, "location", "a driveway").unwrap();
+    let called = carla.state_fact(case, "location", "call 303 555 0119").unwrap();
+    let plan = ReleasePlan {
+        title: "A sale".into(),
+        purpose: "Patrol planning".into(),
+        recipient: Some(liaison.member_id()),
+        expires_ms: None,
+        observations: vec![(report, Redaction::default())],
+    };
+    let held = refused(carla.release(&plan));
+    assert_eq!(held.field, "open_facts[0].values[1]");
+    assert!(held.remedy.contains("settle"), "{held}");
+    carla.resolve_fact(case, "location", &called).unwrap();
+    carla.release(&plan).unwrap();
 }
 
 #[test]

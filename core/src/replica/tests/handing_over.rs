@@ -36,10 +36,10 @@ fn a_planned_release_leaves_late_and_with_others() {
     let on_disk = carla.store.scan(disk::META, &[], None, usize::MAX).unwrap();
     assert!(on_disk.iter().all(|(_, row)| !row.windows(7).any(|bytes| bytes == b"PLANTED")));
     assert_eq!(carla.release_due().unwrap(), []);
-    // Twice the same report, or two of one author, are not others.
+    // Twice the same report is none that can leave; two of one author are not others.
     let later = LeavesWhen { not_before_ms: 0, ..tomorrow };
-    carla.schedule(Some(id), &plan(&liaison, &[one, one]), &later).unwrap();
-    assert_eq!(waits(&mut carla), [WaitsFor::Reports(1), WaitsFor::Authors(1)]);
+    let twice = carla.schedule(Some(id), &plan(&liaison, &[one, one]), &later);
+    assert!(matches!(twice, Err(Error::Invalid(why)) if why.field.starts_with("observations")));
     let own = vic.record(draft("a second of the same author")).unwrap();
     hand(&vic, &mut carla);
     carla.schedule(Some(id), &plan(&liaison, &[one, own]), &later).unwrap();
@@ -57,11 +57,53 @@ fn a_planned_release_leaves_late_and_with_others() {
     assert_eq!((released.len(), carla.scheduled().unwrap().len()), (1, 0));
     assert_eq!(carla.read::<Release>(released[0]).unwrap().items.len(), 2);
     assert_eq!(carla.release_due().unwrap(), [], "once");
+    // Whoever still looks at the plan that has just left does not plan it again by changing it.
+    let gone = carla.schedule(Some(id), &plan(&liaison, &[one, other]), &later);
+    assert!(matches!(gone, Err(Error::NotHere(plan)) if plan == id));
+    assert_eq!(carla.scheduled().unwrap(), []);
     // Only who hands over plans it; a plan can be thrown away.
     assert!(matches!(vic.schedule(None, &plan(&liaison, &[one]), &later), Err(Error::Role(_))));
     let id = carla.schedule(None, &plan(&liaison, &[one]), &later).unwrap();
     carla.unschedule(id).unwrap();
     assert_eq!(carla.scheduled().unwrap(), []);
+}
+
+#[test]
+fn a_plan_that_cannot_leave_says_why() {
+    let Town { mut carla, mut vic, mut vera, liaison } = town();
+    let mut chris = joined(&mut carla, 9, roles::ROLE_COORDINATOR);
+    let report = vic.record(draft("at the corner")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera, &mut chris]);
+    let good = plan(&liaison, &[report]);
+    let when = LeavesWhen::default();
+    for (bad, field) in [
+        (ReleasePlan { recipient: None, ..good.clone() }, "recipient"),
+        (ReleasePlan { recipient: Some(vera.member_id()), ..good.clone() }, "recipient"),
+        (ReleasePlan { purpose: String::new(), ..good.clone() }, "purpose"),
+        (ReleasePlan { title: "The usual suspect".into(), ..good.clone() }, "title"),
+        (ReleasePlan { observations: Vec::new(), ..good.clone() }, "items"),
+    ] {
+        let planned = carla.schedule(None, &bad, &when);
+        assert!(matches!(planned, Err(Error::Invalid(why)) if why.field == field), "{field}");
+    }
+    let why = |phone: &mut Engine| match &phone.scheduled().unwrap()[0].waits_for[..] {
+        [] => String::new(),
+        [WaitsFor::Change(why)] => why.clone(),
+        other => panic!("{other:?}"),
+    };
+    for phone in [&mut carla, &mut chris] {
+        phone.schedule(None, &good, &when).unwrap();
+        assert_eq!(why(phone), "");
+    }
+    // Whoever was to receive it is no liaison any more, and who planned it no coordinator.
+    carla.change_role(liaison.member_id(), RoleId(roles::ROLE_AUDITOR)).unwrap();
+    carla.change_role(chris.member_id(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    hand(&carla, &mut chris);
+    for (phone, told) in [(&mut carla, "is not a liaison"), (&mut chris, "the role of this device's member")]
+    {
+        assert_eq!(phone.release_due().unwrap(), []);
+        assert!(why(phone).contains(told), "{}", why(phone));
+    }
 }
 
 /// A network that takes a day to connect, and then says nothing.
@@ -156,6 +198,20 @@ fn a_revision_says_what_is_different_and_calls_the_earlier_one_back() {
             )
         );
     }
+}
+
+#[test]
+fn where_the_officer_is_gone_a_revision_goes_to_who_was_chosen_instead() {
+    let Town { mut carla, mut vic, liaison, .. } = town();
+    let lena = joined(&mut carla, 9, roles::ROLE_LIAISON);
+    let report = vic.record(draft("at the corner")).unwrap();
+    hand(&vic, &mut carla);
+    let first = carla.release(&plan(&liaison, &[report])).unwrap();
+    carla.change_role(liaison.member_id(), RoleId(roles::ROLE_AUDITOR)).unwrap();
+    let refused = carla.revise(first, &plan(&liaison, &[report]));
+    assert!(matches!(refused, Err(Error::Invalid(why)) if why.field == "recipient"));
+    let second = carla.revise(first, &plan(&lena, &[report])).unwrap();
+    assert_eq!(liaison_of(&mut carla, second), lena.member_id().to_string());
 }
 
 #[test]
@@ -321,6 +377,11 @@ fn an_answer_moves_on_in_one_response_and_its_history_stays() {
         }
     }
     assert_eq!(carla.get(response).unwrap().history.len(), 3);
+    for about in [release, report] {
+        let steps = carla.get(about).unwrap().steps;
+        let answered = steps.iter().filter(|step| matches!(step, Step::Answered { .. })).count();
+        assert_eq!(answered, 3, "each once: {steps:?}");
+    }
     // Two who answer at once have begun one each; both are kept, and everybody is told of the same one.
     let other = carla.release(&plan(&liaison, &[report])).unwrap();
     gossip(&mut [&mut carla, &mut liaison, &mut lena]);

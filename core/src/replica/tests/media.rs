@@ -194,6 +194,43 @@ fn an_original_that_an_author_passes_off_as_clean_does_not_leave() {
     assert!(!holds(&liaison.media(release, given.id).unwrap(), MARKER));
 }
 
+#[test]
+fn a_photo_that_cannot_be_read_is_told_of_and_keeps_the_plan_back() {
+    let Town { mut carla, mut vic, liaison, .. } = town();
+    // An app that is not this one may attach anything.
+    let key = crate::entry::keys::Secret([7; 32]);
+    let (manifest, chunks) = crate::entry::chunk::seal_file(key, b"no photo", "image/jpeg", None).unwrap();
+    let broken = manifest.hash.to_string();
+    let medium = crate::watch::Medium {
+        id: broken.clone(),
+        manifest: data_encoding::HEXLOWER.encode(&manifest.to_bytes()),
+        caption: String::new(),
+    };
+    let mut observation = draft("A van stood there").observation;
+    observation.media.push(medium);
+    let forged = vic.record(ObservationDraft { observation, sealed: None }).unwrap();
+    hand(&vic, &mut carla);
+    let mut batch = crate::storage::Batch::default();
+    carla.put_chunks(&mut batch, &chunks);
+    carla.store.apply(batch).unwrap();
+    let redaction = Redaction { media: [broken].into(), ..Redaction::default() };
+    let plan = ReleasePlan {
+        title: "A van".into(),
+        purpose: "to look at".into(),
+        recipient: Some(liaison.member_id()),
+        expires_ms: None,
+        observations: vec![(forged, redaction)],
+    };
+    let planned = carla.schedule(None, &plan, &LeavesWhen::default()).unwrap();
+    assert_eq!(carla.release_due().unwrap(), []);
+    let told = carla.scheduled().unwrap().remove(0).waits_for;
+    assert!(matches!(&told[..], [WaitsFor::Change(why)] if why.starts_with("photo")), "{told:?}");
+    let without = ReleasePlan { observations: vec![(forged, Redaction::default())], ..plan };
+    carla.schedule(Some(planned), &without, &LeavesWhen::default()).unwrap();
+    assert_eq!(carla.scheduled().unwrap()[0].waits_for, []);
+    assert_eq!(carla.release_due().unwrap().len(), 1);
+}
+
 /// A plan that leaves later takes along what was chosen, clean, and nothing else; what is not here yet it waits for.
 #[test]
 fn a_planned_release_takes_the_chosen_photo_alone() {

@@ -254,7 +254,7 @@ pub fn check_people(people: &People) -> Result<(), Invalid> {
 /// Judges every word of a release before it leaves.
 ///
 /// # Errors
-/// As [`check`]; the remedy of what is found in an item is to mask it.
+/// As [`check`]; the remedy of what is found in an item is to mask it, and of an open fact to settle it.
 pub fn check_release(release: &Release) -> Result<(), Invalid> {
     check("title", &release.title, Place::Handover)?;
     check("purpose", &release.purpose, Place::Handover)?;
@@ -262,6 +262,17 @@ pub fn check_release(release: &Release) -> Result<(), Invalid> {
         check(&format!("items[{i}].what_happened"), &item.what_happened, Place::Handover).map_err(
             |refused| Invalid::new(refused.field, refused.problem, "mask those words, or leave the item out"),
         )?;
+    }
+    for (i, open) in release.open_facts.iter().enumerate() {
+        for (j, value) in open.values.iter().enumerate() {
+            check(&format!("open_facts[{i}].values[{j}]"), value, Place::Handover).map_err(|refused| {
+                Invalid::new(
+                    refused.field,
+                    refused.problem,
+                    "settle in the case what holds, or leave its reports out",
+                )
+            })?;
+        }
     }
     Ok(())
 }
