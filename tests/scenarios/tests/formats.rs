@@ -176,7 +176,7 @@ fn events() -> Vec<Event> {
     vec![
         Event::of_meeting("m1", &meeting, 3, MAY - DAY),
         Event::of_shift("s1", &shift, 1, MAY - DAY),
-        Event { cancelled: true, ..Event::of_meeting("m2", &open, 1, MAY - DAY) },
+        Event::of_meeting("m2", &open, 1, MAY - DAY),
     ]
 }
 
