@@ -23,6 +23,9 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long the last words to a phone may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long a phone is listened to after the session has ended.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// How often a session looks at the time.
 const TICK_MS_MAX: u64 = 5_000;
 
@@ -121,9 +124,18 @@ impl Line {
                 }
             };
             if self.handle(&mut session, input).await.is_none() {
-                return;
+                return self.linger().await;
             }
         }
+    }
+
+    /// Takes what the phone was still sending when the session ended: a socket that is closed over unread bytes is reset, and
+    /// the last words with it.
+    async fn linger(self) {
+        let Self { mut stream, frames, .. } = self;
+        drop(frames);
+        let unread = async { while let Some(Ok(_)) = stream.next().await {} };
+        let _ = time::timeout(LINGER, unread).await;
     }
 
     /// Turns what came over the socket into an input; none if the phone is gone.

@@ -26,7 +26,8 @@ pub trait Transport: Send + Sync {
 
 /// One connection. Dropping it closes it.
 pub trait Connection: Send {
-    /// Sends one message; waits while the other side is slow.
+    /// Sends one message; waits while the other side is slow. Where it turns out that the connection is gone, `receive` may say
+    /// so in place of this, after what the other side had to say.
     ///
     /// # Errors
     /// [`TransportError`] if the connection is gone.
@@ -96,7 +97,7 @@ impl Transport for WebSocketTransport {
             let connected =
                 tokio_tungstenite::connect_async_tls_with_config(url, Some(config), true, connector).await;
             let (stream, _) = connected.map_err(|e| not_connected(url, &e))?;
-            let connection: Box<dyn Connection> = Box::new(WebSocket(stream));
+            let connection: Box<dyn Connection> = Box::new(WebSocket { stream, broken: None });
             Ok(connection)
         })
     }
@@ -146,23 +147,31 @@ fn is_unknown_name(why: &str) -> bool {
     why.starts_with(LOOKUP_FAILED) && !COULD_NOT_ASK.iter().any(|words| why.contains(words))
 }
 
-struct WebSocket(
-    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
-);
+struct WebSocket {
+    stream: tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
+    /// Why nothing can be sent any more. The other side may have said a better reason before it hung up: that is heard first.
+    broken: Option<String>,
+}
 
 impl Connection for WebSocket {
     fn send(&mut self, message: Vec<u8>) -> Boxed<'_, Result<(), TransportError>> {
         Box::pin(async move {
-            let sent = self.0.send(Message::Binary(message.into())).await;
-            sent.map_err(|e| TransportError::Network(e.to_string()))
+            if self.broken.is_none()
+                && let Err(why) = self.stream.send(Message::Binary(message.into())).await
+            {
+                self.broken = Some(why.to_string());
+            }
+            Ok(())
         })
     }
 
     fn receive(&mut self) -> Boxed<'_, Result<Option<Vec<u8>>, TransportError>> {
         Box::pin(async move {
             loop {
-                match self.0.next().await {
-                    None | Some(Ok(Message::Close(_))) => return Ok(None),
+                match self.stream.next().await {
+                    None | Some(Ok(Message::Close(_))) => {
+                        return self.broken.take().map_or(Ok(None), |why| Err(TransportError::Network(why)));
+                    }
                     Some(Ok(Message::Binary(bytes))) => return Ok(Some(bytes.into())),
                     // The library answers pings by itself; text has no meaning here.
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(Some(Vec::new())),

@@ -146,6 +146,27 @@ async fn a_relay_that_refused_the_group_is_nobodys_and_one_that_was_named_is_hel
     sync(&careful, &open).await.unwrap();
 }
 
+/// A removed phone that has much to say is told of its removal, and not that the line broke while it was talking.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_phone_with_a_full_outbox_hears_why_it_is_cut_off() {
+    let root = tempfile::tempdir().unwrap();
+    let relay = relay(&root.path().join("relay")).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport::default())).await;
+    for phone in [&coordinator, &volunteer] {
+        sync(phone, &relay).await.unwrap();
+    }
+    let long = "Nobody was hurt and the lamp is out again. ".repeat(90);
+    for _ in 0..600 {
+        record(&volunteer, &long).await;
+    }
+    let member = volunteer.info().await.unwrap().member;
+    coordinator.remove(Target::Member(member)).await.unwrap();
+    sync(&coordinator, &relay).await.unwrap();
+    let told = sync(&volunteer, &relay).await;
+    assert!(matches!(told, Err(Error::Removed)), "{told:?}");
+    assert!(matches!(volunteer.removal().await.unwrap(), Some(RemovalNotice::Signed { .. })));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_with_a_withdrawn_invitation_reads_that_it_was_withdrawn() {
     let root = tempfile::tempdir().unwrap();

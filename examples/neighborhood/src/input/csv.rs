@@ -87,7 +87,7 @@ pub(super) fn parse(text: &str) -> Result<Loaded, InputError> {
             }),
             Err(error) => Err(error.to_string()),
         };
-        match result.and_then(super::unheld) {
+        match result.and_then(super::acceptable) {
             Ok(report) => reports.push(report),
             Err(what) => refused.push(Refused { line: record.as_ref().map_or(0, line_of), what }),
         }

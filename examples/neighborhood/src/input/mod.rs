@@ -12,7 +12,7 @@ use std::{
 use lamppost_core::exchange::Unreadable;
 use lamppost_core::exchange::import;
 use lamppost_core::watch::guard::{self, Place};
-use lamppost_core::watch::{Observation, Sealed};
+use lamppost_core::watch::{Observation, Sealed, WatchDocument as _};
 
 mod csv;
 mod observations;
@@ -153,8 +153,11 @@ fn parse(bytes: &[u8], is_json: bool, modified_ms: i64) -> Result<Loaded, InputE
     }
 }
 
-/// A report that the bias guard holds is left out: its author is not here to say what happened.
-fn unheld(report: Report) -> Result<Report, String> {
+/// What a phone would not take down is left out with its reason, and what the bias guard holds: its author is not here to say it
+/// otherwise.
+fn acceptable(report: Report) -> Result<Report, String> {
+    report.observation.validate().map_err(|why| why.to_string())?;
+    report.sealed.validate().map_err(|why| why.to_string())?;
     guard::check_report(&report.observation, Some(&report.sealed)).map_err(|held| held.to_string())?;
     let amended = format!("{} {}", report.observation.what_happened, report.comment);
     guard::check("what_happened", &amended, Place::Report).map_err(|held| held.to_string())?;

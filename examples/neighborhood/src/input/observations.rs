@@ -31,7 +31,7 @@ pub(super) fn parse_table(text: &str, undated_ms: i64) -> Result<Loaded, InputEr
 fn loaded(called: &str, imported: Imported) -> Loaded {
     let mut loaded = Loaded { mapping: &MAPPING, ..Loaded::default() };
     for row in imported.rows {
-        match row.draft.and_then(report).and_then(super::unheld) {
+        match row.draft.and_then(report).and_then(super::acceptable) {
             Ok(report) => loaded.reports.push(report),
             // A file may be one single line.
             Err(what) => {

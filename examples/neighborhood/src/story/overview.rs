@@ -26,16 +26,16 @@ impl Story {
             }
         }
         say(format_args!(
-            "{} pairs of reports may tell of one event; nothing is merged by itself",
-            thousands(pairs.len() as u64)
+            "{} may tell of one event; nothing is merged by itself",
+            counted(pairs.len(), "pair of reports", "pairs of reports")
         ));
         if !lines.is_empty() {
             sees("the coordinator", lines);
         }
         let patterns = phone.patterns().await?;
         say(format_args!(
-            "{} places where the same kind of thing was reported again and again",
-            thousands(patterns.len() as u64)
+            "{} where the same kind of thing was reported again and again",
+            counted(patterns.len(), "place", "places")
         ));
         if !patterns.is_empty() {
             sees("the coordinator", patterns.iter().take(TOLD).map(|pattern| pattern.reason("en")));
@@ -54,7 +54,7 @@ impl Story {
         }
         if rows.is_empty() {
             rows.push(
-                "no place with 11 reports or more of one kind in a month that is over: nothing is shown"
+                "no place has 11 reports of one kind by people who allow counting in one month that is over: nothing is shown"
                     .to_owned(),
             );
         }
@@ -65,6 +65,10 @@ impl Story {
     async fn words(&self, id: DocumentId) -> Result<String, Failure> {
         Ok(shortened(&self.coordinator.replica.get(id).await?.row.text, 90))
     }
+}
+
+fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{} {}", thousands(count as u64), if count == 1 { one } else { several })
 }
 
 fn topic((cell, family): &(Cell, String)) -> String {
