@@ -349,7 +349,9 @@ impl Engine {
             Some("the role of its author may not write this kind of document")
         } else if (rule.author_only || rule.frozen) && !is_created_by(id, device.member, kind.0) {
             Some("only its author may change this document")
-        } else if !past.members().any(|(member, _)| is_created_by(id, member, kind.0)) {
+        } else if !is_created_by(id, device.member, kind.0)
+            && !past.devices_ever().any(|(_, member)| is_created_by(id, member, kind.0))
+        {
             Some("its identity was made for another kind, or by nobody of the group")
         } else {
             None

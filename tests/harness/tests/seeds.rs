@@ -95,6 +95,8 @@ fn seeds_of_unrest_that_once_broke_a_promise_keep_it() {
         (20575, "a renewed phone gave up roll entries that others cited, and what cited them was lost to it"),
         (20597, "a renewed phone's copy of a frozen document and the first word of it excluded each other"),
         (20672, "a coordinator's past could be read by volunteers alone, and they might not hand it up"),
+        (22072, "a document that somebody began who was taken out since could not be gone on with"),
+        (23180, "a document that somebody began who was taken out since could not be gone on with"),
         (20840, "a coordinator's past could be read by volunteers alone, and they might not hand it up"),
     ];
     for (seed, story) in stories {
