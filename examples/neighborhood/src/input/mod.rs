@@ -12,7 +12,7 @@ use std::{
 use lamppost_core::exchange::Unreadable;
 use lamppost_core::exchange::import;
 use lamppost_core::watch::guard::{self, Place};
-use lamppost_core::watch::{Observation, Sealed, WatchDocument as _};
+use lamppost_core::watch::{Observation, Sealed};
 
 mod csv;
 mod observations;
