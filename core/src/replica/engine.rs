@@ -192,8 +192,8 @@ pub(super) struct Group {
     pub cursors_ahead: BTreeMap<CompartmentId, u64>,
     /// Entries in the outbox by document.
     pub unsent: HashMap<DocumentId, u32>,
-    /// Documents of which the relay refused a part for good, or a removal cut one off.
-    pub refused: BTreeSet<DocumentId>,
+    /// This installation's own entries that the relay refused for good, or that a removal cut off, by document.
+    pub refused: BTreeMap<DocumentId, BTreeSet<(LogId, u64)>>,
     /// The standing that stored entries were last weighed by.
     pub weighed: Hash,
     /// The last day, since the Unix epoch, that a relay has signed to be.
@@ -201,6 +201,23 @@ pub(super) struct Group {
     pub next_outbox: u64,
     pub next_receipt: u64,
     pub next_roll: u64,
+}
+
+impl Group {
+    /// Notes that an entry of this installation's own has no effect elsewhere.
+    pub fn refuse(&mut self, document: DocumentId, place: (LogId, u64)) {
+        self.refused.entry(document).or_default().insert(place);
+    }
+
+    /// Notes that it has one after all.
+    pub fn accept(&mut self, document: DocumentId, place: (LogId, u64)) {
+        if let Some(places) = self.refused.get_mut(&document) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.refused.remove(&document);
+            }
+        }
+    }
 }
 
 /// number → entry key: roll entries, causes first.
@@ -306,9 +323,12 @@ impl Engine {
                 *group.unsent.entry(document).or_default() += 1;
             }
         }
-        for (_, row) in self.store.scan(disk::QUARANTINE, &[], None, usize::MAX)? {
+        for (key, row) in self.store.scan(disk::QUARANTINE, &[], None, usize::MAX)? {
             let row: disk::SetAsideRow = disk::decode(&row)?;
-            group.refused.extend(row.document.filter(|_| row.by_relay || row.cut_off));
+            let document = row.document.filter(|_| row.by_relay || row.cut_off);
+            if let (Some(document), Some(place)) = (document, disk::parse_entry_key(&key)) {
+                group.refuse(document, place);
+            }
         }
         group.relay = self.stored_relay()?;
         self.group = Some(group);
@@ -326,7 +346,7 @@ impl Engine {
             said_removed_ms: self.stored_word()?,
             cursors_ahead: BTreeMap::new(),
             unsent: HashMap::new(),
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
             weighed: self.stored_weighing()?,
             relay_day: self.stored_relay_day()?,
             next_outbox: disk::next_number(&*self.store, OUTBOX)?,

@@ -119,13 +119,12 @@ impl Engine {
         Ok(queued)
     }
 
-    /// The documents that this device's own entries belong to, by log and number.
+    /// The documents that this installation's own entries belong to, by log and number.
     fn own_documents(&self) -> Result<BTreeMap<(LogId, u64), DocumentId>, Error> {
-        let device = self.device_id();
         let mut documents = BTreeMap::new();
         for (key, _) in self.store.scan(DOCUMENTS, &[], None, usize::MAX)? {
             let Some((document, place)) = disk::parse_part_key(&key) else { continue };
-            if place.0.device == device {
+            if self.identity.has_been(place.0.device) {
                 documents.insert(place, document);
             }
         }
@@ -160,7 +159,7 @@ impl Engine {
                 }
                 // What a removal cut off does not count, wherever it lies.
                 if let Some(document) = row.document.filter(|_| !aside.is_some_and(|aside| aside.cut_off)) {
-                    engine.fresh()?.refused.remove(&document);
+                    engine.fresh()?.accept(document, (row.log, row.seq));
                 }
             }
             // The first receipt since the last proof stays until the next proof covers it.
@@ -187,7 +186,9 @@ impl Engine {
             let before = engine.store.get(QUARANTINE, &key)?;
             let before: Option<SetAsideRow> = before.map(|row| disk::decode(&row)).transpose()?;
             let aside = match before.filter(|row| row.cut_off) {
-                Some(cut_off) => SetAsideRow { by_relay: true, ..cut_off },
+                Some(cut_off) => {
+                    SetAsideRow { by_relay: true, document: cut_off.document.or(row.document), ..cut_off }
+                }
                 None => SetAsideRow {
                     reason: why.reason.clone(),
                     by_relay: true,
@@ -195,7 +196,9 @@ impl Engine {
                     cut_off: false,
                 },
             };
-            engine.fresh()?.refused.extend(row.document);
+            if let Some(document) = aside.document {
+                engine.fresh()?.refuse(document, (row.log, row.seq));
+            }
             batch.put(QUARANTINE, key, cbor::encode(&aside));
             Ok(())
         })

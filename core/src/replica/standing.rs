@@ -17,6 +17,9 @@ use crate::watch::{Content, Kind};
 /// The standing that the stored entries were last weighed by.
 const WEIGHED: &[u8] = b"weighed";
 
+/// Why what counts again still waits.
+const NOT_AT_RELAY: &str = "the relay refused it while its author was out of the group: it is offered again";
+
 /// Entries read at once.
 const PAGE: usize = 256;
 
@@ -74,7 +77,9 @@ impl Engine {
                             // Nobody loses sight of their own words.
                             aside.document = document;
                             self.changed.extend(document);
-                            self.fresh()?.refused.extend(document);
+                            if let Some(document) = document {
+                                self.fresh()?.refuse(document, (log, entry.header().seq));
+                            }
                         } else if let Some(document) = document {
                             let place = (log, entry.header().seq);
                             withdrawn.entry(document).or_default().insert(place);
@@ -102,7 +107,13 @@ impl Engine {
                 batch.delete(QUARANTINE, key.clone());
                 if let Some(document) = row.document {
                     self.changed.insert(document);
-                    self.fresh()?.refused.remove(&document);
+                    if row.by_relay {
+                        // It counts, and is not there: it is offered again with the next sync.
+                        let aside = SetAsideRow { cut_off: false, reason: NOT_AT_RELAY.to_owned(), ..row };
+                        batch.put(QUARANTINE, key, cbor::encode(&aside));
+                    } else {
+                        self.fresh()?.accept(document, (log, seq));
+                    }
                     continue;
                 }
                 if let Some(aside) = self.take_effect(batch, &entry, &mut arrivals)? {

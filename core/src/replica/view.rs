@@ -245,7 +245,7 @@ impl Engine {
     /// Whether a document has left the phone.
     pub(super) fn delivery(&self, id: DocumentId) -> Delivery {
         match &self.group {
-            Some(group) if group.refused.contains(&id) => Delivery::Refused,
+            Some(group) if group.refused.contains_key(&id) => Delivery::Refused,
             Some(group)
                 if !group.unsent.contains_key(&id)
                     && !self.alone.contains(&id)

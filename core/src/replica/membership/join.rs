@@ -155,7 +155,8 @@ impl Engine {
         let replaced = || Error::Admission("a recovery has replaced the key of this request".to_owned());
         let member = state.owner(claims.member).ok_or_else(replaced)?;
         if state.member(member).is_some_and(|member| state.template().governs(member.role)) {
-            return Err(Error::Admission("this member is a coordinator already".to_owned()));
+            let why = "this member is a coordinator already: hand the group over again, or recover them";
+            return Err(Error::Admission(why.to_owned()));
         }
         self.write_admission(member, role, vec![certificate], invitation)
     }

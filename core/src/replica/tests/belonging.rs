@@ -7,25 +7,6 @@ use crate::watch::roles::{ROLE_BUSINESS, ROLE_COORDINATOR, ROLE_LIAISON, ROLE_VO
 
 const GROUP: CompartmentId = CompartmentId(roles::COMPARTMENT_GROUP);
 
-fn admit(by: &mut Engine, seed: u64, role: u8) -> Engine {
-    let mut newcomer = engine(seed);
-    let admission = by.admit(&newcomer.request().unwrap(), RoleId(role)).unwrap();
-    newcomer.join(&admission).unwrap();
-    newcomer
-}
-
-/// Everybody hears of everything, until nobody has anything new.
-fn gossip(phones: &mut [&mut Engine]) {
-    for _ in 0..3 {
-        for from in 0..phones.len() {
-            for to in (0..phones.len()).filter(|to| *to != from) {
-                let wires = entries(phones[from], phones[to]);
-                phones[to].receive(wires, None).unwrap();
-            }
-        }
-    }
-}
-
 fn observations(engine: &Engine) -> Vec<String> {
     let mut texts = texts(engine, Kind::OBSERVATION);
     texts.sort();
@@ -41,7 +22,7 @@ fn cut_off(engine: &Engine) -> Vec<SetAside> {
 #[test]
 fn what_a_removed_member_wrote_unseen_is_set_aside_everywhere_until_it_is_accepted() {
     let Town { mut carla, mut vic, mut vera, .. } = town();
-    let mut late = admit(&mut carla, 9, ROLE_VOLUNTEER);
+    let mut late = joined(&mut carla, 9, ROLE_VOLUNTEER);
     let seen = vic.record(draft("seen in time")).unwrap();
     hand(&vic, &mut carla);
     vic.amend(seen, draft("seen in time, amended unseen")).unwrap();
@@ -91,7 +72,7 @@ fn weighing_anew_goes_on_where_the_disk_failed() {
     vic.record(draft("seen")).unwrap();
     hand(&vic, &mut carla);
     vic.record(draft("unseen")).unwrap();
-    let mut vera = admit(&mut carla, 8, ROLE_VOLUNTEER);
+    let mut vera = joined(&mut carla, 8, ROLE_VOLUNTEER);
     hand(&vic, &mut vera);
     assert_eq!(observations(&vera), ["seen", "unseen"]);
     carla.remove(Target::Member(vic.member_id())).unwrap();
@@ -123,7 +104,7 @@ fn copy_of(engine: &Engine) -> MemoryStore {
 #[test]
 fn of_two_coordinators_who_remove_each_other_the_senior_stays() {
     let Town { mut carla, mut vic, .. } = town();
-    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    let mut cosma = joined(&mut carla, 5, ROLE_COORDINATOR);
     gossip(&mut [&mut carla, &mut cosma, &mut vic]);
     assert_eq!(carla.remove(Target::Member(cosma.member_id())).unwrap(), Decision::Done);
     let wish = cosma.remove(Target::Member(carla.member_id())).unwrap();
@@ -138,8 +119,8 @@ fn of_two_coordinators_who_remove_each_other_the_senior_stays() {
 #[test]
 fn most_of_the_coordinators_together_remove_the_founder_and_undo_what_the_founder_did_meanwhile() {
     let Town { mut carla, mut vic, .. } = town();
-    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
-    let mut clio = admit(&mut carla, 6, ROLE_COORDINATOR);
+    let mut cosma = joined(&mut carla, 5, ROLE_COORDINATOR);
+    let mut clio = joined(&mut carla, 6, ROLE_COORDINATOR);
     gossip(&mut [&mut carla, &mut cosma, &mut clio, &mut vic]);
     let founder = carla.member_id();
     assert_eq!(
@@ -164,8 +145,8 @@ fn most_of_the_coordinators_together_remove_the_founder_and_undo_what_the_founde
 #[test]
 fn concurrent_proposals_are_completed_by_who_hears_of_both() {
     let Town { mut carla, .. } = town();
-    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
-    let mut clio = admit(&mut carla, 6, ROLE_COORDINATOR);
+    let mut cosma = joined(&mut carla, 5, ROLE_COORDINATOR);
+    let mut clio = joined(&mut carla, 6, ROLE_COORDINATOR);
     gossip(&mut [&mut carla, &mut cosma, &mut clio]);
     let founder = carla.member_id();
     cosma.remove(Target::Member(founder)).unwrap();
@@ -180,11 +161,11 @@ fn concurrent_proposals_are_completed_by_who_hears_of_both() {
 #[test]
 fn whom_a_removed_coordinator_went_on_admitting_does_not_belong() {
     let Town { mut carla, mut vic, .. } = town();
-    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    let mut cosma = joined(&mut carla, 5, ROLE_COORDINATOR);
     gossip(&mut [&mut carla, &mut cosma, &mut vic]);
     carla.remove(Target::Member(cosma.member_id())).unwrap();
-    let mut fake = admit(&mut cosma, 7, ROLE_COORDINATOR);
-    let mut fakes_friend = admit(&mut fake, 8, ROLE_VOLUNTEER);
+    let mut fake = joined(&mut cosma, 7, ROLE_COORDINATOR);
+    let mut fakes_friend = joined(&mut fake, 8, ROLE_VOLUNTEER);
     fakes_friend.record(draft("smuggled in")).unwrap();
     // This phone believes it, until it hears of the removal.
     gossip(&mut [&mut cosma, &mut fake, &mut fakes_friend, &mut vic]);
@@ -218,7 +199,7 @@ fn a_removed_device_reads_nothing_that_is_written_afterwards() {
 #[test]
 fn a_rotation_that_did_not_know_of_a_removal_is_followed_by_one_that_does() {
     let Town { mut carla, mut vic, mut vera, .. } = town();
-    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    let mut cosma = joined(&mut carla, 5, ROLE_COORDINATOR);
     gossip(&mut [&mut carla, &mut cosma, &mut vic, &mut vera]);
     cosma.rotate(GROUP).unwrap();
     let theirs = cosma.rotate(GROUP).unwrap();
@@ -329,7 +310,7 @@ fn roles_change_and_change_back() {
     let member = vic.member_id();
     carla.change_role(member, RoleId(ROLE_COORDINATOR)).unwrap();
     gossip(&mut [&mut carla, &mut vic, &mut vera]);
-    let newcomer = admit(&mut vic, 7, ROLE_VOLUNTEER);
+    let newcomer = joined(&mut vic, 7, ROLE_VOLUNTEER);
     gossip(&mut [&mut carla, &mut vic, &mut vera]);
     assert!(vera.state().unwrap().member(newcomer.member_id()).is_some());
     // A junior does not change a senior, and nobody themselves.
@@ -338,7 +319,7 @@ fn roles_change_and_change_back() {
 
     // Back to volunteer, while he admits somebody without knowing.
     carla.change_role(member, RoleId(ROLE_VOLUNTEER)).unwrap();
-    let unlucky = admit(&mut vic, 8, ROLE_VOLUNTEER);
+    let unlucky = joined(&mut vic, 8, ROLE_VOLUNTEER);
     gossip(&mut [&mut carla, &mut vic, &mut vera]);
     for phone in [&carla, &vic, &vera] {
         let state = phone.state().unwrap();
@@ -438,7 +419,7 @@ fn a_newcomer_reads_back_no_further_than_the_group_has_agreed() {
         Engine::open(Environment { clock, ..environment(seed, Arc::clone(&engine.store)) }).unwrap()
     };
     let mut carla = later(&carla, 1);
-    let mut newcomer = admit(&mut carla, 9, ROLE_VOLUNTEER);
+    let mut newcomer = joined(&mut carla, 9, ROLE_VOLUNTEER);
     gossip(&mut [&mut carla, &mut vic, &mut newcomer]);
     vic.record(draft("today")).unwrap();
     gossip(&mut [&mut carla, &mut vic, &mut newcomer]);
@@ -456,7 +437,7 @@ fn a_liaison_hands_over_to_a_successor() {
     let open = carla.release(&release_of(id, &liaison)).unwrap();
     gossip(&mut [&mut carla, &mut vic, &mut liaison]);
     carla.remove(Target::Member(liaison.member_id())).unwrap();
-    let mut successor = admit(&mut carla, 7, ROLE_LIAISON);
+    let mut successor = joined(&mut carla, 7, ROLE_LIAISON);
     gossip(&mut [&mut carla, &mut vic, &mut successor]);
     assert!(successor.get(open).is_ok(), "the open thread is there");
     let next = carla.release(&release_of(id, &successor)).unwrap();
@@ -625,7 +606,7 @@ fn a_restored_phone_forgets_the_sender_key_that_it_gives_up() {
 fn a_restored_phone_keeps_the_roll_entries_that_others_cite() {
     let Town { mut carla, mut vic, .. } = town();
     carla.acknowledge_all();
-    let mut cora = admit(&mut carla, 9, ROLE_COORDINATOR);
+    let mut cora = joined(&mut carla, 9, ROLE_COORDINATOR);
     cora.rotate(GROUP).unwrap();
     hand(&cora, &mut carla);
     let backup = copy_of(&carla);
@@ -646,7 +627,7 @@ fn a_restored_phone_keeps_the_roll_entries_that_others_cite() {
 #[test]
 fn what_waits_out_of_sight_is_let_go() {
     let Town { mut carla, mut vic, .. } = town();
-    let mut cora = admit(&mut carla, 9, ROLE_COORDINATOR);
+    let mut cora = joined(&mut carla, 9, ROLE_COORDINATOR);
     vic.record(draft("with a sealed part")).unwrap();
     let first = |wire: &Wire| {
         let header = crate::entry::Received::parse(wire.clone()).unwrap().header().clone();
@@ -785,7 +766,7 @@ fn people_are_pseudonyms_but_for_coordinators() {
 
     // What needs attention.
     assert_eq!(carla.concerns().unwrap(), [Concern::OneCoordinator]);
-    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    let mut cosma = joined(&mut carla, 5, ROLE_COORDINATOR);
     gossip(&mut [&mut carla, &mut cosma, &mut vic, &mut vera]);
     vic.record(draft("unseen")).unwrap();
     carla.remove(Target::Device(vic.device_id())).unwrap();
@@ -809,7 +790,7 @@ fn people_are_pseudonyms_but_for_coordinators() {
 fn a_coordinator_who_came_back_begins_new_keys_only_if_nobody_could_hand_them_over() {
     for with_another in [false, true] {
         let Town { mut carla, mut vic, .. } = town();
-        let mut cosma = with_another.then(|| admit(&mut carla, 5, ROLE_COORDINATOR));
+        let mut cosma = with_another.then(|| joined(&mut carla, 5, ROLE_COORDINATOR));
         let code = carla.recovery_code(CodeLanguage::English).unwrap();
         let mut new = engine(7);
         new.use_recovery_code(code.words()).unwrap();

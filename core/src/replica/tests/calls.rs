@@ -10,13 +10,6 @@ use crate::watch::roles::{ROLE_COORDINATOR, ROLE_VOLUNTEER};
 
 const RELAY: RelayId = RelayId([5; 32]);
 
-fn admit(by: &mut Engine, seed: u64, role: u8) -> Engine {
-    let mut newcomer = engine(seed);
-    let admission = by.admit(&newcomer.request().unwrap(), RoleId(role)).unwrap();
-    newcomer.join(&admission).unwrap();
-    newcomer
-}
-
 fn reopened(seed: u64, engine: &Engine) -> Engine {
     Engine::open(environment(seed, Arc::clone(&engine.store))).unwrap()
 }
@@ -71,10 +64,10 @@ fn what_the_roll_says_of_a_removal_is_final_until_it_says_otherwise() {
 #[test]
 fn who_was_let_in_by_somebody_removed_hears_by_whom() {
     let Town { mut carla, .. } = town();
-    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    let mut cosma = joined(&mut carla, 5, ROLE_COORDINATOR);
     hand(&carla, &mut cosma);
     carla.remove(Target::Member(cosma.member_id())).unwrap();
-    let mut friend = admit(&mut cosma, 7, ROLE_VOLUNTEER);
+    let mut friend = joined(&mut cosma, 7, ROLE_VOLUNTEER);
     // One more device of the same member, which the friend entered.
     let mut tablet = engine(8);
     let request = tablet.request_as_device_of(friend.member_id()).unwrap();
@@ -227,7 +220,7 @@ fn bytes_that_are_something_else_are_told_in_plain_words() {
 #[test]
 fn texts_name_people_by_their_pseudonyms_and_concern_who_can_act() {
     let Town { mut carla, mut vic, .. } = town();
-    let mut cosma = admit(&mut carla, 5, ROLE_COORDINATOR);
+    let mut cosma = joined(&mut carla, 5, ROLE_COORDINATOR);
     for phone in [&mut vic, &mut cosma] {
         hand(&carla, phone);
     }

@@ -13,28 +13,6 @@ use crate::watch::{
     Keyed, Lesson, Meeting, Observation, Question, QuestionText, Referral, Release, Request, Said, Shift,
 };
 
-/// Somebody of a role who has joined the group.
-pub(super) fn joined(carla: &mut Engine, seed: u64, role: u8) -> Engine {
-    let mut newcomer = engine(seed);
-    carla.admit(&newcomer.request().unwrap(), RoleId(role)).unwrap();
-    newcomer.join(&carla.admission().unwrap()).unwrap();
-    newcomer
-}
-
-/// Everybody hands everybody what they have, twice, so that it gets around.
-pub(super) fn gossip(phones: &mut [&mut Engine]) {
-    for _ in 0..2 {
-        for from in 0..phones.len() {
-            for to in 0..phones.len() {
-                if from != to {
-                    let wires = entries(phones[from], phones[to]);
-                    phones[to].receive(wires, None).unwrap();
-                }
-            }
-        }
-    }
-}
-
 #[test]
 fn a_draft_survives_a_crash_at_every_keystroke() {
     let typed = ["s", "se", "see", "seen"];

@@ -1,6 +1,5 @@
 //! What leaves a device as a file, and what must be in none.
 
-use super::documents::{gossip, joined};
 use super::*;
 use crate::exchange::open311::Place;
 use crate::exchange::{Format, Language};

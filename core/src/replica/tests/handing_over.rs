@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::documents::{gossip, joined};
 use super::*;
 use crate::replica::transport::Boxed;
 use crate::watch::{Difference, Observation, Release};

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::documents::{gossip, joined};
 use super::*;
 use crate::base::CompartmentId;
 use crate::document::{Document, create_id};

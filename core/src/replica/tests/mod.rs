@@ -2,6 +2,7 @@
 
 mod belonging;
 mod calls;
+mod delivery;
 mod documents;
 mod exchange;
 mod finding;
@@ -75,6 +76,14 @@ fn town() -> Town {
     Town { carla, vic, vera, liaison }
 }
 
+/// Somebody of a role who has joined the group.
+fn joined(by: &mut Engine, seed: u64, role: u8) -> Engine {
+    let mut newcomer = engine(seed);
+    let admission = by.admit(&newcomer.request().unwrap(), RoleId(role)).unwrap();
+    newcomer.join(&admission).unwrap();
+    newcomer
+}
+
 impl Engine {
     /// As if a relay had acknowledged everything.
     fn acknowledge_all(&mut self) {
@@ -105,6 +114,18 @@ fn hand(from: &Engine, to: &mut Engine) -> ReceiveReport {
         report.add(to.receive(chunk.to_vec(), None).unwrap());
     }
     report
+}
+
+/// Everybody hears of everything, until nobody has anything new.
+fn gossip(phones: &mut [&mut Engine]) {
+    for _ in 0..3 {
+        for from in 0..phones.len() {
+            for to in (0..phones.len()).filter(|to| *to != from) {
+                let wires = entries(phones[from], phones[to]);
+                phones[to].receive(wires, None).unwrap();
+            }
+        }
+    }
 }
 
 fn texts(engine: &Engine, kind: Kind) -> Vec<String> {

@@ -122,7 +122,7 @@ impl World {
     }
 
     /// As [`World::act`], where people try what may not be theirs to do, or what the group forbids.
-    fn attempt<T>(
+    pub(super) fn attempt<T>(
         &mut self,
         at: usize,
         what: &str,

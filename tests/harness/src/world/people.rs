@@ -102,9 +102,14 @@ impl World {
             return Ok(());
         };
         if let Some(request) = request {
-            let Some(admission) = self.act(by, "admits", |engine| engine.admit(&request, role))? else {
-                return Ok(());
+            let member = self.phones[at].running().map(|engine| engine.member_id());
+            let admitted = if member.is_some_and(|member| self.model.touched.contains(&member)) {
+                // It was let in once and could not write that down; since then somebody promoted or recovered its member.
+                self.attempt(by, "admits", |engine| engine.admit(&request, role))?
+            } else {
+                self.act(by, "admits", |engine| engine.admit(&request, role))?
             };
+            let Some(admission) = admitted else { return Ok(()) };
             self.let_in(at, by);
             if self.act(at, "joins", |engine| engine.join(&admission))?.is_none() {
                 return Ok(());

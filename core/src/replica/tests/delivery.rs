@@ -1,0 +1,109 @@
+//! What a phone says of where its words are.
+
+use ed25519_dalek::SigningKey;
+
+use super::*;
+use crate::roll::Target;
+use crate::sync::SignedReceipt;
+use crate::sync::checkpoint::Arrivals;
+use crate::sync::frame::{Refusal, Refused};
+use crate::sync::receipt::Receipt;
+
+/// What the outbox holds, in order: its places and entries.
+fn queued(phone: &mut Engine) -> Vec<(u64, crate::base::EntryHash)> {
+    phone.outbox(0).unwrap().into_iter().map(|outgoing| (outgoing.key, outgoing.hash)).collect()
+}
+
+/// As if a relay had acknowledged these.
+fn keep(phone: &mut Engine, which: &[(u64, crate::base::EntryHash)]) {
+    let (keys, entries): (Vec<u64>, Vec<_>) = which.iter().copied().unzip();
+    let (key, mut arrivals) = (SigningKey::from_bytes(&[5; 32]), Arrivals::default());
+    entries.iter().for_each(|entry| arrivals.push(*entry));
+    let receipt = Receipt {
+        relay: RelayId(key.verifying_key().to_bytes()),
+        incarnation: Incarnation([4; 16]),
+        group: phone.info().unwrap().group,
+        received_ms: 1_780_000_000_000,
+        entries,
+        checkpoint: arrivals.checkpoint().unwrap(),
+    };
+    phone.mark_kept(&keys, &SignedReceipt::sign(&key, receipt)).unwrap();
+}
+
+fn refuse(phone: &mut Engine, (key, _): (u64, crate::base::EntryHash)) {
+    phone.mark_refused(key, &Refused::new(Refusal::ROLE, "not now")).unwrap();
+}
+
+/// As it is now, and as it is after a restart.
+fn shown(phone: &Engine, id: DocumentId) -> Delivery {
+    let now = phone.delivery(id);
+    let group = phone.group.as_ref().unwrap();
+    let (unsent, refused) = (group.unsent.clone(), group.refused.clone());
+    let again = Engine::open(environment(2, Arc::clone(&phone.store))).unwrap();
+    let group = again.group.as_ref().unwrap();
+    assert_eq!((&group.unsent, &group.refused), (&unsent, &refused));
+    now
+}
+
+#[test]
+fn a_document_is_not_at_the_relay_while_a_part_of_it_is_refused() {
+    let Town { mut vic, .. } = town();
+    vic.acknowledge_all();
+    let id = vic.record(draft("first")).unwrap();
+    let first = queued(&mut vic);
+    vic.amend(id, draft("second")).unwrap();
+    let [.., second] = queued(&mut vic)[..] else { panic!("nothing is queued") };
+    assert_eq!(shown(&vic, id), Delivery::OnPhone);
+    refuse(&mut vic, second);
+    assert_eq!(shown(&vic, id), Delivery::Refused);
+    // Whatever is acknowledged afterwards is another part.
+    keep(&mut vic, &first);
+    assert_eq!(shown(&vic, id), Delivery::Refused);
+    vic.offer(&[]).unwrap();
+    let all = queued(&mut vic);
+    keep(&mut vic, &all);
+    assert_eq!(shown(&vic, id), Delivery::AtRelay);
+    assert_eq!(vic.set_aside().unwrap(), []);
+}
+
+/// What counts again after a removal was undone is offered again, and said to be there once it is.
+#[test]
+fn what_was_cut_off_and_counts_again_is_not_at_the_relay_that_refused_it() {
+    let Town { mut carla, mut vic, .. } = town();
+    vic.acknowledge_all();
+    let id = vic.record(draft("unseen")).unwrap();
+    carla.remove(Target::Member(vic.member_id())).unwrap();
+    hand(&carla, &mut vic);
+    let waits = queued(&mut vic);
+    waits.iter().for_each(|place| refuse(&mut vic, *place));
+    assert_eq!(shown(&vic, id), Delivery::Refused);
+    hand(&vic, &mut carla);
+    let cut_off: Vec<_> = carla.set_aside().unwrap().iter().map(|row| row.entry).collect();
+    carla.accept(&cut_off).unwrap();
+    let request = JoinRequest::from_bytes(vic.certificate().unwrap().as_bytes().to_vec());
+    carla.admit(&request, RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    hand(&carla, &mut vic);
+    assert_eq!(shown(&vic, id), Delivery::Refused);
+    let aside = vic.set_aside().unwrap();
+    let of_it = aside.iter().find(|row| row.reason.contains("offered again"));
+    assert!(of_it.is_some_and(|row| row.by_relay && !row.cut_off), "{aside:?}");
+    vic.offer(&[]).unwrap();
+    let all = queued(&mut vic);
+    keep(&mut vic, &all);
+    assert_eq!(shown(&vic, id), Delivery::AtRelay);
+}
+
+#[test]
+fn what_a_renewed_phone_wrote_before_is_its_own_when_it_is_offered_again() {
+    let Town { mut carla, mut vic, .. } = town();
+    let id = vic.record(draft("before")).unwrap();
+    gossip(&mut [&mut carla, &mut vic]);
+    vic.acknowledge_all();
+    vic.renew().unwrap();
+    let all = queued(&mut vic);
+    keep(&mut vic, &all);
+    assert_eq!(shown(&vic, id), Delivery::AtRelay);
+    // A relay that lost everything.
+    vic.offer(&[]).unwrap();
+    assert_eq!(shown(&vic, id), Delivery::OnPhone);
+}
