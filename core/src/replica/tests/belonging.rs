@@ -528,6 +528,35 @@ fn a_restored_backup_goes_on_as_another_device_and_carries_its_unsent_words_over
     assert_eq!(observations(&carla), observations(&restored));
 }
 
+/// Its backup knows of the removal, and not that it was undone: it hears of that first, and goes on as another device then.
+#[test]
+fn a_backup_of_somebody_who_was_out_at_the_time_is_gone_on_with() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    vic.acknowledge_all();
+    carla.remove(Target::Member(vic.member_id())).unwrap();
+    hand(&carla, &mut vic);
+    let backup = copy_of(&vic);
+    let request = JoinRequest::from_bytes(vic.certificate().unwrap().as_bytes().to_vec());
+    carla.admit(&request, RoleId(ROLE_VOLUNTEER)).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    vic.record(draft("let in again")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    let head = vic.group.as_ref().unwrap().own[&GROUP];
+    let seen = [crate::sync::frame::OwnHead { compartment: GROUP, head }];
+
+    let mut restored = restore(2, backup);
+    restored.check_own(&seen).unwrap();
+    hand(&carla, &mut restored);
+    assert!(matches!(restored.check_own(&seen), Err(Error::RolledBack)));
+    restored.renew().unwrap();
+    restored.record(draft("after the restore")).unwrap();
+    gossip(&mut [&mut carla, &mut restored, &mut vera]);
+    for phone in [&carla, &vera, &restored] {
+        assert_eq!(observations(phone), ["after the restore", "let in again"]);
+    }
+}
+
 /// Keys that were sealed to the device that a restored phone was before are not lost to it.
 #[test]
 fn a_restored_phone_opens_what_was_sealed_to_the_device_it_was() {
