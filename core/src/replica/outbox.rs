@@ -120,7 +120,7 @@ impl Engine {
     }
 
     /// The documents that this installation's own entries belong to, by log and number.
-    fn own_documents(&self) -> Result<BTreeMap<(LogId, u64), DocumentId>, Error> {
+    pub(super) fn own_documents(&self) -> Result<BTreeMap<(LogId, u64), DocumentId>, Error> {
         let mut documents = BTreeMap::new();
         for (key, _) in self.store.scan(DOCUMENTS, &[], None, usize::MAX)? {
             let Some((document, place)) = disk::parse_part_key(&key) else { continue };

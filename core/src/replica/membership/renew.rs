@@ -106,18 +106,16 @@ impl Engine {
 
     fn carried(&mut self, new: DeviceId) -> Result<Carried, Error> {
         let old = self.device_id();
-        let (mut places, mut documents, mut operations) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let (mut places, mut operations) = (BTreeSet::new(), Vec::new());
         for (_, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
             let row: OutboxRow = disk::decode(&row)?;
             if row.log.device == old {
                 places.insert((row.log, row.seq));
-                documents.extend(row.document);
             }
         }
         let in_roll = LogId { compartment: CompartmentId::ROLL, device: old };
-        if let Some(cited) = self.cited_by_others(&places)? {
-            places.retain(|(log, seq)| *log != in_roll || *seq > cited);
-        }
+        let built_on = self.built_on(&places)?;
+        places.retain(|(log, seq)| built_on.get(log).is_none_or(|last| seq > last));
         for (log, seq) in places.iter().filter(|(log, _)| log.compartment == CompartmentId::ROLL) {
             let Some(entry) = disk::read_entry(&*self.store, *log, *seq)? else { continue };
             if entry.header().kind == EntryKind::OPERATION && !entry.is_founding() {
@@ -128,6 +126,8 @@ impl Engine {
         if self.roll_entries()?.first().is_some_and(|entry| places.contains(&(LogId::of(entry), 0))) {
             places.remove(&(in_roll, 0));
         }
+        let own = self.own_documents()?.into_iter().filter(|(place, _)| places.contains(place));
+        let documents: BTreeSet<DocumentId> = own.map(|(_, id)| id).collect();
         let mut carried = Vec::new();
         for id in documents {
             let Some(row) = self.row(id)? else { continue };
@@ -150,29 +150,33 @@ impl Engine {
         Ok(Carried { places, operations, documents: carried })
     }
 
-    /// The last of this device's unsent roll entries that others cite. They have it from elsewhere (an admission that was
-    /// handed over, another session), so it is no secret of this store: it and those before it stay as they are.
-    fn cited_by_others(&self, places: &BTreeSet<(LogId, u64)>) -> Result<Option<u64>, Error> {
+    /// Of these entries of this device, the last in each log that others cite, or that is before one which the relay
+    /// acknowledged. It is there already (in an admission that was handed over, in a push whose answer was lost), so it is
+    /// no secret of this store: it and those before it stay as they are.
+    fn built_on(&self, places: &BTreeSet<(LogId, u64)>) -> Result<BTreeMap<LogId, u64>, Error> {
         let old = self.device_id();
         let mut unsent = BTreeMap::new();
-        for (log, seq) in places.iter().filter(|(log, _)| log.compartment == CompartmentId::ROLL) {
+        for (log, seq) in places {
             let entry = disk::read_entry(&*self.store, *log, *seq)?;
-            unsent.extend(entry.map(|entry| (entry.hash(), *seq)));
+            unsent.extend(entry.map(|entry| (entry.hash(), (*log, *seq))));
         }
-        let (mut last, mut after): (Option<u64>, Option<Vec<u8>>) = (None, None);
+        let (mut built_on, mut after): (BTreeMap<LogId, u64>, Option<Vec<u8>>) = (BTreeMap::new(), None);
         while !unsent.is_empty() {
             let rows = self.store.scan(ENTRIES, &[], after.as_deref(), 1_000)?;
             let Some((key, _)) = rows.last() else { break };
             after = Some(key.clone());
-            for (_, bytes) in &rows {
+            for (key, bytes) in &rows {
                 let entry = disk::decode_entry(bytes)?;
-                if entry.header().device != old {
-                    let cited = entry.header().roll_heads.iter().filter_map(|head| unsent.get(head)).max();
-                    last = last.max(cited.copied());
+                let header = entry.header();
+                let is_elsewhere = header.device != old || self.store.get(RECEIVED, key)?.is_some();
+                let causes = header.roll_heads.iter().chain(&header.previous).filter(|_| is_elsewhere);
+                for (log, seq) in causes.filter_map(|cause| unsent.get(cause)) {
+                    let last = built_on.entry(*log).or_insert(*seq);
+                    *last = (*last).max(*seq);
                 }
             }
         }
-        Ok(last)
+        Ok(built_on)
     }
 
     /// What this device's unsent words made of a document, one after the other.

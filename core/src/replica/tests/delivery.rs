@@ -107,3 +107,25 @@ fn what_a_renewed_phone_wrote_before_is_its_own_when_it_is_offered_again() {
     vic.offer(&[]).unwrap();
     assert_eq!(shown(&vic, id), Delivery::OnPhone);
 }
+
+/// The answer to a push was lost, and that to the next was not: what is before an acknowledged entry is at the relay too, and
+/// is not given up.
+#[test]
+fn a_renewed_phone_keeps_what_its_acknowledged_words_build_on() {
+    let Town { mut carla, mut vic, .. } = town();
+    hand(&carla, &mut vic);
+    carla.acknowledge_all();
+    carla.set_policy(99, 1).unwrap();
+    let id = carla.record(draft("under it")).unwrap();
+    carla.set_policy(99, 2).unwrap();
+    let all = queued(&mut carla);
+    keep(&mut carla, &all[all.len() - 1..]);
+    hand(&carla, &mut vic);
+    carla.renew().unwrap();
+    let mut carla = Engine::open(environment(1, Arc::clone(&carla.store))).unwrap();
+    hand(&vic, &mut carla);
+    hand(&carla, &mut vic);
+    assert_eq!((carla.withheld().unwrap(), vic.withheld().unwrap()), (None, None));
+    assert_eq!(carla.state().unwrap(), vic.state().unwrap());
+    assert_eq!(carla.row(id).unwrap(), vic.row(id).unwrap());
+}
