@@ -212,7 +212,7 @@ impl World {
         let devices = self.phones[at].devices_ever.clone();
         let engine = self.switch_on(at)?.ok_or("a phone is off although nothing breaks")?;
         let held = testing::held_epochs(engine);
-        let roll = self.heard.clone().ok_or("the relay knows of no group")?;
+        let roll = self.ever_written()?;
         let mut begun: BTreeMap<_, Vec<EntryHash>> = BTreeMap::new();
         let mut pasts = Vec::new();
         for (hash, wire) in self.model.roll.iter().filter(|(hash, _)| roll.knows(&[**hash])) {

@@ -1,6 +1,6 @@
 //! The roll that the relay has on its disk, worked out apart from the relay: who may be handed what.
 
-use lamppost_core::base::cbor;
+use lamppost_core::base::{EntryHash, cbor};
 use lamppost_core::entry::chain::verify_one;
 
 use super::*;
@@ -10,11 +10,7 @@ impl World {
     pub(super) fn hear(&mut self) -> Step {
         let group = self.group.expect("there is one because it was founded first");
         let durable = self.relay.durable(group)?;
-        let mut entries: Vec<Verified> = Vec::new();
-        for wire in self.model.roll.iter().filter(|(hash, _)| durable.contains(*hash)).map(|(_, wire)| wire) {
-            let entry = Received::parse(wire.clone()).map_err(|e| e.to_string())?;
-            entries.push(verify_one(entry).map_err(|e| e.to_string())?);
-        }
+        let entries = self.roll_entries(|hash| durable.contains(hash))?;
         // A relay that lost its disk has heard less than before.
         if self.heard.as_ref().is_some_and(|roll| roll.len() > entries.len()) {
             self.heard = None;
@@ -24,18 +20,28 @@ impl World {
             self.heard = founding.map(Roll::found).transpose().map_err(|e| e.to_string())?;
         }
         let Some(roll) = self.heard.as_mut() else { return Ok(()) };
-        let mut before = 0;
-        while roll.len() > before {
-            before = roll.len();
-            for entry in &entries {
-                roll.insert(entry).map_err(|e| e.to_string())?;
-            }
-        }
+        insert_all(roll, &entries)?;
         if roll.len() == entries.len() {
             Ok(())
         } else {
             Err("the relay keeps roll entries without what they cite".to_owned())
         }
+    }
+
+    /// The roll with what was written and the relay never heard, or forgot: a phone may have got a key by it.
+    pub(super) fn ever_written(&self) -> Result<Roll, String> {
+        let mut roll = self.heard.clone().ok_or("the relay knows of no group")?;
+        insert_all(&mut roll, &self.roll_entries(|_| true)?)?;
+        Ok(roll)
+    }
+
+    fn roll_entries(&self, which: impl Fn(&EntryHash) -> bool) -> Result<Vec<Verified>, String> {
+        let wires = self.model.roll.iter().filter(|(hash, _)| which(hash)).map(|(_, wire)| wire.clone());
+        wires
+            .map(|wire| {
+                verify_one(Received::parse(wire).map_err(|e| e.to_string())?).map_err(|e| e.to_string())
+            })
+            .collect()
     }
 
     /// Who belongs, as the relay should know.
@@ -85,4 +91,16 @@ impl World {
         self.tally.hidden += hidden;
         Frame::Entries(entries).to_bytes()
     }
+}
+
+/// Inserts whatever of it can be: all whose causes are there.
+fn insert_all(roll: &mut Roll, entries: &[Verified]) -> Step {
+    let mut before = 0;
+    while roll.len() > before {
+        before = roll.len();
+        for entry in entries {
+            roll.insert(entry).map_err(|e| e.to_string())?;
+        }
+    }
+    Ok(())
 }
