@@ -77,7 +77,10 @@ impl Engine {
         let documents = self.own_documents()?;
         let mut placed = BTreeSet::new();
         self.transact(|engine, batch| {
-            engine.fresh()?.unsent.clear();
+            let group = engine.fresh()?;
+            group.unsent.clear();
+            group.relay.offered = group.relay.incarnation;
+            engine.put_relay(batch)?;
             queued.values().for_each(|key| batch.delete(OUTBOX, key.clone()));
             // What was queued and is not missing there was sent, and its receipt lost: it is asked for once more.
             for (log, seq) in order.into_iter().chain(queued.into_keys()) {

@@ -38,6 +38,9 @@ pub struct RelayMemory {
     /// The key of a relay that was met and has not served this group yet. It may be the wrong one.
     #[n(5)]
     pub found: Option<RelayId>,
+    /// The life to which everything that is here was offered.
+    #[n(6)]
+    pub offered: Option<Incarnation>,
 }
 
 impl RelayMemory {
@@ -152,6 +155,7 @@ impl Engine {
             device,
             relay: group.relay.relay,
             incarnation: group.relay.incarnation,
+            offered: group.relay.offered,
             checkpoint: group.relay.checkpoint,
             receipted: group.relay.receipted,
             cursors,

@@ -31,6 +31,8 @@ pub struct Plan {
     pub relay: Option<RelayId>,
     /// The life of the relay's store that cursors and receipts belong to; none before the first session.
     pub incarnation: Option<Incarnation>,
+    /// The life to which everything was offered that the phone held when that life was new to it.
+    pub offered: Option<Incarnation>,
     /// The last checkpoint of that life that was proven to continue the ones before.
     pub checkpoint: Option<Checkpoint>,
     /// The checkpoint of the last receipt of that life, which still has to be proven.
@@ -652,7 +654,8 @@ impl Session {
         if let Some(new) = newest.filter(|_| self.proofs_open.is_empty()) {
             self.keep_checkpoint(new, effects);
         }
-        if new_life || welcome.standing != Standing::Belongs {
+        // In a new life; and where a session in that life was cut off before the answer.
+        if self.plan.offered != Some(incarnation) || welcome.standing != Standing::Belongs {
             self.ask_heads(effects);
         }
         Ok(())

@@ -11,13 +11,14 @@ use super::super::receipt::Receipt;
 use super::super::transfer::{Carried, Load};
 use super::*;
 
-/// A session of a phone that the relay has never heard of, up to where its outbox is asked for.
-fn stranger(group: GroupId) -> Session {
+/// A session of a phone in a known life of the relay, up to the welcome; with what that led to.
+fn welcomed(group: GroupId, offered: Option<Incarnation>, standing: Standing) -> (Session, Vec<Effect>) {
     let mut session = Session::new(Plan {
         group,
         device: DeviceId([2; 32]),
         relay: None,
-        incarnation: None,
+        incarnation: Some(Incarnation([4; 16])),
+        offered,
         checkpoint: None,
         receipted: None,
         cursors: BTreeMap::from([(CompartmentId::ROLL, 0)]),
@@ -32,8 +33,14 @@ fn stranger(group: GroupId) -> Session {
     };
     say(&mut session, &Frame::Challenge(challenge));
     session.handle(Input::Signed(Vec::new()), 0);
-    let standing = Standing::UnknownGroup;
-    say(&mut session, &Frame::Welcome(Welcome { relay_ms: 0, standing, checkpoint: None, own: Vec::new() }));
+    let welcome = Welcome { relay_ms: 0, standing, checkpoint: None, own: Vec::new() };
+    let effects = say(&mut session, &Frame::Welcome(welcome));
+    (session, effects)
+}
+
+/// A session of a phone that the relay has never heard of, up to where its outbox is asked for.
+fn stranger(group: GroupId) -> Session {
+    let (mut session, _) = welcomed(group, None, Standing::UnknownGroup);
     say(&mut session, &Frame::Heads(Heads { logs: Vec::new() }));
     session
 }
@@ -60,6 +67,23 @@ fn a_relay_closed_to_the_group_is_told_with_the_id_that_its_operator_needs() {
     assert_eq!(why.refusal, Refusal::CLOSED);
     assert!(why.reason.starts_with("it takes no new groups"), "{}", why.reason);
     assert!(why.reason.contains(&group.to_string()), "{}", why.reason);
+}
+
+/// The session in which the life was new may have been cut off before anything was offered.
+#[test]
+fn heads_are_asked_for_until_everything_was_offered_in_a_life() {
+    let life = Incarnation([4; 16]);
+    for (offered, standing, asks) in [
+        (None, Standing::Belongs, true),
+        (Some(Incarnation([9; 16])), Standing::Belongs, true),
+        (Some(life), Standing::Belongs, false),
+        (Some(life), Standing::UnknownDevice, true),
+    ] {
+        let (_, effects) = welcomed(GROUP, offered, standing);
+        let heads = Frame::AskHeads.to_bytes();
+        let asked = effects.iter().any(|e| matches!(e, Effect::Send(bytes) if *bytes == heads));
+        assert_eq!(asked, asks, "{offered:?} {standing:?}: {effects:?}");
+    }
 }
 
 #[test]
@@ -96,6 +120,7 @@ impl Scene {
             device: DeviceId([2; 32]),
             relay: None,
             incarnation: Some(Incarnation([4; 16])),
+            offered: Some(Incarnation([4; 16])),
             checkpoint: None,
             receipted: None,
             cursors: BTreeMap::from([(ROLL, 3), (CompartmentId(2), 5)]),

@@ -141,15 +141,17 @@ impl Street {
         };
         let (checkpoint, receipted) = (remembered(tape), remembered(tape));
         let known = tape.u8();
+        let incarnation = match known & 6 {
+            0 => None,
+            2 => Some(Incarnation([2; 16])),
+            _ => Some(relay.incarnation),
+        };
         let plan = Plan {
             group: town().group,
             device: Keys::of(VOLUNTEER).device_id(),
             relay: (known & 1 == 0).then(|| relay.id()),
-            incarnation: match known & 6 {
-                0 => None,
-                2 => Some(Incarnation([2; 16])),
-                _ => Some(relay.incarnation),
-            },
+            incarnation,
+            offered: incarnation.filter(|_| known & 16 == 0),
             checkpoint,
             receipted,
             cursors: [0, 1, 2].map(|c| (CompartmentId(c), u64::from(known >> 4))).into(),
