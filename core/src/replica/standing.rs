@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::disk::{self, DOCUMENTS, ENTRIES, META, QUARANTINE, ROWS, SetAsideRow};
+use super::disk::{self, DOCUMENTS, ENTRIES, META, QUARANTINE, ROWS, SetAsideRow, UNOPENED};
 use super::engine::Engine;
 use super::error::Error;
 use super::receive::{Arrivals, Received};
@@ -116,6 +116,8 @@ impl Engine {
                     }
                     continue;
                 }
+                // Its key may have come since it was cut off: opened here, it must not be opened once more.
+                batch.delete(UNOPENED, key.clone());
                 if let Some(aside) = self.take_effect(batch, &entry, &mut arrivals)? {
                     batch.put(QUARANTINE, key, cbor::encode(&aside));
                 }

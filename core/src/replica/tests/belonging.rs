@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::CompartmentId;
+use crate::entry::LogId;
 use crate::roll::{Proposed, Target};
 use crate::watch::roles::{ROLE_BUSINESS, ROLE_COORDINATOR, ROLE_LIAISON, ROLE_VOLUNTEER};
 
@@ -526,6 +527,29 @@ fn a_restored_backup_goes_on_as_another_device_and_carries_its_unsent_words_over
     gossip(&mut [&mut carla, &mut restored, &mut vera]);
     assert_eq!(observations(&restored).len(), 4);
     assert_eq!(observations(&carla), observations(&restored));
+}
+
+/// Its key came between the removal and the acceptance: what was not opened before is opened by the one or the other.
+#[test]
+fn what_was_cut_off_unopened_and_counts_again_is_counted_once() {
+    let Town { mut carla, mut vic, mut vera, .. } = town();
+    let id = vic.record(draft("seen")).unwrap();
+    gossip(&mut [&mut carla, &mut vic, &mut vera]);
+    vic.amend(id, draft("unseen")).unwrap();
+    hand(&vic, &mut vera);
+    carla.remove(Target::Member(vic.member_id())).unwrap();
+    gossip(&mut [&mut carla, &mut vera]);
+    let [aside] = &cut_off(&vera)[..] else { panic!("one entry is cut off") };
+    let place = LogId { compartment: aside.compartment, device: aside.device };
+    let mut batch = crate::storage::Batch::default();
+    batch.put(disk::UNOPENED, disk::entry_key(place, aside.seq), Vec::new());
+    vera.store.apply(batch).unwrap();
+    carla.accept(&[aside.entry]).unwrap();
+    hand(&carla, &mut vera);
+    carla.rotate(GROUP).unwrap();
+    gossip(&mut [&mut carla, &mut vera]);
+    assert_eq!(observations(&vera), ["unseen"]);
+    assert_eq!(vera.row(id).unwrap().map(|row| row.entries), Some(2));
 }
 
 /// Its backup knows of the removal, and not that it was undone: it hears of that first, and goes on as another device then.
