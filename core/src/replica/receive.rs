@@ -392,7 +392,13 @@ impl Engine {
             if self.sender_of(log, epoch)?.is_none() {
                 continue;
             }
+            // What a removal cut off waits for that to be undone, and is opened then.
+            let aside = self.store.get(QUARANTINE, &key)?;
             batch.delete(UNOPENED, key);
+            let aside: Option<SetAsideRow> = aside.map(|row| disk::decode(&row)).transpose()?;
+            if aside.is_some_and(|aside| aside.cut_off) {
+                continue;
+            }
             if let Some(aside) = self.take_effect(batch, &entry, arrivals)? {
                 set_aside(batch, &entry, &aside);
                 report.set_aside += 1;
