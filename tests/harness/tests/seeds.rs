@@ -95,9 +95,25 @@ fn seeds_of_unrest_that_once_broke_a_promise_keep_it() {
         (20575, "a renewed phone gave up roll entries that others cited, and what cited them was lost to it"),
         (20597, "a renewed phone's copy of a frozen document and the first word of it excluded each other"),
         (20672, "a coordinator's past could be read by volunteers alone, and they might not hand it up"),
-        (22072, "a document that somebody began who was taken out since could not be gone on with"),
-        (23180, "a document that somebody began who was taken out since could not be gone on with"),
         (20840, "a coordinator's past could be read by volunteers alone, and they might not hand it up"),
+        (21621, "a renewed phone gave up an unanswered entry that its acknowledged ones built on"),
+        (22072, "a document that somebody began who was taken out since could not be gone on with"),
+        (22677, "the receipt for one part of a document hid that another part was refused"),
+        (
+            22809,
+            "what a removal cut off and a relay refused was shown as being there once the removal was undone",
+        ),
+        (23180, "a document that somebody began who was taken out since could not be gone on with"),
+        (23353, "what a renewed phone wrote before was shown as being at a relay that had lost it"),
+        (
+            23484,
+            "a backup from a time when its owner was out could neither hear that they were in again nor go on",
+        ),
+        (
+            24420,
+            "a phone cut off in its first session with a relay's new life never offered it what others wrote",
+        ),
+        (24570, "what came in unopened, was cut off and counted again was counted twice"),
     ];
     for (seed, story) in stories {
         let (outcome, _) = run_seed(seed, 400, Story::Unrest, false);

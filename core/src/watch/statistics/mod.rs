@@ -10,7 +10,8 @@
 //! - **One bucket length**: the calendar month in UTC. A week inside a month, or a month that begins a day later, would
 //!   give away the difference. One grid and one classification, for the same reason.
 //! - **A month is published once**, [`GRACE_MS`] after its end, by one member, and frozen: a report that comes later is in no
-//!   table. Months follow each other without a gap, so that a month without a table says nothing of whether it had reports.
+//!   table. Months follow each other without a gap, from the first that has enough reports on, so that a month without a table
+//!   says no more than an empty table would.
 //! - **No total of a cell over several months**: it would be a count of that cell. Totals are of the whole group.
 
 mod month;
@@ -22,8 +23,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Fewest reports that are ever told of: k = 11, as the Centers for Medicare & Medicaid Services suppress cells of 1 to 10.
 pub const REPORTS_COUNT_MIN: u64 = 11;
 
-/// Most months that are published at once: five years. A report that claims to be of 1970 makes no list of hundreds.
-pub const MONTHS_AT_ONCE_MAX: u16 = 60;
+/// Most months that are published at once: twenty years, as an imported record of a town may go back that far. Reports that
+/// claim to be of 1970 make no longer list.
+pub const MONTHS_AT_ONCE_MAX: u16 = 240;
 
 /// How long after its end a month waits for phones that were offline: 14 days, in milliseconds.
 pub const GRACE_MS: i64 = 14 * 86_400_000;
@@ -53,8 +55,8 @@ impl<C> Default for Published<C> {
 }
 
 impl<C: Ord + Clone> Published<C> {
-    /// Publishes every month that is over for [`GRACE_MS`], from the one after the last published on, or from that of the
-    /// first report, but at most the latest [`MONTHS_AT_ONCE_MAX`]. Counts are (cell, month, reports), in any order; several
+    /// Publishes every month that is over for [`GRACE_MS`], from the one after the last published on, or from the first that
+    /// has [`REPORTS_COUNT_MIN`] reports, but at most the latest [`MONTHS_AT_ONCE_MAX`]. Counts are (cell, month, reports), in any order; several
     /// of the same cell and month add up. Whatever is of an earlier month comes too late.
     pub fn publish(&mut self, counts: impl IntoIterator<Item = (C, Month, u64)>, now_ms: i64) {
         let mut reports_by_month: BTreeMap<Month, BTreeMap<C, u64>> = BTreeMap::new();
@@ -64,7 +66,9 @@ impl<C: Ord + Clone> Published<C> {
             *sum = sum.saturating_add(reports);
         }
         let after_last = self.table_by_month.last_key_value().map(|(last, _)| last.next());
-        let Some(mut month) = after_last.or_else(|| reports_by_month.keys().next().copied()) else { return };
+        let has_enough = |cells: &BTreeMap<C, u64>| sum(cells) >= REPORTS_COUNT_MIN;
+        let first = || reports_by_month.iter().find(|(_, cells)| has_enough(cells)).map(|(month, _)| *month);
+        let Some(mut month) = after_last.or_else(first) else { return };
         let latest = Month::of_ms(now_ms).unwrap_or(month);
         month = month.max(latest.before(MONTHS_AT_ONCE_MAX));
         while is_over(&month) {
@@ -103,10 +107,14 @@ pub fn rate_per_100_hours(reports: u64, shift_minutes: u64) -> Option<f64> {
 
 /// The table of one month, for a given `k`.
 fn suppress<C: Ord>(reports_by_cell: BTreeMap<C, u64>, k: u64) -> Table<C> {
-    let total = reports_by_cell.values().fold(0, |sum: u64, reports| sum.saturating_add(*reports));
+    let total = sum(&reports_by_cell);
     let shown =
         reports_by_cell.into_iter().filter(|(_, reports)| *reports >= k).map(|(cell, _)| cell).collect();
     Table { total: (total >= k).then_some(total), shown }
+}
+
+fn sum<C>(reports_by_cell: &BTreeMap<C, u64>) -> u64 {
+    reports_by_cell.values().fold(0, |sum: u64, reports| sum.saturating_add(*reports))
 }
 
 #[expect(
