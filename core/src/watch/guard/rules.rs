@@ -71,6 +71,8 @@ pub(super) struct Rules {
 struct Cue {
     class: Class,
     parts: Vec<Part>,
+    /// With one of these behind it, it is no cue.
+    unless: Vec<Pattern>,
 }
 
 enum Part {
@@ -121,11 +123,15 @@ impl Rules {
         let mut compared = 0;
         for (at, word) in words.iter().enumerate() {
             for cue in self.starting_with(&word.folded) {
-                let Some((class, parts)) = self.cues.get(cue).map(|c| (c.class, &c.parts)) else { continue };
+                let Some(Cue { class, parts, unless }) = self.cues.get(cue) else { continue };
                 let rest = words.get(at..).unwrap_or_default();
-                if let Some(last) = end_of(parts, rest, word.sentence, &mut compared) {
-                    hits.push(Hit { class, cue, word: at, span: word.span.start..last });
+                let Some(taken) = taken_by(parts, rest, word.sentence, &mut compared) else { continue };
+                let next = rest.get(taken).filter(|next| next.sentence == word.sentence);
+                if next.is_some_and(|next| unless.iter().any(|pattern| pattern.fits(&next.folded))) {
+                    continue;
                 }
+                let last = taken.checked_sub(1).and_then(|last| rest.get(last)).unwrap_or(word);
+                hits.push(Hit { class: *class, cue, word: at, span: word.span.start..last.span.end });
             }
         }
         (hits, compared)
@@ -146,8 +152,8 @@ impl Rules {
     }
 }
 
-/// Where the parts end if these words begin with them: the end of the last word in bytes.
-fn end_of(parts: &[Part], words: &[Word], sentence: usize, compared: &mut usize) -> Option<usize> {
+/// How many words the parts take if these begin with them.
+fn taken_by(parts: &[Part], words: &[Word], sentence: usize, compared: &mut usize) -> Option<usize> {
     let (part, later) = parts.split_first()?;
     match part {
         Part::Word(patterns) => {
@@ -156,10 +162,11 @@ fn end_of(parts: &[Part], words: &[Word], sentence: usize, compared: &mut usize)
             if word.sentence != sentence || !patterns.iter().any(|pattern| pattern.fits(&word.folded)) {
                 return None;
             }
-            if later.is_empty() { Some(word.span.end) } else { end_of(later, rest, sentence, compared) }
+            if later.is_empty() { Some(1) } else { Some(1 + taken_by(later, rest, sentence, compared)?) }
         }
-        Part::Gap => (0..=GAP_WORDS_MAX)
-            .find_map(|skipped| end_of(later, words.get(skipped..).unwrap_or_default(), sentence, compared)),
+        Part::Gap => (0..=GAP_WORDS_MAX).find_map(|skipped| {
+            Some(skipped + taken_by(later, words.get(skipped..).unwrap_or_default(), sentence, compared)?)
+        }),
     }
 }
 
@@ -184,8 +191,15 @@ fn parse(json: &str) -> Result<Rules, String> {
     };
     for (class, cues) in &file.cues {
         for cue in cues {
-            let parts: Vec<Part> =
-                cue.split_whitespace().map(|part| parse_part(part, &file.sets)).collect::<Result<_, _>>()?;
+            let (wanted, unless) = cue.split_once('!').unwrap_or((cue, ""));
+            let parse = |part| parse_part(part, &file.sets);
+            let parts: Vec<Part> = wanted.split_whitespace().map(parse).collect::<Result<_, _>>()?;
+            let unless =
+                match Some(unless.trim()).filter(|unless| !unless.is_empty()).map(parse).transpose()? {
+                    Some(Part::Word(patterns)) => patterns,
+                    Some(Part::Gap) => return Err(format!("the cue '{cue}' makes an exception of anything")),
+                    None => Vec::new(),
+                };
             let Some(Part::Word(first)) = parts.first() else {
                 return Err(format!("the cue '{cue}' does not begin with a word"));
             };
@@ -199,7 +213,7 @@ fn parse(json: &str) -> Result<Rules, String> {
             if matches!(parts.last(), Some(Part::Gap)) {
                 return Err(format!("the cue '{cue}' ends with a gap"));
             }
-            rules.cues.push(Cue { class: *class, parts });
+            rules.cues.push(Cue { class: *class, parts, unless });
         }
     }
     for shape in file.shapes {
@@ -258,6 +272,16 @@ mod tests {
         assert_eq!(found("through ~ trash", "through all of his trash"), ["through all of his trash"]);
         assert_eq!(found("through ~ trash", "through one two three four trash"), [""; 0]);
         assert_eq!(found("@who went", "She went. He stayed; he went"), ["She went", "he went"]);
+    }
+
+    #[test]
+    fn a_word_behind_it_may_make_a_cue_none() {
+        let cue = "criminal !trespass|mischief";
+        assert_eq!(found(cue, "Criminal mischief, by a criminal. Mischief!"), ["criminal"]);
+        assert_eq!(
+            found("the ~ criminal !mischief", "the big criminal mischief, the criminal"),
+            ["the criminal"]
+        );
     }
 
     #[test]
