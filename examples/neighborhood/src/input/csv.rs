@@ -72,6 +72,7 @@ pub(super) fn parse(text: &str) -> Result<Loaded, InputError> {
     let mut line_by_offence: HashMap<String, usize> = HashMap::new();
     let mut rows_by_incident: HashMap<String, usize> = HashMap::new();
     for record in reader.records() {
+        let line = line_of(text, &record);
         let result = match &record {
             Ok(record) => columns.row(record).and_then(|row| {
                 if let Some((id, first)) = row.offence_id.and_then(|id| Some((id, line_by_offence.get(id)?)))
@@ -80,7 +81,7 @@ pub(super) fn parse(text: &str) -> Result<Loaded, InputError> {
                 }
                 let report = row.report(&zone)?;
                 if let Some(id) = row.offence_id {
-                    line_by_offence.insert(id.to_owned(), line_of(record));
+                    line_by_offence.insert(id.to_owned(), line);
                 }
                 *rows_by_incident.entry(row.incident_id.to_owned()).or_default() += 1;
                 Ok(report)
@@ -89,7 +90,7 @@ pub(super) fn parse(text: &str) -> Result<Loaded, InputError> {
         };
         match result.and_then(super::acceptable) {
             Ok(report) => reports.push(report),
-            Err(what) => refused.push(Refused { line: record.as_ref().map_or(0, line_of), what }),
+            Err(what) => refused.push(Refused { line, what }),
         }
     }
     if reports.is_empty() && refused.is_empty() {
@@ -101,8 +102,18 @@ pub(super) fn parse(text: &str) -> Result<Loaded, InputError> {
     Ok(Loaded { reports, refused, mapping: MAPPING })
 }
 
-fn line_of(record: &StringRecord) -> usize {
-    record.position().and_then(|position| usize::try_from(position.line()).ok()).unwrap_or_default()
+/// The line where a row begins: the parser's position is before the line feeds and blank lines that it passes over.
+fn line_of(text: &str, record: &Result<StringRecord, ::csv::Error>) -> usize {
+    let position = match record {
+        Ok(record) => record.position(),
+        Err(error) => error.position(),
+    };
+    let Some(position) = position else { return 0 };
+    let at = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let ahead = text.as_bytes().get(at..).unwrap_or_default().iter();
+    let passed =
+        ahead.take_while(|byte| matches!(byte, b'\n' | b'\r')).filter(|byte| **byte == b'\n').count();
+    usize::try_from(position.line()).unwrap_or(usize::MAX).saturating_add(passed)
 }
 
 fn open_quote(record: &StringRecord) -> &'static str {

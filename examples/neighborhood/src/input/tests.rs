@@ -243,6 +243,10 @@ fn malformed_rows_are_named_and_the_rest_goes_on() {
     }
     let repeated = loaded.refused.last().unwrap();
     assert_eq!(repeated.what, format!("OFFENSE_ID `77353000` was already on line {}", broken.len() + 2));
+    // With the line ends that Denver's portal writes.
+    let of_windows: Vec<String> = rows.iter().map(|row| row.replace('\n', "\r\n")).collect();
+    let again = csv_with(&of_windows.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(again.refused, loaded.refused);
 }
 
 #[test]
