@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::disk::{self, ENTRIES, QUARANTINE, SetAsideRow, UNOPENED};
+use super::disk::{self, ENTRIES, OutboxRow, QUARANTINE, SetAsideRow, UNOPENED};
 use super::engine::Engine;
 use super::{Error, JoinRequest, ObservationDraft};
-use crate::base::{CompartmentId, EpochId};
-use crate::entry::Received;
-use crate::roll::Roll;
+use crate::base::{CompartmentId, EntryHash, EpochId, GroupId, cbor};
+use crate::entry::seal::{CannotSeal, Slot, write_clear};
+use crate::entry::{Kind as EntryKind, LogHead, LogId, Received, Verified};
+use crate::roll::{Operation, Roll};
 use crate::watch::{
     Analysis, Assessment, Keyed, Observation, Opening, PlannedResponse, Position, Problem, Sealed,
     WatchDocument, When,
@@ -65,6 +66,57 @@ pub fn stored(engine: &Engine) -> Result<Vec<Stored>, Error> {
         })
     });
     stored.collect()
+}
+
+/// As an app does that a hostile member made for themselves: signs an operation, whether they may or not.
+///
+/// # Errors
+/// Errors of the store.
+pub fn sign_anyway(engine: &mut Engine, operation: &Operation) -> Result<(), Error> {
+    engine.transact(|engine, batch| engine.append_operation(batch, operation))
+}
+
+/// What a device that belongs to nobody writes into a group's roll: its certificate, and an operation. Both cite `roll_heads`.
+///
+/// # Errors
+/// [`CannotSeal`] if the operation is too large.
+pub fn forge(
+    stranger: &Engine,
+    group: GroupId,
+    roll_heads: Vec<EntryHash>,
+    operation: &Operation,
+) -> Result<[Verified; 2], CannotSeal> {
+    let identity = &stranger.identity;
+    let mut slot = Slot {
+        group: Some(group),
+        compartment: CompartmentId::ROLL,
+        head: None,
+        claimed_ms: stranger.clock.now_ms(),
+        expiry_day: None,
+        roll_heads,
+        checkpoint: None,
+    };
+    let certificate = identity.certificate.as_ref().map(|certificate| certificate.as_bytes().to_vec());
+    let first =
+        write_clear(&identity.device, &slot, EntryKind::CERTIFICATE, None, certificate.unwrap_or_default())?;
+    slot.head = Some(LogHead { seq: 0, hash: first.hash() });
+    let body = cbor::encode(operation);
+    Ok([first, write_clear(&identity.device, &slot, EntryKind::OPERATION, None, body)?])
+}
+
+/// As an app does that a hostile member made for themselves: queues for the relay what others forged.
+///
+/// # Errors
+/// Errors of the store.
+pub fn smuggle(engine: &mut Engine, entries: &[Verified]) -> Result<(), Error> {
+    engine.transact(|engine, batch| {
+        for entry in entries {
+            let (log, seq) = (LogId::of(entry), entry.header().seq);
+            batch.put(ENTRIES, disk::entry_key(log, seq), entry.to_bytes());
+            engine.enqueue(batch, OutboxRow { log, seq, document: None })?;
+        }
+        Ok(())
+    })
 }
 
 /// An observation with a sealed part, that says `what`.

@@ -25,11 +25,18 @@ struct Arguments {
     /// Nobody is removed, recovered or given another role, and no phone goes back to an older copy.
     #[arg(long)]
     calm: bool,
+    /// One member's app signs and sends what is not theirs to.
+    #[arg(long, conflicts_with = "calm")]
+    malice: bool,
 }
 
 fn main() -> ExitCode {
-    let Arguments { seeds, from, steps, seed, calm } = Arguments::parse();
-    let story = if calm { Story::Calm } else { Story::Unrest };
+    let Arguments { seeds, from, steps, seed, calm, malice } = Arguments::parse();
+    let (story, flag) = match (calm, malice) {
+        (true, _) => (Story::Calm, " --calm"),
+        (_, true) => (Story::Malice, " --malice"),
+        _ => (Story::Unrest, ""),
+    };
     if let Some(seed) = seed {
         let (outcome, tally) = run_seed(seed, steps, story, true);
         println!("{tally}");
@@ -52,10 +59,7 @@ fn main() -> ExitCode {
     });
     for (seed, broken) in &outcome.broken {
         println!("seed {seed} broke a promise at step {}: {}", broken.step, broken.what);
-        println!(
-            "  replay: cargo run --release -p lamppost-sim -- --seed {seed} --steps {steps}{}",
-            if calm { " --calm" } else { "" }
-        );
+        println!("  replay: cargo run --release -p lamppost-sim -- --seed {seed} --steps {steps}{flag}");
     }
     println!("{}", outcome.tally);
     println!(

@@ -26,6 +26,8 @@ pub struct Model {
     pub let_in_again: BTreeSet<MemberId>,
     /// Whether newcomers do not read back without end.
     pub history_ends: bool,
+    /// Members and keys that only a hostile app vouched for.
+    pub strangers: BTreeSet<MemberId>,
     /// Entries of the roll that left a phone.
     pub roll: BTreeMap<EntryHash, Wire>,
     /// Who admitted whom.

@@ -14,7 +14,8 @@ impl World {
             let mut waiting = Vec::new();
             for at in self.joined() {
                 self.sync_to_the_end(at)?;
-                if self.belongs(at)? {
+                // What a hostile app has to send nobody takes.
+                if self.belongs(at)? && !self.is_hostile(at) {
                     waiting.extend(self.waiting(at)?);
                 }
             }
@@ -55,6 +56,7 @@ impl World {
             return Err("a text lies on the relay's disk in the clear".to_owned());
         }
         let truth = self.truth()?;
+        self.check_attacks(&truth)?;
         if !truth.members().any(|(_, held)| truth.template().governs(held.role)) {
             return Err("nobody governs any more".to_owned());
         }
@@ -62,7 +64,9 @@ impl World {
         let mut inside = Vec::new();
         for at in self.joined() {
             self.check_phone(at)?;
-            if self.belongs(at)? {
+            if self.is_hostile(at) {
+                // It believes what it signed.
+            } else if self.belongs(at)? {
                 inside.push(at);
             } else {
                 self.check_keys_of_whom_is_out(at)?;
@@ -294,7 +298,10 @@ impl World {
             for (id, document) in &self.model.documents {
                 let reads = compartment(document.kind).is_some_and(|c| reads.contains(&c));
                 let own = document.author == *at;
-                let may_be_gone = if own { *lost_some } else { self.may_be_cut_off(document.author) };
+                // Nobody takes what builds on what a hostile app signed.
+                let nobodys = self.is_hostile(document.author);
+                let may_be_gone =
+                    nobodys || if own { *lost_some } else { self.may_be_cut_off(document.author) };
                 let row = rows.get(id);
                 // What a phone wrote and may no longer read it still has, unless it went back and became another device.
                 let holds = reads || own && self.phones[*at].devices_ever.len() == 1;

@@ -162,7 +162,7 @@ impl World {
                                 self.phones[at].link = None;
                                 self.note(|| format!("phone {at} ends link {id}: {why}"));
                                 return match why {
-                                    Error::RolledBack if self.story == Story::Unrest => self.renew(at),
+                                    Error::RolledBack if self.story != Story::Calm => self.renew(at),
                                     Error::Store(_) => {
                                         self.disk_failed(at);
                                         Ok(())
@@ -235,7 +235,7 @@ impl World {
             }
         }
         match link.report.refused.first() {
-            Some(why) if !link.tampered && !self.may_be_cut_off(at) => {
+            Some(why) if !link.tampered && !self.may_be_cut_off(at) && self.hostile.is_none() => {
                 Err(format!("the relay refuses for good what phone {at} wrote: {why}"))
             }
             // What may be set aside is looked at in the end.

@@ -85,7 +85,7 @@ impl World {
 
     /// Everything heals, everybody syncs until nothing moves; then all must agree with each other and with the model.
     pub(super) fn settle(&mut self) -> Step {
-        if self.story == Story::Unrest {
+        if self.story != Story::Calm {
             return self.settle_unrest();
         }
         self.heal();

@@ -4,6 +4,7 @@ mod agreement;
 mod breaks;
 mod carry;
 mod checks;
+mod malice;
 mod membership;
 mod people;
 mod referee;
@@ -57,6 +58,8 @@ pub enum Story {
     Calm,
     /// They also remove each other, change roles, recover, and restore old copies of their phones.
     Unrest,
+    /// And the app of one of them signs and sends what is not theirs to.
+    Malice,
 }
 
 /// How much happened in a run, and to how many seeds it happened at all.
@@ -102,6 +105,8 @@ pub struct Tally {
     pub set_aside: u64,
     /// Entries that a phone may read in the end, and whose key went with those who were taken out.
     pub beyond_reach: u64,
+    /// Things that a hostile app signed or sent.
+    pub attacks: u64,
 }
 
 impl Tally {
@@ -127,6 +132,7 @@ impl Tally {
         self.hidden += more.hidden;
         self.set_aside += more.set_aside;
         self.beyond_reach += more.beyond_reach;
+        self.attacks += more.attacks;
     }
 }
 
@@ -137,7 +143,7 @@ impl std::fmt::Display for Tally {
             "{} documents, {} entries acknowledged, {} connections, {} messages; {} phone crashes, {} relay crashes, \
              {} failed writes, {} cuts, {} messages tampered with, {} relay disks lost; {} removals, {} proposals, \
              {} roles changed, {} came later, {} phones went back, {} renewed, {} entries accepted, {} roll entries \
-             hidden, {} entries set aside in the end, {} beyond reach",
+             hidden, {} entries set aside in the end, {} beyond reach; {} attacks",
             self.documents,
             self.acknowledged,
             self.links,
@@ -158,6 +164,7 @@ impl std::fmt::Display for Tally {
             self.hidden,
             self.set_aside,
             self.beyond_reach,
+            self.attacks,
         )
     }
 }
@@ -195,6 +202,7 @@ pub struct World {
     chance: Chance,
     /// What people do to each other is drawn apart, so that the calm story of a seed stays the same.
     unrest: Chance,
+    malice: Chance,
     story: Story,
     seed: u64,
     weather: Weather,
@@ -204,6 +212,10 @@ pub struct World {
     relay: RelaySide,
     links: BTreeMap<u64, Link>,
     links_opened: u64,
+    /// Whose app is another than they say.
+    hostile: Option<usize>,
+    /// How many keys were made up.
+    strangers: usize,
     group: Option<GroupId>,
     /// The roll that the relay has on its disk, worked out apart from it.
     heard: Option<Roll>,
@@ -248,6 +260,7 @@ impl World {
         Self {
             chance,
             unrest: Chance::new(seed, 1),
+            malice: Chance::new(seed, 2),
             story,
             seed,
             weather,
@@ -257,6 +270,8 @@ impl World {
             relay,
             links: BTreeMap::new(),
             links_opened: 0,
+            hostile: None,
+            strangers: 0,
             group: None,
             heard: None,
             model: Model::default(),
@@ -313,8 +328,11 @@ impl World {
     fn one_step(&mut self) -> Step {
         let ms = self.chance.below(300);
         self.advance_ms(ms);
-        if self.story == Story::Unrest && self.unrest.one_in(10) {
+        if self.story != Story::Calm && self.unrest.one_in(10) {
             self.somebody_decides()?;
+        }
+        if self.story == Story::Malice && self.malice.one_in(20) {
+            self.somebody_attacks()?;
         }
         match self.chance.below(100) {
             0..45 => self.carry_some(),

@@ -46,7 +46,7 @@ impl World {
             }
             // Who does not belong is told so, and who is not theirs to ask.
             Err(Error::Removed | Error::NoGroup | Error::Role(_))
-                if self.story == Story::Unrest && !self.phones[at].belongs() =>
+                if self.story != Story::Calm && !self.phones[at].belongs() =>
             {
                 Ok(None)
             }

@@ -1,0 +1,132 @@
+//! A member whose app signs whatever its owner likes, and strangers who help them.
+
+use lamppost_core::base::EntryHash;
+use lamppost_core::roll::operation::{Admission, Certification, KeyUpdate, Policy, Recovery, Removal};
+
+use super::*;
+
+/// A setting that nobody who governs touches.
+const THEIRS: u16 = 98;
+
+/// Devices that somebody enters in one go.
+const FLOOD_DEVICES: usize = 6;
+
+impl World {
+    /// One member who does not govern does what is not theirs to do.
+    pub(super) fn somebody_attacks(&mut self) -> Step {
+        let may_attack = |world: &Self, at: usize| {
+            let phone = &world.phones[at];
+            phone.joined && phone.belongs() && !phone.is_unsure && phone.role != roles::ROLE_COORDINATOR
+        };
+        if self.hostile.is_none() {
+            let candidates: Vec<usize> = (0..self.phones.len()).filter(|at| may_attack(self, *at)).collect();
+            self.hostile = self.malice.pick(&candidates).copied();
+        }
+        let Some(at) = self.hostile.filter(|at| may_attack(self, *at)) else { return Ok(()) };
+        if self.switch_on(at)?.is_none() {
+            return Ok(());
+        }
+        let (roll, own) =
+            match self.phones[at].running().map(|engine| (testing::roll(engine), engine.member_id())) {
+                Some((Some(roll), own)) => (roll, own),
+                _ => return Ok(()),
+            };
+        let mut stranger = self.stranger();
+        let engine = stranger.engine(None).map_err(|e| e.to_string())?;
+        let (strange, request) = (engine.member_id(), engine.request().map_err(|e| e.to_string())?);
+        let certificate = request.as_bytes().to_vec().into();
+        let others: Vec<_> = roll.state().members().map(|(id, _)| id).filter(|id| *id != own).collect();
+        let Some(victim) = self.malice.pick(&others).copied() else { return Ok(()) };
+        let admission = |member, certificates| {
+            let role = RoleId(roles::ROLE_COORDINATOR);
+            Operation::Admit(Admission {
+                member,
+                role,
+                certificates,
+                keys: KeyUpdate::default(),
+                invitation: None,
+            })
+        };
+        let (what, operation) = match self.malice.below(9) {
+            0 => ("admits a stranger", admission(strange, vec![certificate])),
+            1 => ("makes itself a coordinator", admission(own, Vec::new())),
+            2 => {
+                let (target, marks, keys) = (Target::Member(victim), Vec::new(), KeyUpdate::default());
+                ("removes another", Operation::Remove(Removal { target, marks, keys }))
+            }
+            3 => {
+                let (marks, keys) = (Vec::new(), KeyUpdate::default());
+                let recovery = Recovery { member: victim, certificate, marks, keys };
+                ("gives another's place to a stranger", Operation::Recover(recovery))
+            }
+            4 => {
+                let keys = KeyUpdate::default();
+                ("enters a stranger's device", Operation::Certify(Certification { certificate, keys }))
+            }
+            5 => {
+                let settings = [(THEIRS, 1), (settings::HISTORY_DAYS, 1)].into();
+                ("sets what is agreed", Operation::Policy(Policy { settings }))
+            }
+            6 => return self.attack_by_smuggling(at, stranger, roll.heads()),
+            7 => {
+                let unheard = EntryHash(self.malice.bytes());
+                return self.attack_by_smuggling(at, stranger, vec![unheard]);
+            }
+            _ => return self.flood_with_devices(at, own),
+        };
+        self.model.strangers.insert(strange);
+        self.tally.attacks += 1;
+        self.attempt(at, what, |engine| testing::sign_anyway(engine, &operation)).map(drop)
+    }
+
+    /// A device that is nobody's says of itself that it belongs, and a member brings it to the relay.
+    fn attack_by_smuggling(&mut self, at: usize, mut stranger: Phone, heads: Vec<EntryHash>) -> Step {
+        let engine = stranger.engine(None).map_err(|e| e.to_string())?;
+        let request = engine.request().map_err(|e| e.to_string())?;
+        let certificate = request.as_bytes().to_vec().into();
+        let entry = Operation::Certify(Certification { certificate, keys: KeyUpdate::default() });
+        let group = self.group.expect("there is one because it was founded first");
+        let forged = testing::forge(engine, group, heads, &entry).map_err(|e| e.to_string())?;
+        self.model.strangers.insert(engine.member_id());
+        self.tally.attacks += 1;
+        self.act(at, "smuggles", |engine| testing::smuggle(engine, &forged)).map(drop)
+    }
+
+    /// More devices of one member than anybody has.
+    fn flood_with_devices(&mut self, at: usize, own: MemberId) -> Step {
+        self.tally.attacks += 1;
+        for _ in 0..FLOOD_DEVICES {
+            let mut invented = self.stranger();
+            let engine = invented.engine(None).map_err(|e| e.to_string())?;
+            let request = engine.request_as_device_of(own).map_err(|e| e.to_string())?;
+            self.attempt(at, "enters a device that is not there", |engine| engine.add_device(&request))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a phone is the hostile member's, or got the roll from it.
+    pub(super) fn is_hostile(&self, at: usize) -> bool {
+        self.hostile.is_some_and(|hostile| self.phones[hostile].member == self.phones[at].member)
+    }
+
+    fn stranger(&mut self) -> Phone {
+        self.strangers += 1;
+        Phone::new(100 + self.strangers, roles::ROLE_VOLUNTEER, self.seed, Arc::clone(&self.now_ms))
+    }
+
+    /// Whatever was signed without a right to has changed nothing that anybody believes.
+    pub(super) fn check_attacks(&mut self, truth: &State) -> Step {
+        if let Some((member, _)) = truth.members().find(|(member, _)| self.model.strangers.contains(member)) {
+            return Err(format!("{member:?}, whom no coordinator admitted, belongs"));
+        }
+        let theirs = truth.devices().find(|(_, device, _)| self.model.strangers.contains(&device.key));
+        if let Some((device, ..)) = theirs {
+            return Err(format!("a stranger's {device:?} belongs to somebody"));
+        }
+        let history = truth.setting(settings::HISTORY_DAYS).filter(|_| !self.model.history_ends);
+        match truth.setting(THEIRS).or(history) {
+            Some(_) => Err("somebody who does not govern has set what is agreed".to_owned()),
+            None => Ok(()),
+        }
+    }
+}
