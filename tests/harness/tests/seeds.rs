@@ -39,6 +39,15 @@ fn two_hundred_seeds_keep_every_promise() {
     }
 }
 
+/// One member's app signs and sends what is not theirs to: nobody believes it, and nobody else loses a word.
+#[test]
+fn sixty_seeds_with_a_hostile_app_keep_every_promise() {
+    let outcome = run_seeds(Plan { first: 0, seeds: 60, steps: STEPS, story: Story::Malice }, &|_| {});
+    println!("{}", outcome.tally);
+    assert_eq!(outcome.broken, [], "replay: lamppost-sim --malice --steps {STEPS} --seed N");
+    assert!(outcome.tally.attacks > 300, "{}", outcome.tally);
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in [1, 2, 3] {
