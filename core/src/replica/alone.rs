@@ -6,7 +6,7 @@ use super::disk::{self, DOCUMENTS, ROWS};
 use super::engine::Engine;
 use super::error::Error;
 use super::media;
-use super::record::ObservationDraft;
+use super::record::{ObservationDraft, sealed_part};
 use super::view::Part;
 use crate::base::{CompartmentId, DeviceId, DocumentId, cbor};
 use crate::document::{AuthoredChange, Document, is_created_by};
@@ -136,14 +136,11 @@ impl Engine {
         let row = self.row(id)?;
         let mut gone = vec![id];
         let mut sealed = None;
-        for about in self.rows_about(id)? {
-            if about.kind == Kind::SEALED
-                && row.as_ref().is_some_and(|row| row.author == about.author)
-                && let Some(Shown::Sealed(part)) = content(self, about.id, Kind::SEALED)?
-            {
-                sealed = Some(part);
-                gone.push(about.id);
-            }
+        if let Some(sibling) = row.map(|row| sealed_part(row.author, id))
+            && let Some(Shown::Sealed(part)) = content(self, sibling, Kind::SEALED)?
+        {
+            sealed = Some(part);
+            gone.push(sibling);
         }
         let new = self.new_id(Kind::OBSERVATION);
         let clean = media::names_of(&observation.media);

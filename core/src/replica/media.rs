@@ -10,7 +10,8 @@ use super::chunks::CHUNKS;
 use super::disk;
 use super::engine::Engine;
 use super::error::Error;
-use super::record::ObservationDraft;
+use super::record::{ObservationDraft, sealed_part};
+use super::view::Row;
 use crate::base::{ChunkId, DocumentId, Hash, cbor};
 use crate::entry::chunk::{BadFile, Manifest, SealedChunk, open_file, seal_file};
 use crate::entry::keys::Secret;
@@ -191,9 +192,8 @@ impl Engine {
     /// [`Error::NotHere`]; errors of the store.
     pub fn fetch_media(&mut self, document: DocumentId) -> Result<(), Error> {
         let detail = self.get(document)?;
-        let sealed =
-            detail.about.iter().find(|row| row.kind == Kind::SEALED && row.author == detail.row.author);
-        let sealed = sealed.map_or(document, |row| row.id);
+        let is_sealed_itself = detail.row.kind == Kind::SEALED;
+        let sealed = if is_sealed_itself { document } else { sealed_part(detail.row.author, document) };
         let media: Vec<(Medium, bool)> = media_of(&detail.content)
             .into_iter()
             .map(|(medium, original)| (medium.clone(), original))
@@ -255,20 +255,16 @@ impl Engine {
     }
 
     /// The photos of a document, and whether they are here.
-    pub(super) fn media_rows(&self, id: DocumentId, content: &Content) -> Result<Vec<MediumRow>, Error> {
+    pub(super) fn media_rows(&self, row: &Row, content: &Content) -> Result<Vec<MediumRow>, Error> {
         let media = media_of(content);
-        let mut sealed = Vec::new();
-        if matches!(content, Content::Observation(_, Some(_))) {
-            let about = self.rows_about(id)?.into_iter().filter(|row| row.kind == Kind::SEALED);
-            sealed.extend(about.map(|row| row.id));
-        }
+        let sealed = sealed_part(row.author, row.id);
         let mut rows = Vec::new();
         for (medium, is_original) in media {
             let mut file = None;
             if let Ok(hash) = Hash::parse(&medium.id) {
-                for holder in sealed.iter().filter(|_| is_original).chain([&id]) {
+                for holder in Some(sealed).filter(|_| is_original).into_iter().chain([row.id]) {
                     if file.is_none() {
-                        let row = self.store.get(FILES, &file_key(*holder, hash))?;
+                        let row = self.store.get(FILES, &file_key(holder, hash))?;
                         file = row.map(|row| disk::decode::<FileRow>(&row)).transpose()?;
                     }
                 }

@@ -1,7 +1,7 @@
 //! The way out: what a person entered becomes a document's change, a sealed entry, a row, and a place in the outbox,
 //! in one durable write.
 
-use crate::base::DocumentId;
+use crate::base::{DocumentId, MemberId};
 use crate::document::{AuthoredChange, Document, create_id};
 use crate::entry::Verified;
 use crate::entry::plaintext::{Content, Form};
@@ -128,10 +128,7 @@ impl Engine {
         }
         let id = case.unwrap_or_else(|| self.new_id(Kind::CASE));
         let mut content: Case = match case {
-            Some(id) => {
-                let row = self.row(id)?.filter(|row| row.kind == Kind::CASE).ok_or(Error::NotHere(id))?;
-                self.load(row.id)?.read().map_err(|e| Error::Kind(e.to_string()))?
-            }
+            Some(id) => self.case(id)?,
             None => Case::default(),
         };
         if !title.is_empty() {
@@ -161,11 +158,9 @@ impl Engine {
         create_id(self.member_id(), kind.0, nonce)
     }
 
-    /// The identity of the sealed part of an observation of this member's own.
+    /// The sealed part of an observation of this member's own.
     pub(super) fn sibling(&self, observation: DocumentId) -> DocumentId {
-        let mut nonce = [0; 8];
-        nonce.iter_mut().zip(observation.0).for_each(|(to, from)| *to = from);
-        create_id(self.member_id(), Kind::SEALED.0, nonce)
+        sealed_part(self.member_id(), observation)
     }
 
     /// Writes a document of one entry, durably.
@@ -270,4 +265,11 @@ impl Engine {
         let change = opened.ok().and_then(|c| AuthoredChange::parse(&c.bytes, entry.header().device).ok());
         Ok(change)
     }
+}
+/// The sealed part of an observation, by the author of both: anybody may write one that names it, and nobody else one with this
+/// identity.
+pub(in crate::replica) fn sealed_part(author: MemberId, observation: DocumentId) -> DocumentId {
+    let mut nonce = [0; 8];
+    nonce.iter_mut().zip(observation.0).for_each(|(to, from)| *to = from);
+    create_id(author, Kind::SEALED.0, nonce)
 }

@@ -6,6 +6,7 @@ use super::answers::Answer;
 use super::disk::{self, QUARANTINE, SetAsideRow};
 use super::engine::Engine;
 use super::error::Error;
+use super::record::sealed_part;
 use super::view::{Delivery, HistoryRow, Row};
 use crate::base::{DocumentId, MemberId};
 use crate::watch::correction::RETRACTION;
@@ -140,7 +141,7 @@ impl Engine {
             let received = history.iter().filter_map(|entry| entry.received_ms).max();
             steps.extend(received.map(|at_ms| Step::AtRelay { at_ms }));
         }
-        steps.extend(self.steps_aside(row, about)?);
+        steps.extend(self.steps_aside(row)?);
         let Ok(state) = self.state().map(std::sync::Arc::clone) else { return Ok(steps) };
         let (mut releases, mut outcomes) = (BTreeSet::new(), BTreeSet::new());
         for row in about {
@@ -193,10 +194,9 @@ impl Engine {
     }
 
     /// What does not count of a document and of its sealed part: each reason once, with the latest entry it is given for.
-    fn steps_aside(&self, row: &Row, about: &[Row]) -> Result<Vec<Step>, Error> {
-        let sealed = about.iter().filter(|about| about.kind == Kind::SEALED && about.author == row.author);
+    fn steps_aside(&self, row: &Row) -> Result<Vec<Step>, Error> {
         let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
-        for id in sealed.map(|sealed| sealed.id).chain([row.id]) {
+        for id in [sealed_part(row.author, row.id), row.id] {
             for (log, seq) in self.parts(id)? {
                 let Some(aside) = self.store.get(QUARANTINE, &disk::entry_key(log, seq))? else { continue };
                 let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };

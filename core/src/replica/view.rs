@@ -7,6 +7,7 @@ use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRo
 use super::engine::Engine;
 use super::error::Error;
 use super::media::MediumRow;
+use super::record::sealed_part;
 use super::steps::Step;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId, cbor};
 use crate::document::{Conflict, Document, is_created_by};
@@ -306,13 +307,12 @@ impl Engine {
         self.recent.keep(id, document);
         let about = self.rows_about(id)?;
         if let Content::Observation(_, sealed) = &mut content {
-            // Only the author's own sealed part counts: anybody may write one that names this observation.
-            let sibling = about.iter().find(|about| about.kind == Kind::SEALED && about.author == row.author);
-            if let Some(sibling) = sibling {
-                *sealed = self.load(sibling.id)?.read().ok();
+            let sibling = sealed_part(row.author, id);
+            if self.row(sibling)?.is_some() {
+                *sealed = self.load(sibling)?.read().ok();
             }
         }
-        let media = self.media_rows(id, &content)?;
+        let media = self.media_rows(&row, &content)?;
         let history = self.history(id)?;
         let steps = self.steps(&row, &history, &about)?;
         let delivery = self.delivery(id);

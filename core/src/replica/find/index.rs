@@ -8,6 +8,7 @@ use fixedbitset::FixedBitSet;
 use super::query::{Cursor, Query, Sort};
 use super::words::Words;
 use crate::base::{DocumentId, MemberId};
+use crate::replica::record::sealed_part;
 use crate::replica::view::Row;
 use crate::watch::suggest::{Place, Point, Sighting, SuggestionIndex};
 use crate::watch::{Cell, Kind, codes};
@@ -141,10 +142,9 @@ impl Index {
         sources.filter_map(|source| self.get(*source)).filter(move |doc| doc.kind == kind)
     }
 
-    /// The exact place of an observation, from its own author's sealed part: anybody may write one that names it.
+    /// The exact place of an observation, from its sealed part.
     pub fn exact(&self, observation: &Doc) -> Option<Point> {
-        let sealed = self.about(observation.id, Kind::SEALED);
-        sealed.filter(|sealed| sealed.author == observation.author).find_map(|sealed| sealed.position)
+        self.get(sealed_part(observation.author, observation.id))?.position
     }
 
     fn sighting(&self, id: DocumentId) -> Option<Sighting> {
@@ -196,9 +196,8 @@ impl Index {
             for number in texts.ones() {
                 let doc = self.docs.get(number).and_then(Option::as_ref);
                 let Some(sealed) = doc.filter(|doc| doc.kind == Kind::SEALED) else { continue };
-                let targets = sealed.about.iter().filter(|id| {
-                    self.get(**id).is_some_and(|observation| observation.author == sealed.author)
-                });
+                let is_its_own = |id: &&DocumentId| sealed_part(sealed.author, **id) == sealed.id;
+                let targets = sealed.about.iter().filter(is_its_own);
                 observations.extend(targets.filter_map(|id| self.number_by_id.get(id).copied()));
             }
             observations.into_iter().filter_map(|n| usize::try_from(n).ok()).for_each(|n| texts.insert(n));

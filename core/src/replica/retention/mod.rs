@@ -14,6 +14,7 @@ use super::disk::{
 use super::engine::Engine;
 use super::error::Error;
 use super::membership::settings;
+use super::record::sealed_part;
 use crate::base::day::day_of;
 use crate::base::{DocumentId, cbor, limits};
 use crate::document::is_created_by;
@@ -341,9 +342,8 @@ impl Engine {
         let Some(row) = self.row(id)?.filter(|row| row.kind == Kind::OBSERVATION) else {
             return Ok(vec![id]);
         };
-        let about = self.rows_about(id)?;
-        let siblings = about.iter().filter(|about| about.kind == Kind::SEALED && about.author == row.author);
-        Ok([id].into_iter().chain(siblings.map(|about| about.id)).collect())
+        let sibling = self.row(sealed_part(row.author, id))?.map(|row| row.id);
+        Ok([id].into_iter().chain(sibling).collect())
     }
 
     fn stored_parts(&self, id: DocumentId) -> Result<Vec<Verified>, Error> {
