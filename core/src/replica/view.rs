@@ -1,9 +1,11 @@
 //! What an app sees: summary rows, one document in full, and what became of it.
 
+use std::collections::VecDeque;
+
 use minicbor::{Decode, Encode};
 
 use super::consent::HeldBack;
-use super::disk::{self, ABOUT, DOCUMENTS, QUARANTINE, RECEIVED, ROWS, ReceivedRow, SetAsideRow};
+use super::disk::{self, ABOUT, DOCUMENTS, DiskCipher, QUARANTINE, RECEIVED, ROWS, ReceivedRow, SetAsideRow};
 use super::engine::Engine;
 use super::error::Error;
 use super::media::MediumRow;
@@ -177,6 +179,12 @@ pub(super) struct Part {
     pub claimed_ms: u64,
 }
 
+fn open_row(cipher: &DiskCipher, key: &[u8], sealed: &[u8]) -> Result<Row, Error> {
+    let plain = zeroize::Zeroizing::new(cipher.open(ROWS, key, sealed).ok_or(Error::WrongVault)?);
+    // This device encoded and sealed it: nobody else could have given it another form.
+    minicbor::decode(&plain).map_err(|e| Error::store_damaged(&e))
+}
+
 impl Engine {
     /// Writes the row of a document that has new parts, in the place of the one `before`; none if there are none.
     pub(super) fn put_row(
@@ -234,13 +242,7 @@ impl Engine {
     /// Errors of the store; [`Error::WrongVault`].
     pub fn row(&self, id: DocumentId) -> Result<Option<Row>, Error> {
         let sealed = self.store.get(ROWS, id.as_bytes())?;
-        sealed.map(|sealed| self.open_row(id.as_bytes(), &sealed)).transpose()
-    }
-
-    fn open_row(&self, key: &[u8], sealed: &[u8]) -> Result<Row, Error> {
-        let plain = zeroize::Zeroizing::new(self.cipher.open(ROWS, key, sealed).ok_or(Error::WrongVault)?);
-        // This device encoded and sealed it: nobody else could have given it another form.
-        minicbor::decode(&plain).map_err(|e| Error::store_damaged(&e))
+        sealed.map(|sealed| open_row(&self.cipher, id.as_bytes(), &sealed)).transpose()
     }
 
     /// Whether a document has left the phone.
@@ -281,15 +283,28 @@ impl Engine {
 
     /// Reads every row, in the order of identities.
     pub(super) fn each_row(&self, mut look: impl FnMut(Row)) -> Result<(), Error> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.store.scan(ROWS, &[], after.as_deref(), PAGE_ROWS)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (key, sealed) in &page {
-                look(self.open_row(key, sealed)?);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cipher = &self.cipher;
+        // To open them takes longer than to read them: meanwhile the next pages are read, and opened on other cores.
+        std::thread::scope(|scope| {
+            let mut opening = VecDeque::new();
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let page = self.store.scan(ROWS, &[], after.as_deref(), PAGE_ROWS)?;
+                after = page.last().map(|(last, _)| last.clone());
+                let open = move || -> Result<Vec<Row>, Error> {
+                    page.iter().map(|(key, sealed)| open_row(cipher, key, sealed)).collect()
+                };
+                if after.is_some() {
+                    opening.push_back(scope.spawn(open));
+                }
+                while opening.len() >= cores || after.is_none() {
+                    let Some(opened) = opening.pop_front() else { return Ok(()) };
+                    let rows = opened.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                    rows.into_iter().for_each(&mut look);
+                }
             }
-        }
+        })
     }
 
     /// One document in full, with its history and what became of it.
