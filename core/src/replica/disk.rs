@@ -55,7 +55,7 @@ pub struct OutboxRow {
     /// Its number.
     #[n(1)]
     pub seq: u64,
-    /// The document it belongs to, if it is this device's own word.
+    /// The document it belongs to, if it is this installation's own word.
     #[n(2)]
     pub document: Option<DocumentId>,
 }
@@ -70,7 +70,7 @@ pub struct SetAsideRow {
     /// Whether it was the relay that refused it.
     #[n(1)]
     pub by_relay: bool,
-    /// The document, if it is this device's own word that the relay refused.
+    /// The document, if it is this installation's own word.
     #[n(2)]
     pub document: Option<DocumentId>,
     /// Whether a removal cut it off: then it counts once a coordinator accepts it.

@@ -45,7 +45,7 @@ impl Engine {
             Effect::Send(_) | Effect::End(_) => {}
             Effect::Sign(payload) => return Ok(Some(Input::Signed(self.sign_session(payload)))),
             Effect::NewLife(relay, incarnation) => self.new_relay_life(relay, incarnation)?,
-            Effect::CheckOwn(seen) => self.check_own(&seen)?,
+            Effect::CheckOwn(seen) => self.check_own(seen)?,
             Effect::RelayTime(at_ms) => self.heard_time(at_ms)?,
             Effect::Checkpoint(checkpoint) => self.keep_checkpoint(checkpoint)?,
             Effect::Offer(heads) => self.offer(&heads)?,
@@ -98,6 +98,8 @@ impl Engine {
                 report.caught_up = true;
                 self.relay_has_served()?;
                 report.received.warnings.extend(self.retry_withheld()?);
+                let seen = std::mem::take(&mut self.own_seen);
+                self.check_own(seen)?;
                 self.mend_keys()?;
                 self.bring_along()?;
                 self.sweep()?;

@@ -24,6 +24,7 @@ use crate::entry::seal::{CannotSeal, Slot, write_clear, write_sealed};
 use crate::entry::{Certificate, Kind, LogHead, LogId, Possession, Verified};
 use crate::roll::{Operation, Roll, State};
 use crate::storage::{Batch, Store, Table};
+use crate::sync::frame::OwnHead;
 
 /// Everything that an engine takes from outside.
 pub struct Environment {
@@ -50,6 +51,8 @@ pub struct Engine {
     pub(super) group: Option<Group>,
     /// Documents that changed since the feed last asked.
     pub(super) changed: BTreeSet<DocumentId>,
+    /// What the relay has seen of this device's logs, where it was not out to be checked at once.
+    pub(super) own_seen: Vec<OwnHead>,
     /// Documents that were recorded before there was a group, and have not come along.
     pub(super) alone: BTreeSet<DocumentId>,
     /// Documents that are not shown any more, likewise.
@@ -263,6 +266,7 @@ impl Engine {
             identity,
             group: None,
             changed: BTreeSet::new(),
+            own_seen: Vec::new(),
             alone: BTreeSet::new(),
             gone: BTreeSet::new(),
             recent: Recent::default(),

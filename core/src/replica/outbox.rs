@@ -87,13 +87,14 @@ impl Engine {
                 if placed.insert((log, seq)) {
                     let document = documents.get(&(log, seq)).copied();
                     engine.enqueue(batch, OutboxRow { log, seq, document })?;
+                    engine.changed.extend(document);
                 }
             }
             Ok(())
         })
     }
 
-    /// Queues this device's own words anew: what acknowledged them does not have them any more.
+    /// Queues this installation's own words anew: what acknowledged them does not have them any more.
     pub(super) fn queue_own_again(&mut self, batch: &mut Batch) -> Result<(), Error> {
         let documents = self.own_documents()?;
         let queued = self.queued()?;
@@ -103,6 +104,13 @@ impl Engine {
             for seq in (0..=head.seq).filter(|seq| !queued.contains_key(&(log, *seq))) {
                 let document = documents.get(&(log, seq)).copied();
                 self.enqueue(batch, OutboxRow { log, seq, document })?;
+            }
+        }
+        // What it wrote as another device comes with the rest when everything is offered: until then it waits as well.
+        for (place, document) in &documents {
+            if place.0.device != device && !queued.contains_key(place) {
+                let (log, seq) = *place;
+                self.enqueue(batch, OutboxRow { log, seq, document: Some(*document) })?;
             }
         }
         for (key, _) in self.store.scan(RECEIVED, &[], None, usize::MAX)? {
@@ -217,17 +225,22 @@ impl Engine {
         let Some(bytes) = self.store.get(OUTBOX, &disk::number_key(key))? else { return Ok(None) };
         let row: OutboxRow = disk::decode(&bytes)?;
         batch.delete(OUTBOX, disk::number_key(key));
-        if let Some(document) = row.document {
-            let group = self.fresh()?;
-            let left = group.unsent.get(&document).copied().unwrap_or(1) - 1;
-            if left == 0 {
-                group.unsent.remove(&document);
-            } else {
-                group.unsent.insert(document, left);
-            }
-            self.changed.insert(document);
-        }
+        self.count_out(row.document)?;
         Ok(Some(row))
+    }
+
+    /// Counts one entry less of a document that waits to be sent.
+    pub(super) fn count_out(&mut self, document: Option<DocumentId>) -> Result<(), Error> {
+        let Some(document) = document else { return Ok(()) };
+        let group = self.fresh()?;
+        let left = group.unsent.get(&document).copied().unwrap_or(1) - 1;
+        if left == 0 {
+            group.unsent.remove(&document);
+        } else {
+            group.unsent.insert(document, left);
+        }
+        self.changed.insert(document);
+        Ok(())
     }
 
     /// Entries that the relay has not acknowledged yet.

@@ -168,14 +168,16 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::RolledBack`] if the store is older than that, or another copy of it has gone on.
-    pub fn check_own(&self, seen: &[OwnHead]) -> Result<(), Error> {
-        // Who does not belong, as far as is known here, writes nothing that could fork, and may hear that they belong again.
+    pub fn check_own(&mut self, seen: Vec<OwnHead>) -> Result<(), Error> {
+        // Who does not belong, as far as is known here, writes nothing that could fork, and may hear that they belong again:
+        // then it is checked once more.
         if self.role().is_none() {
+            self.own_seen = seen;
             return Ok(());
         }
         let logs = StoreLogs(&*self.store);
         for OwnHead { compartment, head } in seen {
-            let log = LogId { compartment: *compartment, device: self.device_id() };
+            let log = LogId { compartment, device: self.device_id() };
             if logs.hash_at(log, head.seq)? != Some(head.hash) {
                 return Err(Error::RolledBack);
             }

@@ -18,7 +18,7 @@ use crate::watch::{Content, Kind};
 const WEIGHED: &[u8] = b"weighed";
 
 /// Why what counts again still waits.
-const NOT_AT_RELAY: &str = "the relay refused it while its author was out of the group: it is offered again";
+const NOT_AT_RELAY: &str = "the relay has refused it before: it is offered again with the next sync";
 
 /// Entries read at once.
 const PAGE: usize = 256;
@@ -108,7 +108,9 @@ impl Engine {
                 if let Some(document) = row.document {
                     self.changed.insert(document);
                     if row.by_relay {
-                        // It counts, and is not there: it is offered again with the next sync.
+                        // It counts, and is not there: the next session asks for heads, and offers it again.
+                        self.fresh()?.relay.offered = None;
+                        self.put_relay(batch)?;
                         let aside = SetAsideRow { cut_off: false, reason: NOT_AT_RELAY.to_owned(), ..row };
                         batch.put(QUARANTINE, key, cbor::encode(&aside));
                     } else {

@@ -72,8 +72,10 @@ pub fn stored(engine: &Engine) -> Result<Vec<Stored>, Error> {
 ///
 /// # Errors
 /// Errors of the store.
-pub fn sign_anyway(engine: &mut Engine, operation: &Operation) -> Result<(), Error> {
-    engine.transact(|engine, batch| engine.append_operation(batch, operation))
+pub fn sign_anyway(engine: &mut Engine, operation: &Operation) -> Result<Option<EntryHash>, Error> {
+    engine.transact(|engine, batch| engine.append_operation(batch, operation))?;
+    let group = engine.group.as_ref();
+    Ok(group.and_then(|group| group.own.get(&CompartmentId::ROLL)).map(|head| head.hash))
 }
 
 /// What a device that belongs to nobody writes into a group's roll: its certificate, and an operation. Both cite `roll_heads`.

@@ -26,6 +26,8 @@ pub struct Model {
     pub let_in_again: BTreeSet<MemberId>,
     /// Whether newcomers do not read back without end.
     pub history_ends: bool,
+    /// Operations that were not their author's to sign.
+    pub overreached: BTreeSet<EntryHash>,
     /// Members and keys that only a hostile app vouched for.
     pub strangers: BTreeSet<MemberId>,
     /// Entries of the roll that left a phone.

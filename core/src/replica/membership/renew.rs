@@ -205,6 +205,7 @@ impl Engine {
             let row: OutboxRow = disk::decode(&row)?;
             if places.contains(&(row.log, row.seq)) {
                 batch.delete(OUTBOX, key);
+                self.count_out(row.document)?;
             }
         }
         for (log, seq) in places {
@@ -213,8 +214,9 @@ impl Engine {
             }
         }
         for (key, _) in self.store.scan(DOCUMENTS, &[], None, usize::MAX)? {
-            if disk::parse_part_key(&key).is_some_and(|(_, place)| places.contains(&place)) {
+            if let Some((document, place)) = disk::parse_part_key(&key).filter(|(_, p)| places.contains(p)) {
                 batch.delete(DOCUMENTS, key);
+                self.fresh()?.accept(document, place);
             }
         }
         let mut roll: Option<Roll> = None;
@@ -235,7 +237,6 @@ impl Engine {
         let group = self.fresh()?;
         group.roll = Arc::new(roll);
         group.own = BTreeMap::new();
-        group.unsent.clear();
         Ok(())
     }
 

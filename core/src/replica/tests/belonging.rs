@@ -567,12 +567,14 @@ fn a_backup_of_somebody_who_was_out_at_the_time_is_gone_on_with() {
     vic.record(draft("let in again")).unwrap();
     gossip(&mut [&mut carla, &mut vic, &mut vera]);
     let head = vic.group.as_ref().unwrap().own[&GROUP];
-    let seen = [crate::sync::frame::OwnHead { compartment: GROUP, head }];
+    let seen = vec![crate::sync::frame::OwnHead { compartment: GROUP, head }];
 
     let mut restored = restore(2, backup);
-    restored.check_own(&seen).unwrap();
+    restored.check_own(seen.clone()).unwrap();
     hand(&carla, &mut restored);
-    assert!(matches!(restored.check_own(&seen), Err(Error::RolledBack)));
+    let caught_up = restored.carry_out(Effect::CaughtUp, &mut SyncReport::default());
+    assert!(matches!(caught_up, Err(Error::RolledBack)), "before it writes a word: {caught_up:?}");
+    assert!(matches!(restored.check_own(seen), Err(Error::RolledBack)));
     restored.renew().unwrap();
     restored.record(draft("after the restore")).unwrap();
     gossip(&mut [&mut carla, &mut restored, &mut vera]);

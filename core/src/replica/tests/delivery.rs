@@ -35,11 +35,11 @@ fn refuse(phone: &mut Engine, (key, _): (u64, crate::base::EntryHash)) {
 }
 
 /// As it is now, and as it is after a restart.
-fn shown(phone: &Engine, id: DocumentId) -> Delivery {
+fn shown(seed: u64, phone: &Engine, id: DocumentId) -> Delivery {
     let now = phone.delivery(id);
     let group = phone.group.as_ref().unwrap();
     let (unsent, refused) = (group.unsent.clone(), group.refused.clone());
-    let again = Engine::open(environment(2, Arc::clone(&phone.store))).unwrap();
+    let again = Engine::open(environment(seed, Arc::clone(&phone.store))).unwrap();
     let group = again.group.as_ref().unwrap();
     assert_eq!((&group.unsent, &group.refused), (&unsent, &refused));
     now
@@ -53,16 +53,16 @@ fn a_document_is_not_at_the_relay_while_a_part_of_it_is_refused() {
     let first = queued(&mut vic);
     vic.amend(id, draft("second")).unwrap();
     let [.., second] = queued(&mut vic)[..] else { panic!("nothing is queued") };
-    assert_eq!(shown(&vic, id), Delivery::OnPhone);
+    assert_eq!(shown(2, &vic, id), Delivery::OnPhone);
     refuse(&mut vic, second);
-    assert_eq!(shown(&vic, id), Delivery::Refused);
+    assert_eq!(shown(2, &vic, id), Delivery::Refused);
     // Whatever is acknowledged afterwards is another part.
     keep(&mut vic, &first);
-    assert_eq!(shown(&vic, id), Delivery::Refused);
+    assert_eq!(shown(2, &vic, id), Delivery::Refused);
     vic.offer(&[]).unwrap();
     let all = queued(&mut vic);
     keep(&mut vic, &all);
-    assert_eq!(shown(&vic, id), Delivery::AtRelay);
+    assert_eq!(shown(2, &vic, id), Delivery::AtRelay);
     assert_eq!(vic.set_aside().unwrap(), []);
 }
 
@@ -76,21 +76,23 @@ fn what_was_cut_off_and_counts_again_is_not_at_the_relay_that_refused_it() {
     hand(&carla, &mut vic);
     let waits = queued(&mut vic);
     waits.iter().for_each(|place| refuse(&mut vic, *place));
-    assert_eq!(shown(&vic, id), Delivery::Refused);
+    assert_eq!(shown(2, &vic, id), Delivery::Refused);
     hand(&vic, &mut carla);
     let cut_off: Vec<_> = carla.set_aside().unwrap().iter().map(|row| row.entry).collect();
     carla.accept(&cut_off).unwrap();
     let request = JoinRequest::from_bytes(vic.certificate().unwrap().as_bytes().to_vec());
     carla.admit(&request, RoleId(roles::ROLE_VOLUNTEER)).unwrap();
     hand(&carla, &mut vic);
-    assert_eq!(shown(&vic, id), Delivery::Refused);
+    assert_eq!(shown(2, &vic, id), Delivery::Refused);
     let aside = vic.set_aside().unwrap();
     let of_it = aside.iter().find(|row| row.reason.contains("offered again"));
     assert!(of_it.is_some_and(|row| row.by_relay && !row.cut_off), "{aside:?}");
+    let plan = vic.plan(false, Budget::UNLIMITED).unwrap();
+    assert_eq!(plan.offered, None, "the next session asks for heads");
     vic.offer(&[]).unwrap();
     let all = queued(&mut vic);
     keep(&mut vic, &all);
-    assert_eq!(shown(&vic, id), Delivery::AtRelay);
+    assert_eq!(shown(2, &vic, id), Delivery::AtRelay);
 }
 
 #[test]
@@ -102,10 +104,18 @@ fn what_a_renewed_phone_wrote_before_is_its_own_when_it_is_offered_again() {
     vic.renew().unwrap();
     let all = queued(&mut vic);
     keep(&mut vic, &all);
-    assert_eq!(shown(&vic, id), Delivery::AtRelay);
-    // A relay that lost everything.
+    assert_eq!(shown(2, &vic, id), Delivery::AtRelay);
+    // A relay that lost everything; the line breaks before it says what it has.
+    vic.new_relay_life(RelayId([5; 32]), Incarnation([6; 16])).unwrap();
+    assert_eq!(shown(2, &vic, id), Delivery::OnPhone);
     vic.offer(&[]).unwrap();
-    assert_eq!(shown(&vic, id), Delivery::OnPhone);
+    assert_eq!(shown(2, &vic, id), Delivery::OnPhone);
+    // Renewed once more, it still waits.
+    vic.renew().unwrap();
+    assert_eq!(shown(2, &vic, id), Delivery::OnPhone);
+    let all = queued(&mut vic);
+    keep(&mut vic, &all);
+    assert_eq!(shown(2, &vic, id), Delivery::AtRelay);
 }
 
 /// The answer to a push was lost, and that to the next was not: what is before an acknowledged entry is at the relay too, and
@@ -122,7 +132,7 @@ fn a_renewed_phone_keeps_what_its_acknowledged_words_build_on() {
     keep(&mut carla, &all[all.len() - 1..]);
     hand(&carla, &mut vic);
     carla.renew().unwrap();
-    let mut carla = Engine::open(environment(1, Arc::clone(&carla.store))).unwrap();
+    assert_eq!(shown(1, &carla, id), Delivery::OnPhone);
     hand(&vic, &mut carla);
     hand(&carla, &mut vic);
     assert_eq!((carla.withheld().unwrap(), vic.withheld().unwrap()), (None, None));

@@ -11,7 +11,8 @@
 //!   give away the difference. One grid and one classification, for the same reason.
 //! - **A month is published once**, [`GRACE_MS`] after its end, by one member, and frozen: a report that comes later is in no
 //!   table. Months follow each other without a gap, from the first that has enough reports on, so that a month without a table
-//!   says no more than an empty table would.
+//!   says no more than an empty table would. Until there is a first table every month is open, and a report counts in the month
+//!   that it claims.
 //! - **No total of a cell over several months**: it would be a count of that cell. Totals are of the whole group.
 
 mod month;

@@ -235,7 +235,7 @@ impl World {
             }
         }
         match link.report.refused.first() {
-            Some(why) if !link.tampered && !self.may_be_cut_off(at) && self.hostile.is_none() => {
+            Some(why) if !link.tampered && !self.may_be_cut_off(at) && !self.is_hostile(at) => {
                 Err(format!("the relay refuses for good what phone {at} wrote: {why}"))
             }
             // What may be set aside is looked at in the end.

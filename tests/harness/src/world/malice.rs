@@ -1,6 +1,6 @@
 //! A member whose app signs whatever its owner likes, and strangers who help them.
 
-use lamppost_core::base::EntryHash;
+use lamppost_core::base::{EntryHash, limits};
 use lamppost_core::roll::operation::{Admission, Certification, KeyUpdate, Policy, Recovery, Removal};
 
 use super::*;
@@ -76,7 +76,9 @@ impl World {
         };
         self.model.strangers.insert(strange);
         self.tally.attacks += 1;
-        self.attempt(at, what, |engine| testing::sign_anyway(engine, &operation)).map(drop)
+        let signed = self.attempt(at, what, |engine| testing::sign_anyway(engine, &operation))?;
+        self.model.overreached.extend(signed.flatten());
+        Ok(())
     }
 
     /// A device that is nobody's says of itself that it belongs, and a member brings it to the relay.
@@ -92,9 +94,8 @@ impl World {
         self.act(at, "smuggles", |engine| testing::smuggle(engine, &forged)).map(drop)
     }
 
-    /// More devices of one member than anybody has.
+    /// Device after device: each is theirs to enter, until there are too many.
     fn flood_with_devices(&mut self, at: usize, own: MemberId) -> Step {
-        self.tally.attacks += 1;
         for _ in 0..FLOOD_DEVICES {
             let mut invented = self.stranger();
             let engine = invented.engine(None).map_err(|e| e.to_string())?;
@@ -104,7 +105,7 @@ impl World {
         Ok(())
     }
 
-    /// Whether a phone is the hostile member's, or got the roll from it.
+    /// Whether a phone is the hostile member's.
     pub(super) fn is_hostile(&self, at: usize) -> bool {
         self.hostile.is_some_and(|hostile| self.phones[hostile].member == self.phones[at].member)
     }
@@ -122,6 +123,22 @@ impl World {
         let theirs = truth.devices().find(|(_, device, _)| self.model.strangers.contains(&device.key));
         if let Some((device, ..)) = theirs {
             return Err(format!("a stranger's {device:?} belongs to somebody"));
+        }
+        if truth.removals().iter().any(|removal| self.model.overreached.contains(removal)) {
+            return Err("somebody who does not govern has taken somebody out".to_owned());
+        }
+        let hostile = self.hostile.and_then(|at| self.phones[at].member);
+        let promoted = hostile.filter(|member| !self.model.touched.contains(member));
+        let role = promoted.and_then(|member| truth.member(member)).map(|held| held.role);
+        if role == Some(RoleId(roles::ROLE_COORDINATOR)) {
+            return Err("somebody has made themselves a coordinator".to_owned());
+        }
+        let mut devices_by_member: BTreeMap<MemberId, usize> = BTreeMap::new();
+        for (_, device, _) in truth.devices() {
+            *devices_by_member.entry(device.member).or_default() += 1;
+        }
+        if devices_by_member.values().any(|devices| *devices > limits::DEVICES_MAX) {
+            return Err("a member has more devices than anybody may".to_owned());
         }
         let history = truth.setting(settings::HISTORY_DAYS).filter(|_| !self.model.history_ends);
         match truth.setting(THEIRS).or(history) {
