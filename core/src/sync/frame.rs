@@ -391,6 +391,11 @@ impl Refusal {
         .contains(&self)
     }
 
+    /// Whether it says that whoever pushes does not belong.
+    pub fn is_of_an_outsider(self) -> bool {
+        [Self::UNKNOWN_DEVICE, Self::REMOVED].contains(&self)
+    }
+
     /// Whether what it lacks can be found out by asking how far it has each log.
     pub fn lacks_causes(self) -> bool {
         [Self::GAP, Self::ROLL_UNKNOWN, Self::UNKNOWN_DEVICE, Self::MALFORMED, Self::SIGNATURE]

@@ -307,6 +307,8 @@ pub struct Session {
     next_push: u32,
     /// Why the relay takes nothing of this group.
     closed: Option<Refused>,
+    /// The relay took nothing of a whole frame, as this device does not belong: so it would be with the rest.
+    turned_away: bool,
     /// When what was postponed is offered again, in a session that stays.
     retry_at_ms: Option<u64>,
     /// How long to wait the next time.
@@ -372,6 +374,7 @@ impl Session {
             in_flight: BTreeMap::new(),
             next_push: 0,
             closed: None,
+            turned_away: false,
             retry_at_ms: None,
             retry_ms: RETRY_MS.0,
             probing: None,
@@ -435,7 +438,8 @@ impl Session {
                 if entries.is_empty() && self.in_flight.is_empty() {
                     self.probing = None;
                 }
-                if let Some(last) = entries.last() {
+                let is_vain = self.turned_away && self.probing.is_none();
+                if let Some(last) = entries.last().filter(|_| !is_vain) {
                     self.outbox = Outbox::Unread;
                     self.outbox_after = last.key;
                     self.queue.extend(entries);
@@ -521,6 +525,7 @@ impl Session {
                 self.outbox = Outbox::Unread;
                 // What is offered again gets new places, and what was postponed another try.
                 self.outbox_after = 0;
+                self.turned_away = false;
                 self.queue.clear();
                 effects.push(Effect::Offer(logs));
                 Ok(())
@@ -742,6 +747,15 @@ impl Session {
         let mut lacks_causes = false;
         let mut made_way = false;
         let mut retry_after_ms = None;
+        let outside =
+            |outcome: &Outcome| matches!(outcome, Outcome::Refused(why) if why.refusal.is_of_an_outsider());
+        if !ack.outcomes.is_empty() && ack.outcomes.iter().all(outside) {
+            self.turned_away = true;
+            self.queue.clear();
+            if self.outbox == Outbox::Unread {
+                self.outbox = Outbox::Drained;
+            }
+        }
         for ((key, hash), outcome) in sent.into_iter().zip(ack.outcomes) {
             match outcome {
                 Outcome::Kept => {
@@ -782,6 +796,7 @@ impl Session {
         let probed = self.probing.take();
         if made_way {
             self.retry_ms = RETRY_MS.0;
+            self.turned_away = false;
         } else if let Some(read) = probed {
             // Not yet. What else was postponed stays where it is.
             self.queue.clear();

@@ -86,6 +86,36 @@ fn heads_are_asked_for_until_everything_was_offered_in_a_life() {
     }
 }
 
+/// With a whole town's words in its outbox it would otherwise run into the relay's limit before it asks for the roll.
+#[test]
+fn who_does_not_belong_stops_pushing_and_asks_why() {
+    let (mut session, _) = welcomed(GROUP, None, Standing::UnknownDevice);
+    say(&mut session, &Frame::Heads(Heads { logs: Vec::new() }));
+    // Each fills a frame.
+    let outgoing = |n: u8| Outgoing {
+        key: u64::from(n),
+        hash: EntryHash([n; 32]),
+        wire: Wire { signed: ByteVec::from(vec![n; 200_000]), body: None },
+    };
+    let frames = |effects: &[Effect]| -> Vec<Frame> {
+        let sent = effects.iter().filter_map(|effect| match effect {
+            Effect::Send(bytes) => Frame::from_bytes(bytes).ok(),
+            _ => None,
+        });
+        sent.collect()
+    };
+    let pushed = session.handle(Input::Outbox((1..=20).map(outgoing).collect()), 0);
+    let pushes = frames(&pushed).len();
+    assert_eq!(pushes, limits::PUSH_FRAMES_IN_FLIGHT_MAX);
+    let mut sent = Vec::new();
+    for number in 0..u32::try_from(pushes).unwrap() {
+        let out = Refused::new(Refusal::REMOVED, "this device was taken out of the group");
+        let ack = Ack { number, outcomes: vec![Outcome::Refused(out)], receipt: None };
+        sent.extend(frames(&say(&mut session, &Frame::Ack(ack))));
+    }
+    let [Frame::Pull(_)] = sent.as_slice() else { panic!("{sent:?}") };
+}
+
 #[test]
 fn a_device_nobody_admitted_is_told_just_that() {
     let mut session = stranger(GroupId([1; 32]));
