@@ -48,7 +48,7 @@ impl Engine {
             Effect::CheckOwn(seen) => self.check_own(seen)?,
             Effect::RelayTime(at_ms) => self.heard_time(at_ms)?,
             Effect::Checkpoint(checkpoint) => self.keep_checkpoint(checkpoint)?,
-            Effect::Offer(heads) => self.offer(&heads)?,
+            Effect::Offer { heads, whole } => self.offer(&heads, whole)?,
             Effect::LoadOutbox { after } => return Ok(Some(Input::Outbox(self.outbox(after)?))),
             Effect::Receive(entries) => {
                 let covered = entries.covered();

@@ -43,11 +43,12 @@ impl Engine {
         Ok(outgoing)
     }
 
-    /// Puts into the outbox whatever is here and not at the relay: the roll first, causes before effects.
+    /// Puts into the outbox whatever is here and not at the relay: the roll first, causes before effects. Of the roll alone,
+    /// and what waited before, unless `theirs` is `whole`.
     ///
     /// # Errors
     /// Errors of the store.
-    pub fn offer(&mut self, theirs: &[LogHeight]) -> Result<(), Error> {
+    pub fn offer(&mut self, theirs: &[LogHeight], whole: bool) -> Result<(), Error> {
         self.fresh()?;
         let theirs: BTreeMap<LogId, LogHead> =
             theirs.iter().map(|height| (height.log, height.head)).collect();
@@ -61,13 +62,12 @@ impl Engine {
             }
         }
         let state = Arc::clone(self.state()?);
-        let logs = state.template().compartments.iter().filter(|row| row.id != CompartmentId::ROLL).flat_map(
-            |row| {
-                // What somebody wrote stays when they are gone.
-                let devices = state.devices_ever();
-                devices.map(|(device, _)| LogId { compartment: row.id, device }).collect::<Vec<_>>()
-            },
-        );
+        let rows = state.template().compartments.iter();
+        let logs = rows.filter(|row| whole && row.id != CompartmentId::ROLL).flat_map(|row| {
+            // What somebody wrote stays when they are gone.
+            let devices = state.devices_ever();
+            devices.map(|(device, _)| LogId { compartment: row.id, device }).collect::<Vec<_>>()
+        });
         let logs_here = StoreLogs(&*self.store);
         for log in logs {
             let Some(head) = logs_here.head(log)? else { continue };
@@ -79,8 +79,10 @@ impl Engine {
         self.transact(|engine, batch| {
             let group = engine.fresh()?;
             group.unsent.clear();
-            group.relay.offered = group.relay.incarnation;
-            engine.put_relay(batch)?;
+            if whole {
+                group.relay.offered = group.relay.incarnation;
+                engine.put_relay(batch)?;
+            }
             queued.values().for_each(|key| batch.delete(OUTBOX, key.clone()));
             // What was queued and is not missing there was sent, and its receipt lost: it is asked for once more.
             for (log, seq) in order.into_iter().chain(queued.into_keys()) {

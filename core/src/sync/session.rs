@@ -123,7 +123,12 @@ pub enum Effect {
     /// Keep the relay's newest checkpoint.
     Checkpoint(Checkpoint),
     /// Put into the outbox whatever is here and not there, roll first.
-    Offer(Vec<LogHeight>),
+    Offer {
+        /// What is there.
+        heads: Vec<LogHeight>,
+        /// Whether that is all; if not, it is of the roll alone, as the relay takes nothing else before it knows this device.
+        whole: bool,
+    },
     /// Answer with [`Input::Outbox`]: what the outbox holds behind this key.
     LoadOutbox {
         /// The last key had.
@@ -527,7 +532,8 @@ impl Session {
                 self.outbox_after = 0;
                 self.turned_away = false;
                 self.queue.clear();
-                effects.push(Effect::Offer(logs));
+                let whole = matches!(self.standing, Standing::Belongs | Standing::UnknownGroup);
+                effects.push(Effect::Offer { heads: logs, whole });
                 Ok(())
             }
             (Phase::Open, Frame::Consistency(proof)) => {

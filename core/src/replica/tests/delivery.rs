@@ -59,7 +59,7 @@ fn a_document_is_not_at_the_relay_while_a_part_of_it_is_refused() {
     // Whatever is acknowledged afterwards is another part.
     keep(&mut vic, &first);
     assert_eq!(shown(2, &vic, id), Delivery::Refused);
-    vic.offer(&[]).unwrap();
+    vic.offer(&[], true).unwrap();
     let all = queued(&mut vic);
     keep(&mut vic, &all);
     assert_eq!(shown(2, &vic, id), Delivery::AtRelay);
@@ -89,7 +89,7 @@ fn what_was_cut_off_and_counts_again_is_not_at_the_relay_that_refused_it() {
     assert!(of_it.is_some_and(|row| row.by_relay && !row.cut_off), "{aside:?}");
     let plan = vic.plan(false, Budget::UNLIMITED).unwrap();
     assert_eq!(plan.offered, None, "the next session asks for heads");
-    vic.offer(&[]).unwrap();
+    vic.offer(&[], true).unwrap();
     let all = queued(&mut vic);
     keep(&mut vic, &all);
     assert_eq!(shown(2, &vic, id), Delivery::AtRelay);
@@ -108,7 +108,7 @@ fn what_a_renewed_phone_wrote_before_is_its_own_when_it_is_offered_again() {
     // A relay that lost everything; the line breaks before it says what it has.
     vic.new_relay_life(RelayId([5; 32]), Incarnation([6; 16])).unwrap();
     assert_eq!(shown(2, &vic, id), Delivery::OnPhone);
-    vic.offer(&[]).unwrap();
+    vic.offer(&[], true).unwrap();
     assert_eq!(shown(2, &vic, id), Delivery::OnPhone);
     // Renewed once more, it still waits.
     vic.renew().unwrap();
@@ -138,4 +138,32 @@ fn a_renewed_phone_keeps_what_its_acknowledged_words_build_on() {
     assert_eq!((carla.withheld().unwrap(), vic.withheld().unwrap()), (None, None));
     assert_eq!(carla.state().unwrap(), vic.state().unwrap());
     assert_eq!(carla.row(id).unwrap(), vic.row(id).unwrap());
+}
+
+/// A relay that does not know this device says of nothing but the roll how far it has come, and takes nothing else from it: what
+/// others wrote is offered once it does.
+#[test]
+fn to_a_relay_that_does_not_know_it_a_phone_offers_the_roll_and_what_waits() {
+    let Town { mut carla, mut vic, .. } = town();
+    carla.record(draft("of the coordinator")).unwrap();
+    hand(&carla, &mut vic);
+    vic.acknowledge_all();
+    vic.new_relay_life(RelayId([5; 32]), Incarnation([6; 16])).unwrap();
+    let own = vic.record(draft("on this phone")).unwrap();
+    vic.offer(&[], false).unwrap();
+    let compartments = |phone: &mut Engine| -> Vec<(u8, bool)> {
+        let own = phone.device_id();
+        let outgoing = phone.outbox(0).unwrap().into_iter();
+        let headers = outgoing.map(|o| crate::entry::Received::parse(o.wire).unwrap().header().clone());
+        headers.map(|header| (header.compartment.0, header.device == own)).collect()
+    };
+    let offered = compartments(&mut vic);
+    assert!(
+        offered.contains(&(0, false)) && offered.iter().all(|(compartment, own)| *compartment == 0 || *own)
+    );
+    assert_eq!(shown(2, &vic, own), Delivery::OnPhone);
+    assert_eq!(vic.relay_memory().offered, None);
+    vic.offer(&[], true).unwrap();
+    assert!(compartments(&mut vic).iter().any(|(compartment, own)| *compartment != 0 && !own));
+    assert_eq!(vic.relay_memory().offered, Some(Incarnation([6; 16])));
 }

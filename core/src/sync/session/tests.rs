@@ -98,9 +98,9 @@ fn who_does_not_belong_stops_pushing_and_asks_why() {
         wire: Wire { signed: ByteVec::from(vec![n; 200_000]), body: None },
     };
     let frames = |effects: &[Effect]| -> Vec<Frame> {
-        let sent = effects.iter().filter_map(|effect| match effect {
-            Effect::Send(bytes) => Frame::from_bytes(bytes).ok(),
-            _ => None,
+        let sent = effects.iter().filter_map(|effect| {
+            let Effect::Send(bytes) = effect else { return None };
+            Frame::from_bytes(bytes).ok()
         });
         sent.collect()
     };
@@ -224,7 +224,7 @@ impl Scene {
                     | Effect::CheckOwn(_)
                     | Effect::Checkpoint(_)
                     | Effect::RelayTime(_)
-                    | Effect::Offer(_)
+                    | Effect::Offer { .. }
                     | Effect::Receive(_)
                     | Effect::Refused { .. }
                     | Effect::Postponed { .. }) => others.push(other),

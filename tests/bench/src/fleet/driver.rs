@@ -46,7 +46,7 @@ fn carry_out(engine: &mut Engine, effect: Effect) -> Result<Option<Input>, Failu
         Effect::CheckOwn(seen) => engine.check_own(seen)?,
         Effect::RelayTime(at_ms) => engine.heard_time(at_ms)?,
         Effect::Checkpoint(checkpoint) => engine.keep_checkpoint(checkpoint)?,
-        Effect::Offer(heads) => engine.offer(&heads)?,
+        Effect::Offer { heads, whole } => engine.offer(&heads, whole)?,
         Effect::Kept { keys, receipt } => engine.mark_kept(&keys, &receipt)?,
         Effect::Receive(entries) => {
             let covered = entries.covered();

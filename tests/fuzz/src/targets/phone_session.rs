@@ -482,7 +482,7 @@ impl Street {
                 let new_life = self.plan.incarnation.is_none() || !self.honest;
                 assert!(grows || new_life || self.plan.incarnation != Some(self.relay.incarnation));
             }
-            Effect::Offer(_) => {
+            Effect::Offer { .. } => {
                 // Everything the relay lacks gets a new place, in its order.
                 self.handed.clear();
                 for mut outgoing in std::mem::take(&mut self.outbox).into_values() {
