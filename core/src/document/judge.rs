@@ -101,6 +101,11 @@ impl Document {
         Ok(Some(whole))
     }
 
+    /// Whether a change is part of the document; one that waits for another is not yet.
+    pub fn counts(&mut self, change: &AuthoredChange) -> bool {
+        self.has(&change.hash())
+    }
+
     fn has(&mut self, change: &ChangeHash) -> bool {
         self.0.get_heads().contains(change) || self.0.get_change_by_hash(change).is_some()
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::disk::{self, DOCUMENTS, ENTRIES, FORKS, QUARANTINE, SetAsideRow, UNOPENED, WAITING};
 use super::engine::{Engine, SENDERS, sender_row};
 use super::error::Error;
+use super::judge::judges;
 use super::retention::{SHREDDED, put_expiry};
 use super::view::Part;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, RoleId, cbor, limits};
@@ -16,7 +17,7 @@ use crate::roll::State;
 use crate::storage::{Batch, Store};
 use crate::sync::frame::Covered;
 use crate::sync::inbox::{Logs, PASTS_MAX, Quarantine, Verdict, judge};
-use crate::watch::kinds::{is_judged, rule};
+use crate::watch::kinds::rule;
 use crate::watch::{self, Kind};
 
 /// What became of entries that came in.
@@ -416,8 +417,7 @@ impl Engine {
     ) -> Result<(), Error> {
         for (id, (kind, parts)) in documents {
             let stored = self.parts(id)?;
-            // Where several write, what does not have its shape would count or not by what came first.
-            if is_judged(kind) || rule(kind).is_some_and(|rule| !rule.author_only) {
+            if judges(kind) {
                 self.judge(batch, (id, kind), &stored, parts, report)?;
                 continue;
             }

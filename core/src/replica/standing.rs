@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::disk::{self, DOCUMENTS, ENTRIES, META, QUARANTINE, ROWS, SetAsideRow, UNOPENED};
 use super::engine::Engine;
 use super::error::Error;
+use super::judge::judges;
 use super::receive::{Arrivals, Received};
 use super::view::{Part, Row};
 use crate::base::{CompartmentId, DocumentId, Hash, cbor};
@@ -165,12 +166,17 @@ impl Engine {
         let rest: Vec<_> = self.parts(id)?.into_iter().filter(|place| !without.contains(place)).collect();
         for (log, seq) in rest {
             let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
-            changes.extend(self.change_of(&entry)?);
-            parts.extend(self.part_of(&entry)?);
+            if let (Some(change), Some(part)) = (self.change_of(&entry)?, self.part_of(&entry)?) {
+                parts.push((change.clone(), part));
+                changes.push(change);
+            }
         }
         let kind = row.kind;
         let mut document =
             Document::load(self.device_id(), changes).map_err(|e| Error::Kind(e.to_string()))?;
+        // What builds on what is gone waits for it, as where it comes in afterwards.
+        parts.retain(|(change, _)| !judges(kind) || document.counts(change));
+        let parts: Vec<Part> = parts.into_iter().map(|(_, part)| part).collect();
         self.show_anew(batch, id, kind, &parts, &mut document).map(drop)
     }
 

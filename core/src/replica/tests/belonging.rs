@@ -529,6 +529,42 @@ fn a_restored_backup_goes_on_as_another_device_and_carries_its_unsent_words_over
     assert_eq!(observations(&carla), observations(&restored));
 }
 
+/// What builds on words that a removal cuts off waits for them, on a phone that showed all of it before as on one that hears of it
+/// later.
+#[test]
+fn what_builds_on_what_is_cut_off_waits_alike() {
+    let Town { mut carla, mut vic, .. } = town();
+    let [mut cosma, mut chris, mut dora, mut late] =
+        [11, 12, 13, 14].map(|seed| joined(&mut carla, seed, ROLE_COORDINATOR));
+    let link = |observation: DocumentId| [CaseLink { observation, reason: "the same corner".to_owned() }];
+    let seen: Vec<_> = ["one", "two", "three"].map(|text| vic.record(draft(text)).unwrap()).into();
+    gossip(&mut [&mut carla, &mut vic, &mut cosma, &mut chris, &mut dora, &mut late]);
+    let case = chris.link(None, "a case", &link(seen[0])).unwrap();
+    hand(&chris, &mut cosma);
+    cosma.link(Some(case), "", &link(seen[1])).unwrap();
+    hand(&cosma, &mut chris);
+    chris.link(Some(case), "", &link(seen[2])).unwrap();
+    for from in [&chris, &cosma] {
+        hand(from, &mut dora);
+    }
+    assert_eq!(dora.row(case).unwrap().map(|row| row.entries), Some(3));
+    // She has not heard of a word of it.
+    carla.remove(Target::Member(cosma.member_id())).unwrap();
+    hand(&carla, &mut late);
+    gossip(&mut [&mut carla, &mut chris, &mut dora, &mut late]);
+    let shown = dora.row(case).unwrap();
+    assert_eq!(shown.as_ref().map(|row| row.entries), Some(1));
+    for phone in [&carla, &chris, &late] {
+        assert_eq!(phone.row(case).unwrap(), shown);
+    }
+    let aside: Vec<_> = cut_off(&carla).iter().map(|row| row.entry).collect();
+    carla.accept(&aside).unwrap();
+    gossip(&mut [&mut carla, &mut chris, &mut dora, &mut late]);
+    for phone in [&carla, &chris, &dora, &late] {
+        assert_eq!(phone.row(case).unwrap().map(|row| row.entries), Some(3));
+    }
+}
+
 /// Its key came between the removal and the acceptance: what was not opened before is opened by the one or the other.
 #[test]
 fn what_was_cut_off_unopened_and_counts_again_is_counted_once() {
