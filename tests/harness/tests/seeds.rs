@@ -107,6 +107,7 @@ fn seeds_of_unrest_that_once_broke_a_promise_keep_it() {
         (20840, "a coordinator's past could be read by volunteers alone, and they might not hand it up"),
         (21621, "a renewed phone gave up an unanswered entry that its acknowledged ones built on"),
         (22072, "a document that somebody began who was taken out since could not be gone on with"),
+        (22236, "what built on words that were cut off was counted where it had been shown before"),
         (22677, "the receipt for one part of a document hid that another part was refused"),
         (
             22809,
