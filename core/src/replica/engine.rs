@@ -51,7 +51,7 @@ pub struct Engine {
     pub(super) group: Option<Group>,
     /// Documents that changed since the feed last asked.
     pub(super) changed: BTreeSet<DocumentId>,
-    /// What the relay has seen of this device's logs, where it was not out to be checked at once.
+    /// What the relay has seen of this device's logs, noted while the device is out: checked when it has caught up.
     pub(super) own_seen: Vec<OwnHead>,
     /// Documents that were recorded before there was a group, and have not come along.
     pub(super) alone: BTreeSet<DocumentId>,

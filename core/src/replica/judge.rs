@@ -12,8 +12,8 @@ use crate::storage::Batch;
 use crate::watch::kinds::{check_change, is_judged, rule};
 use crate::watch::{Content, Kind, Writer};
 
-/// Whether a change of that kind is judged one by one, once everything it builds on is: where what it does decides, and where several
-/// write, as what does not have its shape would otherwise count or not by what came first.
+/// Whether a change of that kind is judged one by one, once everything it builds on is: where what it does decides, and where
+/// several write, as what does not have its shape would otherwise count or not by what came first.
 pub(super) fn judges(kind: Kind) -> bool {
     is_judged(kind) || rule(kind).is_some_and(|rule| !rule.author_only)
 }

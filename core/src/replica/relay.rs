@@ -170,7 +170,8 @@ impl Engine {
     /// [`Error::RolledBack`] if the store is older than that, or another copy of it has gone on.
     pub fn check_own(&mut self, seen: Vec<OwnHead>) -> Result<(), Error> {
         // Who does not belong, as far as is known here, writes nothing that could fork, and may hear that they belong again:
-        // then it is checked once more.
+        // then it is checked once more. What an earlier session noted is of no use now: the device may be another since.
+        self.own_seen.clear();
         if self.role().is_none() {
             self.own_seen = seen;
             return Ok(());

@@ -57,8 +57,8 @@ impl<C> Default for Published<C> {
 
 impl<C: Ord + Clone> Published<C> {
     /// Publishes every month that is over for [`GRACE_MS`], from the one after the last published on, or from the first that
-    /// has [`REPORTS_COUNT_MIN`] reports, but at most the latest [`MONTHS_AT_ONCE_MAX`]. Counts are (cell, month, reports), in any order; several
-    /// of the same cell and month add up. Whatever is of an earlier month comes too late.
+    /// has [`REPORTS_COUNT_MIN`] reports, but at most the latest [`MONTHS_AT_ONCE_MAX`]. Counts are (cell, month, reports), in
+    /// any order; several of the same cell and month add up. Whatever is of an earlier month comes too late.
     pub fn publish(&mut self, counts: impl IntoIterator<Item = (C, Month, u64)>, now_ms: i64) {
         let mut reports_by_month: BTreeMap<Month, BTreeMap<C, u64>> = BTreeMap::new();
         let is_over = |month: &Month| month.end_ms().saturating_add(GRACE_MS) <= now_ms;
