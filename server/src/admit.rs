@@ -84,19 +84,29 @@ pub fn admit<L: Logs>(
     let mut open = Vec::new();
     let (mut entries_free, mut bytes_free) = (pushing.granted.entries, pushing.bytes_free);
     for (at, wire) in wires.into_iter().enumerate() {
-        let fate = match Received::parse(wire) {
-            Err(why) => Err(malformed(&why)),
-            Ok(entry) if is_known(logs, pushing.group, &entry)? => Ok(entry.hash()),
-            Ok(entry) => match cheap_check(pushing, roll, &mut entries_free, &mut bytes_free, &entry) {
-                Err(why) => Err(why),
-                Ok(()) => {
-                    let hash = entry.hash();
-                    open.push((at, entry));
-                    Ok(hash)
-                }
-            },
+        let entry = match Received::parse(wire) {
+            Ok(entry) => entry,
+            Err(why) => {
+                fates.push(Err(malformed(&why)));
+                continue;
+            }
         };
-        fates.push(fate);
+        let hash = entry.hash();
+        let mut check = || cheap_check(pushing, roll, &mut entries_free, &mut bytes_free, &entry);
+        let fate = if may_see(pushing, roll.state(), &entry) {
+            if is_known(logs, pushing.group, &entry)? { Ok(false) } else { check().map(|()| true) }
+        } else {
+            // What becomes of an entry tells what is there already. Where the pusher may not look, an entry gets no further
+            // than its signature: so nobody feels the way along a log with inventions.
+            match check().and_then(|()| check_signature(&entry)) {
+                Ok(()) => Ok(!is_known(logs, pushing.group, &entry)?),
+                Err(why) => Err(why),
+            }
+        };
+        if fate == Ok(true) {
+            open.push((at, entry));
+        }
+        fates.push(fate.map(|_| hash));
     }
     let (arrived, roll) = judge_open(pushing, roll, logs, open, &mut fates)?;
     let kept = fates.iter().filter_map(|fate| fate.as_ref().ok().copied()).collect();
@@ -106,6 +116,17 @@ pub fn admit<L: Logs>(
 
 fn is_known<L: Logs>(logs: &L, group: GroupId, entry: &Received) -> Result<bool, L::Error> {
     Ok(entry.group() == group && logs.hash_at(LogId::of(entry), entry.header().seq)? == Some(entry.hash()))
+}
+
+/// Whether the pusher may know how far the log of this entry goes.
+fn may_see(pushing: &Pushing, state: &State, entry: &Received) -> bool {
+    let header = entry.header();
+    header.device == pushing.device || state.may_read(pushing.device, header.compartment)
+}
+
+fn check_signature(entry: &Received) -> Result<(), Refused> {
+    let (device, seq) = (entry.header().device, entry.header().seq);
+    entry.verify_signature().map_err(|why| bad_link(&BadLink::Signature { device, seq, why }))
 }
 
 /// What can be said without a signature.
@@ -294,12 +315,17 @@ fn check_standing(pushing: &Pushing, before: &Roll, after: &Roll, entry: &Receiv
 /// Why nothing is taken from, or given to, a device that does not belong.
 pub fn outsider(state: &State, device: DeviceId) -> Refused {
     if state.was_removed(device) {
-        let reason = "this device was taken out of the group: ask a coordinator to admit it again";
-        return Refused::new(Refusal::REMOVED, reason);
+        return removed();
     }
     let reason =
         "the relay has not heard that this device belongs to the group: only the roll that says so is taken";
     Refused::new(Refusal::UNKNOWN_DEVICE, reason)
+}
+
+/// Why nothing is taken from a device that was taken out.
+pub fn removed() -> Refused {
+    let reason = "this device was taken out of the group: ask a coordinator to admit it again";
+    Refused::new(Refusal::REMOVED, reason)
 }
 
 fn malformed(why: &Malformed) -> Refused {

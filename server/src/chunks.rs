@@ -17,7 +17,7 @@ use minicbor::bytes::ByteVec;
 
 use crate::admit::outsider;
 use crate::relay::{Relay, lock};
-use crate::store::{Arrived, StoreFault};
+use crate::store::{Arrived, StoreFault, StoredChunk};
 
 /// What a chunk takes of the entries that a device may push in a minute: as much of the disk's time as so many.
 const CHUNK_ENTRIES: usize = 8;
@@ -59,7 +59,12 @@ impl Relay {
                 }
                 let mut lacking = Vec::new();
                 for chunk in chunks {
-                    if self.store.chunk(group, chunk)?.is_none() {
+                    // Whoever may not read what it belongs to is told no more than that they brought it themselves.
+                    let told = match self.store.chunk(group, chunk)? {
+                        Some(found) => found.device == device || self.may_read(group, device, &found)?,
+                        None => false,
+                    };
+                    if !told {
                         lacking.push(chunk);
                     }
                 }
@@ -75,11 +80,8 @@ impl Relay {
                     return Ok(Err(why));
                 }
                 let found = self.store.chunk(group, chunk)?;
-                let may_read = |compartment| {
-                    self.with_group(group, |group| group.roll.state().may_read(device, compartment))
-                };
                 let ciphertext = match found {
-                    Some(chunk) if may_read(chunk.compartment)? == Some(true) => {
+                    Some(chunk) if self.may_read(group, device, &chunk)? => {
                         Some(ByteVec::from(chunk.ciphertext))
                     }
                     Some(_) | None => None,
@@ -211,6 +213,11 @@ impl Relay {
         write.chunk_bytes(group, device, (of_group, of_device));
         self.store.write(write)?;
         Ok(Outcome::Kept)
+    }
+
+    fn may_read(&self, group: GroupId, device: DeviceId, chunk: &StoredChunk) -> Result<bool, StoreFault> {
+        let may = self.with_group(group, |group| group.roll.state().may_read(device, chunk.compartment))?;
+        Ok(may.unwrap_or_default())
     }
 
     /// Why a device may not: it does not belong, or not any more.

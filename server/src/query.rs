@@ -58,6 +58,8 @@ pub enum Query {
     Consistency {
         /// The group.
         group: GroupId,
+        /// The device that asks.
+        device: DeviceId,
         /// The older size.
         from: u64,
     },
@@ -154,8 +156,8 @@ impl Relay {
         let reply = match query {
             Query::Open { group, device, key } => self.welcome(group, device, key, now_ms),
             Query::Fetch { group, device, key, cursors } => self.fetch(group, device, key, &cursors),
-            Query::Heads { group, device } => self.heads(group, device).map(Reply::Heads),
-            Query::Consistency { group, from } => self.consistency(group, from, now_ms),
+            Query::Heads { group, device } => self.heads(group, device),
+            Query::Consistency { group, device, from } => self.consistency(group, device, from, now_ms),
             Query::Mailbox { group, device, errand } => {
                 let done = self.run_errand(group, device, errand, now_ms);
                 done.map(|(done, changed)| Reply::Mailbox { done, changed })
@@ -196,7 +198,9 @@ impl Relay {
                 Err(why) if key.is_some() => return Reply::Refused(why),
                 standing => standing.unwrap_or(Standing::UnknownDevice),
             };
-            let checkpoint = self.sign(id, group, Vec::new(), now_ms);
+            // How many entries have arrived is nobody's business who does not belong. Their own heads are their own words.
+            let inside = standing == Standing::Belongs;
+            let checkpoint = inside.then(|| self.sign(id, group, Vec::new(), now_ms)).flatten();
             let welcome = Welcome { relay_ms: now_ms, standing, checkpoint, own: own_heads(group, device) };
             Reply::Opened { welcome, governs: state.governs(device) }
         })?;
@@ -265,25 +269,47 @@ impl Relay {
         Ok(frame)
     }
 
-    fn heads(&self, id: GroupId, device: DeviceId) -> Result<Heads, StoreFault> {
-        // Who is not known to belong needs to know about the roll alone, to show that they do.
-        let of_group = |group: &Group| {
-            let all = belongs(group, device);
-            let logs = group.heads.iter().filter(|(log, _)| all || log.compartment == CompartmentId::ROLL);
-            let logs = logs.take(limits::LOG_HEADS_MAX);
+    /// A head tells that its device has written. So nobody gets one of a log that they may not read, but of their own.
+    fn heads(&self, id: GroupId, device: DeviceId) -> Result<Reply, StoreFault> {
+        let answer = self.with_member(id, device, |group| {
+            let state = group.roll.state();
+            let told = |log: &LogId| log.device == device || state.may_read(device, log.compartment);
+            let logs = group.heads.iter().filter(|(log, _)| told(log)).take(limits::LOG_HEADS_MAX);
             Heads { logs: logs.map(|(log, head)| LogHeight { log: *log, head: *head }).collect() }
-        };
-        Ok(self.with_group(id, of_group)?.unwrap_or(Heads { logs: Vec::new() }))
+        })?;
+        Ok(answer.map_or_else(Reply::Refused, Reply::Heads))
     }
 
-    fn consistency(&self, id: GroupId, from: u64, now_ms: u64) -> Result<Reply, StoreFault> {
-        let proof = self.with_group(id, |group| {
+    fn consistency(
+        &self,
+        id: GroupId,
+        device: DeviceId,
+        from: u64,
+        now_ms: u64,
+    ) -> Result<Reply, StoreFault> {
+        let proof = self.with_member(id, device, |group| {
             let hashes = group.arrivals.prove_from(from)?;
             let checkpoint = self.sign(id, group, Vec::new(), now_ms)?;
             Some(Consistency { from, checkpoint, hashes })
         })?;
-        let refuse = || Refused::new(Refusal::MALFORMED, "the relay never had a history of that size");
-        Ok(proof.flatten().map_or_else(|| Reply::Refused(refuse()), Reply::Consistency))
+        let never = || Refused::new(Refusal::MALFORMED, "the relay never had a history of that size");
+        let proof = proof.and_then(|proof| proof.ok_or_else(never));
+        Ok(proof.map_or_else(Reply::Refused, Reply::Consistency))
+    }
+
+    /// Looks at a group for a device that belongs to it; the reason if it does not.
+    fn with_member<T>(
+        &self,
+        id: GroupId,
+        device: DeviceId,
+        look: impl FnOnce(&Group) -> T,
+    ) -> Result<Result<T, Refused>, StoreFault> {
+        let seen = self.with_group(id, |group| {
+            let state = group.roll.state();
+            let belongs = state.device(device).is_some();
+            if belongs { Ok(look(group)) } else { Err(outsider(state, device)) }
+        })?;
+        Ok(seen.unwrap_or_else(|| Err(unknown_device())))
     }
 }
 
@@ -354,10 +380,6 @@ fn until_removed(group: &Group, device: DeviceId, cursors: &BTreeMap<Compartment
     let last = u64::try_from(taken_out.entries).ok()?;
     let after = *cursors.get(&CompartmentId::ROLL).filter(|after| **after < last)?;
     Some(Range { compartment: CompartmentId::ROLL, after, last })
-}
-
-fn belongs(group: &Group, device: DeviceId) -> bool {
-    group.roll.state().device(device).is_some()
 }
 
 fn own_heads(group: &Group, device: DeviceId) -> Vec<OwnHead> {

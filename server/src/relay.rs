@@ -61,6 +61,13 @@ pub struct Answer {
     pub belongs: bool,
 }
 
+impl Answer {
+    /// Whether something was kept for which there is no receipt: whoever pushed it is not known to belong.
+    pub fn is_unsigned(&self) -> bool {
+        self.ack.receipt.is_none() && self.ack.outcomes.contains(&Outcome::Kept)
+    }
+}
+
 /// What a commit came to.
 #[derive(Debug, Default)]
 pub struct Committed {
@@ -216,14 +223,16 @@ impl Relay {
     }
 
     fn answer_push(&self, judged: Judged, now_ms: u64) -> Answer {
-        let Judged { push, outcomes, kept, .. } = judged;
+        let Judged { push, outcomes, kept, belonged, .. } = judged;
+        let some_kept = outcomes.contains(&Outcome::Kept);
         let seen = self.with_group(push.group, |group| {
-            (group.roll.state().device(push.device).is_some(), self.sign(push.group, group, kept, now_ms))
+            let belongs = group.roll.state().device(push.device).is_some();
+            // A receipt counts the group's arrivals: that is for who belongs, or brings their own leave.
+            let receipt = (some_kept && (belongs || belonged)).then(|| self.sign(push.group, group, kept, now_ms));
+            (belongs, receipt.flatten())
         });
         // A group that cannot be read any more has nothing kept in this commit: the write went through its state.
         let (belongs, receipt) = seen.ok().flatten().unwrap_or_default();
-        let some_kept = outcomes.contains(&Outcome::Kept);
-        let receipt = receipt.filter(|_| some_kept);
         Answer { ack: Ack { number: push.number, outcomes, receipt }, belongs }
     }
 
@@ -329,6 +338,8 @@ struct Judged {
     outcomes: Vec<Outcome>,
     kept: Vec<EntryHash>,
     arrived: u64,
+    /// Whether the device belonged before the push.
+    belonged: bool,
 }
 
 impl Commit<'_> {
@@ -336,21 +347,22 @@ impl Commit<'_> {
         let wires = std::mem::take(&mut push.entries);
         let count = wires.len();
         match self.admit(&push, wires) {
-            Ok((admitted, arrived)) => {
-                Judged { push, outcomes: admitted.outcomes, kept: admitted.kept, arrived }
+            Ok((admitted, arrived, belonged)) => {
+                Judged { push, outcomes: admitted.outcomes, kept: admitted.kept, arrived, belonged }
             }
             Err(why) => {
                 let outcomes = vec![Outcome::Refused(why); count];
-                Judged { push, outcomes, kept: Vec::new(), arrived: 0 }
+                Judged { push, outcomes, kept: Vec::new(), arrived: 0, belonged: false }
             }
         }
     }
 
-    fn admit(&mut self, push: &Pushed, wires: Vec<Wire>) -> Result<(Admitted, u64), Refused> {
+    fn admit(&mut self, push: &Pushed, wires: Vec<Wire>) -> Result<(Admitted, u64, bool), Refused> {
         let mut arrived = self.open(push, &wires)?;
         let relay = self.relay;
         let open = self.drafts.get_mut(&push.group).ok_or_else(store_refusal)?;
         let draft = &mut open.draft;
+        let belonged = draft.roll.state().device(push.device).is_some();
         let pushing = Pushing {
             group: push.group,
             device: push.device,
@@ -369,7 +381,7 @@ impl Commit<'_> {
             draft.take(stripped.as_ref().unwrap_or(entry), &mut self.arrived);
         }
         arrived += admitted.arrived.len() as u64;
-        Ok((admitted, arrived))
+        Ok((admitted, arrived, belonged))
     }
 
     /// Opens a draft of the group, or founds it. Answers with how many entries that took in.

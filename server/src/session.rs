@@ -14,6 +14,7 @@ use lamppost_core::sync::frame::{
 };
 use lamppost_core::sync::mailbox::Letter;
 
+use crate::admit::removed;
 use crate::chunks::ChunkRequest;
 use crate::mailbox::{Done, Errand};
 use crate::query::{Query, Reply};
@@ -216,7 +217,11 @@ impl Session {
             Input::Reply(reply) => self.reply(reply)?,
             Input::Committed(answer) => {
                 self.in_flight = self.in_flight.saturating_sub(1);
-                self.belongs = answer.belongs;
+                let belonged = std::mem::replace(&mut self.belongs, answer.belongs);
+                if belonged && answer.is_unsigned() {
+                    // Taken out meanwhile: what was kept is nothing that a phone that belongs could rely on.
+                    return Err(removed());
+                }
                 if !matches!(self.phase, Phase::Parting) {
                     self.queue(&Frame::Ack(answer.ack));
                 }
@@ -292,8 +297,8 @@ impl Session {
                 effects.push(Effect::Ask(Query::Heads { group, device }));
                 Ok(())
             }
-            (Phase::Open, Some((group, _)), Frame::AskConsistency(ask)) => {
-                effects.push(Effect::Ask(Query::Consistency { group, from: ask.from }));
+            (Phase::Open, Some((group, device)), Frame::AskConsistency(ask)) => {
+                effects.push(Effect::Ask(Query::Consistency { group, device, from: ask.from }));
                 Ok(())
             }
             (Phase::Open, Some((group, device)), Frame::OpenMailbox(open)) => {

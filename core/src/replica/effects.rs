@@ -64,6 +64,7 @@ impl Engine {
                 self.mark_kept(&keys, &receipt)?;
                 report.sent += keys.len();
             }
+            Effect::Unsigned(keys) => self.mark_unsigned(&keys)?,
             // Another copy of this store wrote something else at that place.
             Effect::Refused { key, why } if why.refusal == Refusal::FORK && self.is_own(key)? => {
                 return Err(Error::RolledBack);

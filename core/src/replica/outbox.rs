@@ -9,6 +9,7 @@ use super::disk::{
 use super::engine::Engine;
 use super::error::Error;
 use super::receive::StoreLogs;
+use super::relay::RollOffered;
 use crate::base::{CompartmentId, DocumentId, cbor, limits};
 use crate::entry::{LogHead, LogId};
 use crate::storage::Batch;
@@ -44,7 +45,8 @@ impl Engine {
     }
 
     /// Puts into the outbox whatever is here and not at the relay: the roll first, causes before effects. Of the roll alone,
-    /// and what waited before, unless `theirs` is `whole`.
+    /// and what waited before, unless `theirs` is `whole`. Of compartments that this device may not read a relay tells
+    /// no more than how far its own logs go: of those it offers what this installation wrote.
     ///
     /// # Errors
     /// Errors of the store.
@@ -65,7 +67,8 @@ impl Engine {
         let rows = state.template().compartments.iter();
         let logs = rows.filter(|row| whole && row.id != CompartmentId::ROLL).flat_map(|row| {
             // What somebody wrote stays when they are gone.
-            let devices = state.devices_ever();
+            let reads = state.may_read(self.device_id(), row.id);
+            let devices = state.devices_ever().filter(|(device, _)| reads || self.identity.has_been(*device));
             devices.map(|(device, _)| LogId { compartment: row.id, device }).collect::<Vec<_>>()
         });
         let logs_here = StoreLogs(&*self.store);
@@ -81,8 +84,12 @@ impl Engine {
             group.unsent.clear();
             if whole {
                 group.relay.offered = group.relay.incarnation;
-                engine.put_relay(batch)?;
+            } else {
+                let next = group.next_roll;
+                let offered = |incarnation| RollOffered { incarnation, next };
+                group.relay.roll_offered = group.relay.incarnation.map(offered);
             }
+            engine.put_relay(batch)?;
             queued.values().for_each(|key| batch.delete(OUTBOX, key.clone()));
             // What was queued and is not missing there was sent, and its receipt lost: it is asked for once more.
             for (log, seq) in order.into_iter().chain(queued.into_keys()) {
@@ -183,6 +190,25 @@ impl Engine {
             relay.receipted.get_or_insert(checkpoint);
             relay.pin();
             engine.put_relay(batch)
+        })
+    }
+
+    /// Takes out of the outbox what others wrote of these, which the relay says it has without a receipt. This
+    /// installation's own words wait for one.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn mark_unsigned(&mut self, keys: &[u64]) -> Result<(), Error> {
+        self.fresh()?;
+        self.transact(|engine, batch| {
+            for key in keys {
+                let Some(row) = engine.store.get(OUTBOX, &disk::number_key(*key))? else { continue };
+                let row: OutboxRow = disk::decode(&row)?;
+                if !engine.identity.has_been(row.log.device) {
+                    engine.leave_outbox(batch, *key)?;
+                }
+            }
+            Ok(())
         })
     }
 

@@ -41,6 +41,21 @@ pub struct RelayMemory {
     /// The life to which everything that is here was offered.
     #[n(6)]
     pub offered: Option<Incarnation>,
+    /// The life to which the roll was offered while it did not know this device, and how far the roll went.
+    #[n(7)]
+    pub roll_offered: Option<RollOffered>,
+}
+
+/// An offer of the roll to a relay that did not know this device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct RollOffered {
+    /// The life of its store.
+    #[n(0)]
+    pub incarnation: Incarnation,
+    /// The number behind the last entry of the roll.
+    #[n(1)]
+    pub next: u64,
 }
 
 impl RelayMemory {
@@ -156,6 +171,9 @@ impl Engine {
             relay: group.relay.relay,
             incarnation: group.relay.incarnation,
             offered: group.relay.offered,
+            roll_offered: (group.relay.roll_offered)
+                .filter(|offered| offered.next == group.next_roll)
+                .map(|offered| offered.incarnation),
             checkpoint: group.relay.checkpoint,
             receipted: group.relay.receipted,
             cursors,

@@ -33,6 +33,8 @@ pub struct Plan {
     pub incarnation: Option<Incarnation>,
     /// The life to which everything was offered that the phone held when that life was new to it.
     pub offered: Option<Incarnation>,
+    /// The life to which the roll was offered while it did not know this device.
+    pub roll_offered: Option<Incarnation>,
     /// The last checkpoint of that life that was proven to continue the ones before.
     pub checkpoint: Option<Checkpoint>,
     /// The checkpoint of the last receipt of that life, which still has to be proven.
@@ -143,6 +145,9 @@ pub enum Effect {
         /// The relay's word.
         receipt: SignedReceipt,
     },
+    /// The relay says that it has these, and gives no receipt, as it has not heard that this device belongs. What others
+    /// wrote need not be sent again; the phone's own words wait for a receipt.
+    Unsigned(Vec<u64>),
     /// The relay refused one for good: take it out of the outbox and show the reason.
     Refused {
         /// Its place in the outbox.
@@ -292,6 +297,12 @@ pub struct Session {
     bytes: u64,
     relay: Option<(RelayId, Incarnation)>,
     standing: Standing,
+    /// The relay did not know this device when it welcomed it, and knows it by now: it has given a receipt.
+    heard_of: bool,
+    /// The relay kept something without a receipt, before it knew this device.
+    unsigned: bool,
+    /// Checkpoints of earlier sessions that are still to be proven: a relay shows none to whom it does not know.
+    owed: Vec<Checkpoint>,
     pulled: bool,
     caught_up: bool,
     announced: bool,
@@ -364,6 +375,9 @@ impl Session {
             bytes: 0,
             relay: None,
             standing: Standing::Belongs,
+            heard_of: false,
+            unsigned: false,
+            owed: Vec::new(),
             pulled: false,
             caught_up: false,
             announced: false,
@@ -506,12 +520,16 @@ impl Session {
             (Phase::Open, Frame::Entries(entries)) => {
                 let cursor = self.plan.cursors.get_mut(&entries.compartment).filter(|_| self.pulled);
                 let cursor = cursor.ok_or(Misbehaviour::NotAsked)?;
-                let Entries { after, upto, left_out, .. } = entries;
+                let Entries { after, upto, left_out, compartment, .. } = entries;
                 if after != *cursor {
                     return Err(Misbehaviour::OutOfPlace { expected: *cursor, found: after }.into());
                 }
                 let (count, covered) = (entries.entries.len(), entries.covered().is_some());
                 *cursor = upto;
+                // Up to its removal even a device that was taken out is handed the roll, and nothing else.
+                if compartment != CompartmentId::ROLL {
+                    self.ask_what_is_owed(effects);
+                }
                 // What is good of it is kept in any case.
                 effects.push(Effect::Receive(entries));
                 self.transfer.grew();
@@ -522,18 +540,13 @@ impl Session {
             }
             (Phase::Open, Frame::CaughtUp) if self.pulled && !self.caught_up => {
                 self.caught_up = true;
+                self.ask_what_is_owed(effects);
                 Ok(())
             }
             (Phase::Open, Frame::Ack(ack)) => self.ack(ack, effects),
             (Phase::Open, Frame::Heads(Heads { logs })) if self.heads_open => {
                 self.heads_open = false;
-                self.outbox = Outbox::Unread;
-                // What is offered again gets new places, and what was postponed another try.
-                self.outbox_after = 0;
-                self.turned_away = false;
-                self.queue.clear();
-                let whole = matches!(self.standing, Standing::Belongs | Standing::UnknownGroup);
-                effects.push(Effect::Offer { heads: logs, whole });
+                self.offer(logs, true, effects);
                 Ok(())
             }
             (Phase::Open, Frame::Consistency(proof)) => {
@@ -651,8 +664,12 @@ impl Session {
             }
             None => None,
         };
-        let signed_before = [self.plan.checkpoint, self.plan.receipted];
-        for old in signed_before.into_iter().flatten() {
+        let signed_before = [self.plan.checkpoint, self.plan.receipted].into_iter().flatten();
+        let outside = matches!(welcome.standing, Standing::UnknownDevice | Standing::Certified);
+        if outside && newest.is_none() {
+            self.owed = signed_before.clone().collect();
+        }
+        for old in signed_before.filter(|_| self.owed.is_empty()) {
             match newest {
                 Some(new) if new.size > old.size => {
                     self.proofs_open.push_back(old);
@@ -665,11 +682,41 @@ impl Session {
         if let Some(new) = newest.filter(|_| self.proofs_open.is_empty()) {
             self.keep_checkpoint(new, effects);
         }
-        // In a new life; and where a session in that life was cut off before the answer.
-        if self.plan.offered != Some(incarnation) || welcome.standing != Standing::Belongs {
-            self.ask_heads(effects);
+        match welcome.standing {
+            // In a new life; and where a session in that life was cut off before the answer.
+            Standing::Belongs if self.plan.offered != Some(incarnation) => self.ask_heads(effects),
+            Standing::Belongs => {}
+            Standing::UnknownGroup => self.offer(Vec::new(), true, effects),
+            // How far its roll goes a relay tells nobody whom it does not know. What is left of an offer that was cut off
+            // is in the outbox.
+            _ if self.plan.roll_offered != Some(incarnation) => self.offer_roll(effects),
+            Standing::UnknownDevice | Standing::Certified => {}
         }
         Ok(())
+    }
+
+    /// Has everything put into the outbox that is here and not there.
+    fn offer(&mut self, heads: Vec<LogHeight>, whole: bool, effects: &mut Vec<Effect>) {
+        self.outbox = Outbox::Unread;
+        // What is offered again gets new places, and what was postponed another try.
+        self.outbox_after = 0;
+        self.turned_away = false;
+        self.queue.clear();
+        effects.push(Effect::Offer { heads, whole });
+    }
+
+    /// As [`Self::offer`], of the roll alone, to a relay that takes nothing else before it knows this device.
+    fn offer_roll(&mut self, effects: &mut Vec<Effect>) {
+        self.asked_heads = true;
+        self.offer(Vec::new(), false, effects);
+    }
+
+    /// Asks for proof that the relay's history continues those of earlier sessions, now that it has to answer.
+    fn ask_what_is_owed(&mut self, effects: &mut Vec<Effect>) {
+        for old in std::mem::take(&mut self.owed) {
+            self.proofs_open.push_back(old);
+            self.send(&Frame::AskConsistency(AskConsistency { from: old.size }), effects);
+        }
     }
 
     /// Sends what the outbox holds, a few frames ahead of their acknowledgements.
@@ -750,7 +797,7 @@ impl Session {
             return Err(Misbehaviour::ReceiptMismatch.into());
         }
         let mut kept = Vec::new();
-        let mut lacks_causes = false;
+        let (mut lacks_causes, mut lacks_roll) = (false, false);
         let mut made_way = false;
         let mut retry_after_ms = None;
         let outside =
@@ -770,6 +817,7 @@ impl Session {
                 }
                 Outcome::Refused(why) if why.refusal.is_passing() => {
                     lacks_causes |= why.refusal.lacks_causes();
+                    lacks_roll |= [Refusal::GAP, Refusal::ROLL_UNKNOWN].contains(&why.refusal);
                     if why.refusal == Refusal::CLOSED {
                         self.closed = Some(why.clone());
                     }
@@ -782,17 +830,34 @@ impl Session {
                 }
             }
         }
-        if !kept.is_empty() {
+        let outside = self.standing != Standing::Belongs && !self.heard_of;
+        if outside && ack.receipt.is_none() && !kept.is_empty() {
+            self.unsigned = true;
+            effects.push(Effect::Unsigned(kept.iter().map(|(key, _)| *key).collect()));
+        } else if !kept.is_empty() {
             let receipt = self.verified(ack.receipt.as_deref().ok_or(Misbehaviour::ReceiptMismatch)?)?;
             let named = &receipt.receipt().entries;
             if !kept.iter().map(|(_, hash)| hash).eq(named) {
                 return Err(Misbehaviour::ReceiptMismatch.into());
             }
             effects.push(Effect::Kept { keys: kept.into_iter().map(|(key, _)| key).collect(), receipt });
+            if outside {
+                self.heard_of = true;
+                self.ask_what_is_owed(effects);
+                // A receipt is still due for what it kept before, and from now on it takes everything.
+                if self.unsigned || self.standing != Standing::UnknownGroup {
+                    self.ask_heads(effects);
+                }
+            }
         }
         self.plan_retry(made_way, retry_after_ms);
-        if lacks_causes && !self.asked_heads {
-            self.ask_heads(effects);
+        if self.asked_heads {
+            return Ok(());
+        }
+        match self.standing {
+            Standing::UnknownDevice | Standing::Certified if lacks_roll => self.offer_roll(effects),
+            Standing::Belongs if lacks_causes => self.ask_heads(effects),
+            _ => {}
         }
         Ok(())
     }

@@ -93,6 +93,22 @@ fn what_was_put_is_got_by_who_may_read_it_and_asked_for_once() {
     assert_eq!(get(&relay, &world, &world.founder, 1), Some(chunk(1).1));
 }
 
+/// A member who may not read a document is not told that its photos are there, even if they know the names.
+#[test]
+fn an_offer_is_answered_by_what_the_asker_may_read_and_what_it_brought_itself() {
+    let (mut world, volunteer, relay, entry) = written();
+    let partner = Person::new(5);
+    let admitted = world.admit(&partner, PARTNER);
+    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &[admitted]))));
+    assert_eq!(put(&relay, &world, &volunteer, &entry, 1), None);
+    assert_eq!(lacking(&relay, &world, &partner, &[1, 2]), [chunk(1).0, chunk(2).0]);
+    // What it brings all the same is kept once, and what it brought itself it is told of.
+    assert_eq!(put(&relay, &world, &partner, &entry, 1), None);
+    assert_eq!(put(&relay, &world, &partner, &entry, 2), None);
+    assert_eq!(lacking(&relay, &world, &partner, &[1, 2]), [chunk(1).0]);
+    assert_eq!(lacking(&relay, &world, &volunteer, &[1, 2]), []);
+}
+
 #[test]
 fn a_chunk_under_a_wrong_name_is_refused() {
     let (world, volunteer, relay, entry) = written();

@@ -19,6 +19,7 @@ fn welcomed(group: GroupId, offered: Option<Incarnation>, standing: Standing) ->
         relay: None,
         incarnation: Some(Incarnation([4; 16])),
         offered,
+        roll_offered: None,
         checkpoint: None,
         receipted: None,
         cursors: BTreeMap::from([(CompartmentId::ROLL, 0)]),
@@ -40,9 +41,7 @@ fn welcomed(group: GroupId, offered: Option<Incarnation>, standing: Standing) ->
 
 /// A session of a phone that the relay has never heard of, up to where its outbox is asked for.
 fn stranger(group: GroupId) -> Session {
-    let (mut session, _) = welcomed(group, None, Standing::UnknownGroup);
-    say(&mut session, &Frame::Heads(Heads { logs: Vec::new() }));
-    session
+    welcomed(group, None, Standing::UnknownGroup).0
 }
 
 fn say(session: &mut Session, frame: &Frame) -> Vec<Effect> {
@@ -77,7 +76,9 @@ fn heads_are_asked_for_until_everything_was_offered_in_a_life() {
         (None, Standing::Belongs, true),
         (Some(Incarnation([9; 16])), Standing::Belongs, true),
         (Some(life), Standing::Belongs, false),
-        (Some(life), Standing::UnknownDevice, true),
+        // A relay tells nobody heads whom it does not know.
+        (None, Standing::UnknownDevice, false),
+        (None, Standing::UnknownGroup, false),
     ] {
         let (_, effects) = welcomed(GROUP, offered, standing);
         let heads = Frame::AskHeads.to_bytes();
@@ -86,11 +87,129 @@ fn heads_are_asked_for_until_everything_was_offered_in_a_life() {
     }
 }
 
+/// A phone whose device the relay does not know yet, and what it does with its outbox: key, hash, and the relay's answers.
+struct Unknown {
+    session: Session,
+    key: SigningKey,
+    arrivals: Arrivals,
+}
+
+impl Unknown {
+    /// Welcomed with this standing, remembering that the relay had so many arrivals.
+    fn new(standing: Standing, remembered: Option<Checkpoint>, offered: bool) -> (Self, Vec<Effect>) {
+        let life = Incarnation([4; 16]);
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let mut session = Session::new(Plan {
+            group: GROUP,
+            device: DeviceId([2; 32]),
+            relay: None,
+            incarnation: Some(life),
+            offered: None,
+            roll_offered: offered.then_some(life),
+            checkpoint: remembered,
+            receipted: None,
+            cursors: BTreeMap::from([(ROLL, 0), (CompartmentId(2), 0)]),
+            live: false,
+            budget: Budget::UNLIMITED,
+        });
+        let relay = RelayId(key.verifying_key().to_bytes());
+        let nonce = [5; 32];
+        let challenge = Challenge { version: SESSION_VERSION, relay, incarnation: life, nonce };
+        say(&mut session, &Frame::Challenge(challenge));
+        session.handle(Input::Signed(Vec::new()), 0);
+        let welcome = Welcome { relay_ms: 0, standing, checkpoint: None, own: Vec::new() };
+        let effects = say(&mut session, &Frame::Welcome(welcome));
+        (Self { session, key, arrivals: Arrivals::default() }, effects)
+    }
+
+    /// Pushes an entry; the relay keeps it, and signs for it or not.
+    fn push(&mut self, key: u64, number: u32, signs: bool) -> Vec<Effect> {
+        let hash = EntryHash([u8::try_from(key).unwrap(); 32]);
+        let wire = Wire { signed: ByteVec::from(vec![0]), body: None };
+        self.session.handle(Input::Outbox(vec![Outgoing { key, hash, wire }]), 0);
+        self.arrivals.push(hash);
+        let receipt = Receipt {
+            relay: RelayId(self.key.verifying_key().to_bytes()),
+            incarnation: Incarnation([4; 16]),
+            group: GROUP,
+            received_ms: 0,
+            entries: vec![hash],
+            checkpoint: self.arrivals.checkpoint().unwrap(),
+        };
+        let receipt = ByteVec::from(SignedReceipt::sign(&self.key, receipt).as_bytes().to_vec());
+        let outcomes = vec![Outcome::Kept];
+        say(&mut self.session, &Frame::Ack(Ack { number, outcomes, receipt: signs.then_some(receipt) }))
+    }
+}
+
+fn asks_for_heads(effects: &[Effect]) -> bool {
+    let heads = Frame::AskHeads.to_bytes();
+    effects.iter().any(|effect| matches!(effect, Effect::Send(bytes) if *bytes == heads))
+}
+
+/// A relay that does not know the device tells it nothing and signs nothing: the phone brings the roll once in each life,
+/// relies on nothing that was kept meanwhile, and asks for heads as soon as it is known.
+#[test]
+fn a_relay_that_does_not_know_the_device_is_brought_the_roll_and_believed_nothing() {
+    let offers = |effects: &[Effect]| {
+        let offer = |effect: &Effect| matches!(effect, Effect::Offer { heads, whole: false } if heads.is_empty());
+        effects.iter().filter(|effect| offer(effect)).count()
+    };
+    let (mut phone, effects) = Unknown::new(Standing::UnknownDevice, None, false);
+    assert_eq!((offers(&effects), asks_for_heads(&effects)), (1, false));
+    let effects = phone.push(1, 0, false);
+    assert!(effects.contains(&Effect::Unsigned(vec![1])), "{effects:?}");
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Kept { .. })) && !asks_for_heads(&effects));
+    let effects = phone.push(2, 1, true);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Kept { keys, .. } if keys == &[2])));
+    assert!(asks_for_heads(&effects), "it is known by now: {effects:?}");
+    let effects = say(&mut phone.session, &Frame::Heads(Heads { logs: Vec::new() }));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Offer { whole: true, .. })));
+    let effects = phone.push(3, 2, false);
+    let mismatch = End::Misbehaved(Misbehaviour::ReceiptMismatch);
+    assert_eq!(effects, [Effect::End(mismatch)], "from then on nothing is kept without a receipt");
+
+    // What was cut off goes on where it was; and what it brought may lack what others brought.
+    let (mut phone, effects) = Unknown::new(Standing::UnknownDevice, None, true);
+    assert_eq!(offers(&effects), 0);
+    let wire = Wire { signed: ByteVec::from(vec![0]), body: None };
+    phone.session.handle(Input::Outbox(vec![Outgoing { key: 1, hash: EntryHash([1; 32]), wire }]), 0);
+    let outcomes = vec![Outcome::Refused(Refused::new(Refusal::ROLL_UNKNOWN, "it cites what has not arrived"))];
+    let effects = say(&mut phone.session, &Frame::Ack(Ack { number: 0, outcomes, receipt: None }));
+    assert_eq!((offers(&effects), asks_for_heads(&effects)), (1, false));
+}
+
+/// A relay that shows another history cannot hide behind 'I do not know you'.
+#[test]
+fn what_a_relay_signed_before_is_proven_as_soon_as_it_knows_the_device() {
+    let mut before = Arrivals::default();
+    before.push(EntryHash([1; 32]));
+    let remembered = before.checkpoint();
+    let asked = |effects: &[Effect]| {
+        let ask = Frame::AskConsistency(AskConsistency { from: 1 }).to_bytes();
+        effects.iter().any(|effect| matches!(effect, Effect::Send(bytes) if *bytes == ask))
+    };
+    // By a receipt, by entries that only who belongs is given, and at the latest when it has caught up.
+    let (mut phone, effects) = Unknown::new(Standing::UnknownDevice, remembered, true);
+    assert!(!asked(&effects) && !effects.iter().any(|effect| matches!(effect, Effect::End(_))));
+    assert!(asked(&phone.push(1, 0, true)));
+    for last in [covering(0, 1, 1, 0), Frame::CaughtUp] {
+        let (mut phone, _) = Unknown::new(Standing::UnknownDevice, remembered, true);
+        let pulled = phone.session.handle(Input::Outbox(Vec::new()), 0);
+        assert!(matches!(pulled.as_slice(), [Effect::Send(_)]), "{pulled:?}");
+        let effects = say(&mut phone.session, &last);
+        assert!(asked(&effects), "{effects:?}");
+        assert!(!effects.contains(&Effect::CaughtUp), "nothing is settled before the proof");
+    }
+    // Whose group it has forgotten it cannot not know.
+    let (_, effects) = Unknown::new(Standing::UnknownGroup, remembered, true);
+    assert!(effects.contains(&Effect::End(End::Misbehaved(Misbehaviour::TwoHistories))), "{effects:?}");
+}
+
 /// With a whole town's words in its outbox it would otherwise run into the relay's limit before it asks for the roll.
 #[test]
 fn who_does_not_belong_stops_pushing_and_asks_why() {
     let (mut session, _) = welcomed(GROUP, None, Standing::UnknownDevice);
-    say(&mut session, &Frame::Heads(Heads { logs: Vec::new() }));
     // Each fills a frame.
     let outgoing = |n: u8| Outgoing {
         key: u64::from(n),
@@ -151,6 +270,7 @@ impl Scene {
             relay: None,
             incarnation: Some(Incarnation([4; 16])),
             offered: Some(Incarnation([4; 16])),
+            roll_offered: None,
             checkpoint: None,
             receipted: None,
             cursors: BTreeMap::from([(ROLL, 3), (CompartmentId(2), 5)]),
@@ -225,6 +345,7 @@ impl Scene {
                     | Effect::Checkpoint(_)
                     | Effect::RelayTime(_)
                     | Effect::Offer { .. }
+                    | Effect::Unsigned(_)
                     | Effect::Receive(_)
                     | Effect::Refused { .. }
                     | Effect::Postponed { .. }) => others.push(other),

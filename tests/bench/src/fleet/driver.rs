@@ -48,6 +48,7 @@ fn carry_out(engine: &mut Engine, effect: Effect) -> Result<Option<Input>, Failu
         Effect::Checkpoint(checkpoint) => engine.keep_checkpoint(checkpoint)?,
         Effect::Offer { heads, whole } => engine.offer(&heads, whole)?,
         Effect::Kept { keys, receipt } => engine.mark_kept(&keys, &receipt)?,
+        Effect::Unsigned(keys) => engine.mark_unsigned(&keys)?,
         Effect::Receive(entries) => {
             let covered = entries.covered();
             engine.receive(entries.entries, covered)?;

@@ -81,6 +81,8 @@ struct Stall {
     hashes: BTreeSet<EntryHash>,
     upto: BTreeMap<CompartmentId, u64>,
     standing: Standing,
+    /// It has heard by now that the device belongs.
+    knows: bool,
     greeted: bool,
     welcomed: bool,
     pulled: bool,
@@ -124,12 +126,15 @@ impl Street {
             hashes: BTreeSet::new(),
             upto: BTreeMap::new(),
             standing: STANDINGS[tape.below(4)],
+            knows: false,
             greeted: false,
             welcomed: false,
             pulled: false,
             refusals_left: 3,
         };
-        (0..tape.u8() % 20).for_each(|n| relay.keep(EntryHash([n; 32])));
+        relay.knows = relay.standing == Standing::Belongs;
+        let had = if relay.standing == Standing::UnknownGroup { 0 } else { tape.u8() % 20 };
+        (0..had).for_each(|n| relay.keep(EntryHash([n; 32])));
         let mut honest = true;
         let mut remembered = |tape: &mut Tape<'_>| match tape.below(4) {
             0 | 1 => tape.pick(&relay.roots).copied(),
@@ -152,6 +157,7 @@ impl Street {
             relay: (known & 1 == 0).then(|| relay.id()),
             incarnation,
             offered: incarnation.filter(|_| known & 16 == 0),
+            roll_offered: incarnation.filter(|_| known & 32 == 0),
             checkpoint,
             receipted,
             cursors: [0, 1, 2].map(|c| (CompartmentId(c), u64::from(known >> 4))).into(),
@@ -253,13 +259,15 @@ impl Street {
         match frame {
             Frame::Hello(_) => {
                 self.relay.welcomed = true;
-                let newest = self.relay.roots.last().copied();
+                let newest = self.relay.roots.last().copied().filter(|_| self.relay.knows);
                 let checkpoint = newest.map(|newest| self.relay.sign(Vec::new(), newest));
                 let (standing, own) = (self.relay.standing, Vec::new());
                 self.say(&Frame::Welcome(Welcome { relay_ms: NOW_MS, standing, checkpoint, own }));
             }
             Frame::Pull(pull) => {
                 self.relay.pulled = true;
+                // Somebody else has brought what names the device, at the latest.
+                self.relay.knows = true;
                 self.relay.upto = pull.cursors.iter().map(|c| (c.compartment, c.after)).collect();
                 if tape.once_in(2) {
                     self.live_entries(tape);
@@ -268,11 +276,13 @@ impl Street {
             }
             Frame::Push(push) => self.acknowledge(push, tape.u8()),
             Frame::AskHeads => {
+                assert!(self.relay.knows || !self.honest, "nobody asks who is not known");
                 let logs = self.relay.kept.iter();
                 let logs = logs.map(|(log, head)| LogHeight { log: *log, head: *head }).collect();
                 self.say(&Frame::Heads(Heads { logs }));
             }
             Frame::AskConsistency(ask) => {
+                assert!(self.relay.knows || !self.honest, "nobody asks who is not known");
                 let Some(hashes) = self.relay.arrivals.prove_from(ask.from) else {
                     self.honest = false;
                     return;
@@ -309,7 +319,8 @@ impl Street {
             kept.push(entry.hash());
             outcomes.push(Outcome::Kept);
         }
-        let newest = self.relay.roots.last().copied();
+        self.relay.knows |= mood % 3 == 0 && !kept.is_empty();
+        let newest = self.relay.roots.last().copied().filter(|_| self.relay.knows);
         let receipt = newest.filter(|_| !kept.is_empty()).map(|newest| self.relay.sign(kept, newest));
         self.say(&Frame::Ack(Ack { number: push.number, outcomes, receipt }));
     }
@@ -525,6 +536,11 @@ impl Street {
                         assert_eq!(outgoing.hash, *hash);
                     }
                 }
+            }
+            Effect::Unsigned(keys) => {
+                assert!(!self.relay.knows || !self.honest, "who is known is given a receipt");
+                // Others' words; its own stay.
+                keys.iter().filter(|key| **key % 2 == 0).for_each(|key| drop(self.outbox.remove(key)));
             }
             Effect::Refused { key, why } => {
                 assert!(!why.refusal.is_passing());

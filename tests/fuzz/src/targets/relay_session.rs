@@ -385,15 +385,17 @@ impl House {
                 entry.hash()
             })
             .collect();
-        assert_eq!(answer.ack.receipt.is_some(), !kept.is_empty());
+        assert!(answer.ack.receipt.is_none() || !kept.is_empty());
+        assert!(answer.ack.receipt.is_some() || kept.is_empty() || !answer.belongs, "who belongs has a receipt");
         let Some(receipt) = &answer.ack.receipt else { return };
         let receipt =
             SignedReceipt::verify(receipt, self.relay.id(), self.relay.incarnation(), pushed.group).unwrap();
         assert_eq!(receipt.receipt().entries, kept);
         let new = receipt.receipt().checkpoint;
         let old = self.newest.insert(pushed.group, new);
-        if let Some(old) = old {
-            let reply = self.relay.answer(Query::Consistency { group: pushed.group, from: old.size }, NOW_MS);
+        if let Some(old) = old.filter(|_| answer.belongs) {
+            let Pushed { group, device, .. } = *pushed;
+            let reply = self.relay.answer(Query::Consistency { group, device, from: old.size }, NOW_MS);
             let Reply::Consistency(proof) = reply else { panic!("a relay proves its history") };
             assert!(continues(&old, &new, &proof.hashes) || old == new);
         }
@@ -491,14 +493,36 @@ fn mailbox_frame(tape: &mut Tape<'_>) -> Frame {
     }
 }
 
-/// Who does not belong is served the roll, if anything.
+/// Who does not belong is served the roll, if anything; and nobody is told of a log that they may not read, but of their
+/// own.
 fn check_served(relay: &Relay, query: &Query, reply: &Reply) {
-    if let (Query::Fetch { group, device, .. }, Reply::Fetched(Some(entries))) = (query, reply)
-        && entries.compartment != CompartmentId::ROLL
-    {
-        let opened = relay.answer(Query::Open { group: *group, device: *device, key: None }, NOW_MS);
+    let standing = |group, device| {
+        let opened = relay.answer(Query::Open { group, device, key: None }, NOW_MS);
         let Reply::Opened { welcome, .. } = opened else { panic!("{opened:?}") };
-        assert_eq!(welcome.standing, Standing::Belongs);
+        welcome.standing
+    };
+    match (query, reply) {
+        (Query::Fetch { group, device, .. }, Reply::Fetched(Some(entries)))
+            if entries.compartment != CompartmentId::ROLL =>
+        {
+            assert_eq!(standing(*group, *device), Standing::Belongs);
+        }
+        (Query::Consistency { group, device, .. }, Reply::Consistency(_)) => {
+            assert_eq!(standing(*group, *device), Standing::Belongs);
+        }
+        (Query::Heads { group, device }, Reply::Heads(heads)) => {
+            assert_eq!(standing(*group, *device), Standing::Belongs);
+            for log in heads.logs.iter().map(|height| height.log).filter(|log| log.device != *device) {
+                let cursors = [(log.compartment, 0)].into();
+                let fetch = Query::Fetch { group: *group, device: *device, key: None, cursors };
+                let served = relay.answer(fetch, NOW_MS);
+                assert!(matches!(served, Reply::Fetched(Some(_))), "{log:?} is not for {device:?}");
+            }
+        }
+        (Query::Open { key: None, .. }, Reply::Opened { welcome, .. }) => {
+            assert_eq!(welcome.checkpoint.is_some(), welcome.standing == Standing::Belongs);
+        }
+        _ => {}
     }
 }
 
@@ -506,7 +530,7 @@ fn check_reply(query: &Query, reply: &Reply) {
     match (query, reply) {
         (Query::Open { .. }, Reply::Opened { welcome, .. }) => {
             assert!(welcome.own.is_sorted_by(|a, b| a.compartment < b.compartment));
-            assert!(welcome.standing != Standing::UnknownGroup || welcome.checkpoint.is_none());
+            assert!(welcome.standing == Standing::Belongs || welcome.checkpoint.is_none());
         }
         (Query::Fetch { device, cursors, .. }, Reply::Fetched(Some(entries))) => {
             assert_eq!(entries.after, cursors[&entries.compartment]);
