@@ -239,7 +239,7 @@ fn weigh(pushing: &Pushing, before: &Roll, after: &Roll, verdicts: Vec<(usize, V
     let mut broken: BTreeMap<LogId, Refused> = BTreeMap::new();
     for (at, verdict) in verdicts {
         let why = match verdict {
-            Verdict::Known => continue,
+            Verdict::Known(_) => continue,
             Verdict::Keep(entry) => {
                 let log = LogId::of(&entry);
                 // What follows a refused entry shares its refusal: that one is not coming.

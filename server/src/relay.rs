@@ -228,7 +228,8 @@ impl Relay {
         let seen = self.with_group(push.group, |group| {
             let belongs = group.roll.state().device(push.device).is_some();
             // A receipt counts the group's arrivals: that is for who belongs, or brings their own leave.
-            let receipt = (some_kept && (belongs || belonged)).then(|| self.sign(push.group, group, kept, now_ms));
+            let receipt =
+                (some_kept && (belongs || belonged)).then(|| self.sign(push.group, group, kept, now_ms));
             (belongs, receipt.flatten())
         });
         // A group that cannot be read any more has nothing kept in this commit: the write went through its state.

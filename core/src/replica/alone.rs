@@ -66,7 +66,8 @@ impl Engine {
         let plain = zeroize::Zeroizing::new(cbor::encode(&(self.device_id(), content)));
         batch.put(ALONE, key.clone(), self.cipher.seal(&mut self.rng, ALONE, &key, &plain));
         self.alone.insert(id);
-        let part = Part { author: self.member_id(), claimed_ms: self.clock.now_ms() };
+        let now_ms = self.clock.now_ms();
+        let part = Part { author: self.member_id(), claimed_ms: now_ms, came_ms: now_ms };
         let shown = Shown::read(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
         let before = self.row(id)?;
         match shown {

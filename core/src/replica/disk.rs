@@ -42,6 +42,9 @@ pub const RECEIVED: Table = Table(12);
 /// expiry day (4) ‖ compartment ‖ device ‖ seq → nothing: entries whose bodies are to go after that day.
 pub const EXPIRY: Table = Table(19);
 
+/// compartment ‖ device ‖ seq → nothing: entries that came without the body that they still should have.
+pub const BARE: Table = Table(20);
+
 /// document → sealed draft of it.
 pub const DRAFTS: Table = Table(18);
 

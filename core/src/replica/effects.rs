@@ -3,6 +3,7 @@
 use super::engine::Engine;
 use super::error::Error;
 use super::receive::Received;
+use super::relay::EarlierLife;
 use crate::base::DeviceId;
 use crate::sync::frame::Refusal;
 use crate::sync::session::{Effect, End, Input, Misbehaviour};
@@ -28,6 +29,9 @@ pub struct SyncReport {
     pub bytes: u64,
     /// The store was older than its own words, as after a restored backup: this installation goes on as this device.
     pub renewed: Option<DeviceId>,
+    /// The relay says that it has lost its store since the last session: the life of it that has ended. What it had
+    /// acknowledged counts as not sent, and is offered again. An operator who has lost nothing does not say so.
+    pub store_lost: Option<EarlierLife>,
 }
 
 impl Engine {
@@ -44,11 +48,18 @@ impl Engine {
             Effect::End(End::Relay(why)) if why.refusal == Refusal::REMOVED => self.told_removed()?,
             Effect::Send(_) | Effect::End(_) => {}
             Effect::Sign(payload) => return Ok(Some(Input::Signed(self.sign_session(payload)))),
-            Effect::NewLife(relay, incarnation) => self.new_relay_life(relay, incarnation)?,
+            Effect::NewLife(relay, incarnation) => {
+                report.store_lost = self.new_relay_life(relay, incarnation)?;
+            }
             Effect::CheckOwn(seen) => self.check_own(seen)?,
             Effect::RelayTime(at_ms) => self.heard_time(at_ms)?,
             Effect::Checkpoint(checkpoint) => self.keep_checkpoint(checkpoint)?,
-            Effect::Offer { heads, whole } => self.offer(&heads, whole)?,
+            Effect::Offer { heads, whole } => {
+                let lacking = self.offer(&heads, whole)?;
+                if let Some(lost) = report.store_lost.as_mut().filter(|_| whole) {
+                    lost.lacking.get_or_insert(lacking);
+                }
+            }
             Effect::LoadOutbox { after } => return Ok(Some(Input::Outbox(self.outbox(after)?))),
             Effect::Receive(entries) => {
                 let covered = entries.covered();

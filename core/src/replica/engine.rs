@@ -199,8 +199,10 @@ pub(super) struct Group {
     pub refused: BTreeMap<DocumentId, BTreeSet<(LogId, u64)>>,
     /// The standing that stored entries were last weighed by.
     pub weighed: Hash,
-    /// The last day, since the Unix epoch, that a relay has signed to be.
+    /// The day, since the Unix epoch, that the relay signed last; at most two days ahead of this phone's own by then.
     pub relay_day: Option<u32>,
+    /// The day that the relay of this session says it is, whatever this phone's clock says.
+    pub said_day: Option<u32>,
     pub next_outbox: u64,
     pub next_receipt: u64,
     pub next_roll: u64,
@@ -353,6 +355,7 @@ impl Engine {
             refused: BTreeMap::new(),
             weighed: self.stored_weighing()?,
             relay_day: self.stored_relay_day()?,
+            said_day: None,
             next_outbox: disk::next_number(&*self.store, OUTBOX)?,
             next_receipt: disk::next_number(&*self.store, disk::RECEIPTS)?,
             next_roll: disk::next_number(&*self.store, ROLL)?,

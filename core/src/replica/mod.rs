@@ -81,7 +81,7 @@ pub use membership::{
 pub use recall::HandedOver;
 pub use receive::{Received as ReceiveReport, Warning};
 pub use record::{CaseLink, ObservationDraft};
-pub use relay::RelayMemory;
+pub use relay::{EarlierLife, RelayMemory, RollOffered};
 pub use release::ReleasePlan;
 pub use retention::{HeldRow, Swept};
 pub use schedule::{LeavesWhen, ScheduledRelease, WaitsFor};

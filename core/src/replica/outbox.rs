@@ -46,11 +46,12 @@ impl Engine {
 
     /// Puts into the outbox whatever is here and not at the relay: the roll first, causes before effects. Of the roll alone,
     /// and what waited before, unless `theirs` is `whole`. Of compartments that this device may not read a relay tells
-    /// no more than how far its own logs go: of those it offers what this installation wrote.
+    /// no more than how far its own logs go: of those it offers what this installation wrote. Answers with how many entries
+    /// the relay lacks, as far as it was asked.
     ///
     /// # Errors
     /// Errors of the store.
-    pub fn offer(&mut self, theirs: &[LogHeight], whole: bool) -> Result<(), Error> {
+    pub fn offer(&mut self, theirs: &[LogHeight], whole: bool) -> Result<u64, Error> {
         self.fresh()?;
         let theirs: BTreeMap<LogId, LogHead> =
             theirs.iter().map(|height| (height.log, height.head)).collect();
@@ -79,11 +80,15 @@ impl Engine {
         }
         let documents = self.own_documents()?;
         let mut placed = BTreeSet::new();
+        let lacking = order.len() as u64;
         self.transact(|engine, batch| {
             let group = engine.fresh()?;
             group.unsent.clear();
             if whole {
                 group.relay.offered = group.relay.incarnation;
+                if let Some(ended) = group.relay.earlier.last_mut() {
+                    ended.lacking.get_or_insert(lacking);
+                }
             } else {
                 let next = group.next_roll;
                 let offered = |incarnation| RollOffered { incarnation, next };
@@ -99,7 +104,7 @@ impl Engine {
                     engine.changed.extend(document);
                 }
             }
-            Ok(())
+            Ok(lacking)
         })
     }
 

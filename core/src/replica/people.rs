@@ -10,6 +10,7 @@ use super::membership::{
     Admission, CodeLanguage, Concern, Decision, DeviceRequest, GroupInfo, JoinRequest, RecoveryCode,
     RemovalNotice, RoleRow, RosterRow,
 };
+use super::relay::EarlierLife;
 use crate::base::{DeviceId, EntryHash, MailboxId, MemberId, RelayId, RoleId};
 use crate::entry::invitation::Invitation;
 use crate::entry::link::GroupLink;
@@ -161,6 +162,15 @@ impl Replica {
     /// [`Error::Closed`].
     pub async fn relay_id(&self) -> Result<Option<RelayId>, Error> {
         self.run(|engine| Ok(engine.relay_memory().relay)).await
+    }
+
+    /// Lives of relays' stores that have ended, as this device noticed, the latest at the end: what each had vouched for, and
+    /// how much of it was lacking after.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn earlier_lives(&self) -> Result<Vec<EarlierLife>, Error> {
+        self.run(|engine| Ok(engine.relay_memory().earlier)).await
     }
 
     /// Takes the relay with this key, which its operator has named, and no other, for this group's.

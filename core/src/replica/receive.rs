@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::disk::{self, DOCUMENTS, ENTRIES, FORKS, QUARANTINE, SetAsideRow, UNOPENED, WAITING};
+use super::disk::{self, BARE, DOCUMENTS, ENTRIES, FORKS, QUARANTINE, SetAsideRow, UNOPENED, WAITING};
 use super::engine::{Engine, SENDERS, sender_row};
 use super::error::Error;
 use super::judge::judges;
@@ -27,6 +27,8 @@ pub struct Received {
     pub kept: usize,
     /// Here before.
     pub known: usize,
+    /// Here before without their bodies, which have come now.
+    pub mended: usize,
     /// Stored until what they follow arrives.
     pub waiting: usize,
     /// Stored without effect.
@@ -51,6 +53,16 @@ pub enum Warning {
         /// The number of both.
         seq: u64,
     },
+    /// The relay says that the time of these is over, and this phone's date says that it is not: one of the two is wrong.
+    /// They are asked for again.
+    #[error(
+        "{entries} entries came without their words: the relay says that their time is over, and by this phone's date it \
+         is not. Check the date; if it is right, the relay's is wrong"
+    )]
+    WithoutWords {
+        /// How many there are, counted up to 1,024.
+        entries: usize,
+    },
     /// Entries that everything behind them follows do not come.
     #[error("{entries} entries wait for others that the relay does not hand out")]
     Withheld {
@@ -64,6 +76,7 @@ impl Received {
     pub fn add(&mut self, more: Self) {
         self.kept += more.kept;
         self.known += more.known;
+        self.mended += more.mended;
         self.waiting += more.waiting;
         self.set_aside += more.set_aside;
         self.warnings.extend(more.warnings);
@@ -205,6 +218,7 @@ impl Engine {
                     // Whoever brings back what is over brings the proof that it was there, and no word of it.
                     let entry = self.without_what_is_over(entry)?;
                     self.keep(batch, &entry, false)?;
+                    self.note_bare(batch, &entry)?;
                     report.kept += 1;
                     if let Some(aside) = self.take_effect(batch, &entry, &mut arrivals)? {
                         set_aside(batch, &entry, &aside);
@@ -214,10 +228,14 @@ impl Engine {
                 Verdict::Quarantine(entry, why) => {
                     let entry = self.without_what_is_over(entry)?;
                     self.keep(batch, &entry, matches!(why, Quarantine::Roll(_)))?;
+                    self.note_bare(batch, &entry)?;
                     set_aside(batch, &entry, &SetAsideRow::because(&why));
                     report.set_aside += 1;
                 }
-                Verdict::Known => report.known += 1,
+                Verdict::Known(entry) => {
+                    report.known += 1;
+                    self.mend(batch, entry, &mut arrivals, &mut report)?;
+                }
                 Verdict::Wait(entry, _) => {
                     // What waits is verified now: later nobody could tell who brought it.
                     if at < fresh
@@ -258,6 +276,50 @@ impl Engine {
         }
         self.update_rows(batch, arrivals.parts, &mut report)?;
         Ok(report)
+    }
+
+    /// Remembers that an entry lacks a body that it should still have.
+    fn note_bare(&self, batch: &mut Batch, entry: &Verified) -> Result<(), Error> {
+        if self.misses_body(entry)? {
+            batch.put(BARE, disk::entry_key(LogId::of(entry), entry.header().seq), Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Takes the body of an entry that is here without it. It has the header's hash, as has whatever has passed for an entry.
+    fn mend(
+        &mut self,
+        batch: &mut Batch,
+        entry: ReceivedEntry,
+        arrivals: &mut Arrivals,
+        report: &mut Received,
+    ) -> Result<(), Error> {
+        let (log, seq) = (LogId::of(&entry), entry.header().seq);
+        if entry.body().is_none() || log.compartment == CompartmentId::ROLL {
+            return Ok(());
+        }
+        let Some(here) = disk::read_entry(&*self.store, log, seq)? else { return Ok(()) };
+        if here.body().is_some() || here.hash() != entry.hash() {
+            return Ok(());
+        }
+        // The same signed bytes were verified before they were stored.
+        let entry = Verified::from_own_store(entry);
+        if self.state()?.retention().drops(&entry, self.today()) {
+            return Ok(());
+        }
+        let key = disk::entry_key(log, seq);
+        batch.put(ENTRIES, key.clone(), entry.to_bytes());
+        batch.delete(BARE, key.clone());
+        put_expiry(batch, &entry);
+        report.mended += 1;
+        // What was set aside is looked at again when that is undone.
+        if self.store.get(QUARANTINE, &key)?.is_none()
+            && let Some(aside) = self.take_effect(batch, &entry, arrivals)?
+        {
+            set_aside(batch, &entry, &aside);
+            report.set_aside += 1;
+        }
+        Ok(())
     }
 
     /// Stores a verified entry. One that is `no_operation` is not part of the roll, wherever it stands.
@@ -368,7 +430,8 @@ impl Engine {
         if rule.frozen && (!change.is_first() || self.has_part_of(log, id, arrivals)?) {
             return Ok(Some(SetAsideRow::because(&"this document is frozen: it cannot be changed")));
         }
-        let part = Part { author: device.member, claimed_ms: header.claimed_ms };
+        let came_ms = self.came_ms();
+        let part = Part { author: device.member, claimed_ms: header.claimed_ms, came_ms };
         let new = NewPart { log, seq: header.seq, part, role, change };
         arrivals.parts.entry(id).or_insert_with(|| (kind, Vec::new())).1.push(new);
         Ok(None)
@@ -450,7 +513,8 @@ impl Engine {
         let header = entry.header();
         let past = self.group()?.roll.state_at(&header.roll_heads);
         let author = past.and_then(|past| Some(past.device(header.device)?.0.member));
-        Ok(author.map(|author| Part { author, claimed_ms: header.claimed_ms }))
+        let (claimed_ms, came_ms) = (header.claimed_ms, self.came_ms());
+        Ok(author.map(|author| Part { author, claimed_ms, came_ms }))
     }
 
     /// Adds parts to what a document has, each for itself if not all together, and sets aside those that do not fit.

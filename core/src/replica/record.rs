@@ -220,7 +220,8 @@ impl Engine {
         let entry = self.append_content(batch, compartment, &content, expiry_day)?;
         let log = crate::entry::LogId::of(&entry);
         batch.put(DOCUMENTS, disk::part_key(id, log, entry.header().seq), Vec::new());
-        let part = Part { author: self.member_id(), claimed_ms: entry.header().claimed_ms };
+        let claimed_ms = entry.header().claimed_ms;
+        let part = Part { author: self.member_id(), claimed_ms, came_ms: claimed_ms };
         let row = match shown {
             Some(shown) => self.put_row(batch, id, kind, &[part], &shown, before)?,
             None => before,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
-use super::disk::{self, META, WAITING};
+use super::disk::{self, BARE, META, RECEIVED, WAITING};
 use super::engine::Engine;
 use super::error::Error;
 use super::receive::{StoreLogs, Warning};
@@ -44,7 +44,44 @@ pub struct RelayMemory {
     /// The life to which the roll was offered while it did not know this device, and how far the roll went.
     #[n(7)]
     pub roll_offered: Option<RollOffered>,
+    /// Lives of relays' stores that have ended, as this device noticed: the last 16, the latest at the end.
+    #[n(8)]
+    pub earlier: Vec<EarlierLife>,
 }
+
+/// A life of a relay's store that has ended. All that it signed lies among the receipts, as a record; nothing of it counts
+/// any more.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct EarlierLife {
+    /// The relay.
+    #[n(0)]
+    pub relay: RelayId,
+    /// The life.
+    #[n(1)]
+    pub incarnation: Incarnation,
+    /// Its last proven checkpoint.
+    #[n(2)]
+    pub checkpoint: Option<Checkpoint>,
+    /// The checkpoint of its last receipt, if that was not proven any more.
+    #[n(3)]
+    pub receipted: Option<Checkpoint>,
+    /// When this device noticed, by its own clock, in milliseconds since the Unix epoch.
+    #[n(4)]
+    pub noticed_ms: u64,
+    /// Whether people had agreed on another relay. If not, the relay itself says that it lost its store.
+    #[n(5)]
+    pub agreed: bool,
+    /// How many entries of this installation's own it had acknowledged. They count as not sent until they are again.
+    #[n(6)]
+    pub acknowledged: u64,
+    /// How many entries, whoever's, this device held and the next life lacked; none until that has said what it has.
+    #[n(7)]
+    pub lacking: Option<u64>,
+}
+
+/// Earlier lives that are remembered.
+const EARLIER_MAX: usize = 16;
 
 /// An offer of the roll to a relay that did not know this device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -69,6 +106,12 @@ impl RelayMemory {
         self.relay = self.met();
         self.found = None;
     }
+}
+
+/// Entries without the bodies that they should have: the compartments of those that still should, and places of others.
+struct Bare {
+    missed: Vec<CompartmentId>,
+    settled: Vec<Vec<u8>>,
 }
 
 const RELAY: &[u8] = b"relay";
@@ -124,9 +167,12 @@ impl Engine {
     fn expect(&mut self, relay: Option<RelayId>) -> Result<(), Error> {
         self.fresh()?;
         self.transact(|engine, batch| {
+            engine.note_end_of_life(true)?;
             let memory = &mut engine.fresh()?.relay;
-            *memory = RelayMemory { url: memory.url.take(), relay, ..RelayMemory::default() };
-            // Nor does its word count any more that this device was removed.
+            let (url, earlier) = (memory.url.take(), std::mem::take(&mut memory.earlier));
+            *memory = RelayMemory { url, relay, earlier, ..RelayMemory::default() };
+            // Nor does its word count any more of what day it is, and that this device was removed.
+            engine.forget_time(batch)?;
             engine.forget_word(batch)?;
             engine.put_relay(batch)
         })
@@ -204,13 +250,19 @@ impl Engine {
         Ok(())
     }
 
-    /// The relay's store has begun a new life: nothing it acknowledged before counts any more.
+    /// The relay's store has begun a new life: nothing it acknowledged before counts any more. Answers with the life before
+    /// it, unless there was none or people had agreed on another relay.
     ///
     /// # Errors
     /// Errors of the store.
-    pub fn new_relay_life(&mut self, relay: RelayId, incarnation: Incarnation) -> Result<(), Error> {
+    pub fn new_relay_life(
+        &mut self,
+        relay: RelayId,
+        incarnation: Incarnation,
+    ) -> Result<Option<EarlierLife>, Error> {
         self.fresh()?;
         self.transact(|engine, batch| {
+            let ended = engine.note_end_of_life(false)?;
             let memory = &mut engine.fresh()?.relay;
             memory.found = Some(relay).filter(|found| memory.relay != Some(*found));
             memory.incarnation = Some(incarnation);
@@ -219,11 +271,36 @@ impl Engine {
             for (key, _) in engine.store.scan(WAITING, &[], None, usize::MAX)? {
                 batch.delete(WAITING, key);
             }
+            engine.forget_time(batch)?;
             engine.forget_cursors(batch)?;
             engine.queue_own_again(batch)?;
             engine.queue_chunks_again(batch)?;
-            engine.put_relay(batch)
+            engine.put_relay(batch)?;
+            Ok(ended)
         })
+    }
+
+    /// Remembers that the life of the store that this device knew has ended, if one has served it.
+    fn note_end_of_life(&mut self, agreed: bool) -> Result<Option<EarlierLife>, Error> {
+        let RelayMemory { relay, incarnation, .. } = self.group()?.relay;
+        let (Some(relay), Some(incarnation)) = (relay, incarnation) else { return Ok(None) };
+        let acknowledged = self.store.scan(RECEIVED, &[], None, usize::MAX)?.len() as u64;
+        let noticed_ms = self.clock.now_ms();
+        let memory = &mut self.fresh()?.relay;
+        let ended = EarlierLife {
+            relay,
+            incarnation,
+            checkpoint: memory.checkpoint,
+            receipted: memory.receipted,
+            noticed_ms,
+            agreed,
+            acknowledged,
+            lacking: None,
+        };
+        memory.earlier.push(ended.clone());
+        let too_many = memory.earlier.len().saturating_sub(EARLIER_MAX);
+        memory.earlier.drain(..too_many);
+        Ok(Some(ended))
     }
 
     pub(super) fn forget_cursors(&self, batch: &mut Batch) -> Result<(), Error> {
@@ -245,46 +322,69 @@ impl Engine {
         })
     }
 
-    /// Entries that wait for others, which a relay should have handed out before.
+    /// Entries that wait for others, which a relay should have handed out before; or else, entries that came without their
+    /// words.
     ///
     /// # Errors
     /// Errors of the store.
     pub fn withheld(&self) -> Result<Option<Warning>, Error> {
         let entries = self.store.scan(WAITING, &[], None, limits::WAITING_ENTRIES_MAX)?.len();
-        Ok((entries > 0).then_some(Warning::Withheld { entries }))
+        if entries > 0 {
+            return Ok(Some(Warning::Withheld { entries }));
+        }
+        let entries = self.bare()?.missed.len();
+        Ok((entries > 0).then_some(Warning::WithoutWords { entries }))
     }
 
-    /// What waits for entries that were not handed out, now that all should have been. The next session fetches the
-    /// compartments concerned anew, as whatever swallowed the entries may be gone; if that does not help, ever more
-    /// sessions pass before it is tried again, so that a relay that withholds them for good costs little. What waits in
-    /// a compartment that this member may not read any more is let go: nobody hands out the rest.
+    /// What came without its body, of which so many entries are looked at.
+    fn bare(&self) -> Result<Bare, Error> {
+        let (mut missed, mut settled) = (Vec::new(), Vec::new());
+        for (key, _) in self.store.scan(BARE, &[], None, limits::WAITING_ENTRIES_MAX)? {
+            let Some((log, seq)) = disk::parse_entry_key(&key) else { continue };
+            match disk::read_entry(&*self.store, log, seq)? {
+                Some(entry) if self.misses_body(&entry)? => missed.push(log.compartment),
+                Some(_) | None => settled.push(key),
+            }
+        }
+        Ok(Bare { missed, settled })
+    }
+
+    /// What waits for entries that were not handed out, or came without its body, now that all should have been handed
+    /// out. The next session fetches the compartments concerned anew, as whatever swallowed the entries may be gone; if that
+    /// does not help, ever more sessions pass before it is tried again, so that a relay that withholds them for good costs
+    /// little. What waits in a compartment that this member may not read any more is let go: nobody hands out the rest.
     ///
     /// # Errors
     /// Errors of the store.
-    pub fn retry_withheld(&mut self) -> Result<Option<Warning>, Error> {
+    pub fn retry_withheld(&mut self) -> Result<Vec<Warning>, Error> {
         self.fresh()?;
         let waiting = self.store.scan(WAITING, &[], None, limits::WAITING_ENTRIES_MAX)?;
         let stored = self.store.get(META, WITHHELD)?;
-        if waiting.is_empty() && stored.is_none() {
-            return Ok(None);
+        let Bare { missed, settled } = self.bare()?;
+        if waiting.is_empty() && missed.is_empty() && settled.is_empty() && stored.is_none() {
+            return Ok(Vec::new());
         }
         let state = Arc::clone(self.state()?);
         let own = self.device_id();
-        let mut compartments = BTreeSet::from([CompartmentId::ROLL]);
+        let mut compartments = BTreeSet::new();
         let (mut out_of_sight, mut waiting_still) = (Vec::new(), 0);
         for (key, entry) in waiting {
             let compartment = disk::decode_entry(&entry)?.header().compartment;
             if compartment == CompartmentId::ROLL || state.may_read(own, compartment) {
                 waiting_still += 1;
-                compartments.insert(compartment);
+                compartments.extend([CompartmentId::ROLL, compartment]);
             } else {
                 out_of_sight.push((key, compartment));
             }
         }
+        let readable = missed.into_iter().filter(|compartment| state.may_read(own, *compartment));
+        let readable: Vec<CompartmentId> = readable.collect();
+        let without_words = readable.len();
+        compartments.extend(readable);
         let (mut tries, mut sessions): (u32, u32) =
             stored.map(|bytes| disk::decode(&bytes)).transpose()?.unwrap_or_default();
         sessions += 1;
-        let try_now = waiting_still > 0 && sessions >= 1 << tries.min(WITHHELD_TRIES_MAX);
+        let try_now = waiting_still + without_words > 0 && sessions >= 1 << tries.min(WITHHELD_TRIES_MAX);
         if try_now {
             (tries, sessions) = (tries.saturating_add(1), 0);
         }
@@ -294,15 +394,18 @@ impl Engine {
                 // Should it come back into sight, it is fetched anew.
                 Self::put_cursor(batch, compartment, 0);
             }
-            if waiting_still == 0 {
+            settled.into_iter().for_each(|key| batch.delete(BARE, key));
+            if waiting_still + without_words == 0 {
                 batch.delete(META, WITHHELD);
-                return Ok(None);
+                return Ok(Vec::new());
             }
             if try_now {
                 compartments.iter().for_each(|compartment| Self::put_cursor(batch, *compartment, 0));
             }
             batch.put(META, WITHHELD, cbor::encode(&(tries, sessions)));
-            Ok(Some(Warning::Withheld { entries: waiting_still }))
+            let withheld = (waiting_still > 0).then_some(Warning::Withheld { entries: waiting_still });
+            let bare = (without_words > 0).then_some(Warning::WithoutWords { entries: without_words });
+            Ok(withheld.into_iter().chain(bare).collect())
         })
     }
 

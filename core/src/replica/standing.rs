@@ -192,7 +192,14 @@ impl Engine {
         // What was built on what is gone is there again when that is accepted.
         let is_empty = document.is_empty();
         if let Some(content) = Content::read(kind, document).ok().flatten().filter(|_| !is_empty) {
-            return self.put_row(batch, id, kind, parts, &content, None);
+            // Who claims a time that has not come yet does not move up by being looked at again.
+            let stood_ms = self.row(id)?.map(|row| row.ordered_ms);
+            let stays = |part: &Part| Part {
+                came_ms: stood_ms.filter(|_| part.claimed_ms > part.came_ms).unwrap_or(part.came_ms),
+                ..*part
+            };
+            let parts: Vec<Part> = parts.iter().map(stays).collect();
+            return self.put_row(batch, id, kind, &parts, &content, None);
         }
         batch.delete(ROWS, id.as_bytes());
         self.gone.insert(id);

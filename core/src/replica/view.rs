@@ -66,6 +66,10 @@ pub struct Row {
     /// The exact position as latitude and longitude in 1e-7 degrees (WGS 84); for sealed parts.
     #[n(13)]
     pub position_e7: Option<(i32, i32)>,
+    /// Where lists have it, in milliseconds since the Unix epoch: the latest claimed time of its entries, none of them later
+    /// than when it came to this phone. Another phone may have another.
+    #[n(14)]
+    pub ordered_ms: u64,
 }
 
 /// Whether a document has left the phone.
@@ -177,6 +181,8 @@ pub struct SetAside {
 pub(super) struct Part {
     pub author: MemberId,
     pub claimed_ms: u64,
+    /// When it came here.
+    pub came_ms: u64,
 }
 
 fn open_row(cipher: &DiskCipher, key: &[u8], sealed: &[u8]) -> Result<Row, Error> {
@@ -198,6 +204,8 @@ impl Engine {
     ) -> Result<Option<Row>, Error> {
         let Some(first) = parts.iter().min_by_key(|part| part.claimed_ms) else { return Ok(None) };
         let latest = parts.iter().map(|part| part.claimed_ms).max().unwrap_or_default();
+        // Nobody comes first for ever by claiming the year 2100.
+        let ordered_ms = parts.iter().map(|part| part.claimed_ms.min(part.came_ms)).max().unwrap_or_default();
         let before = before.as_ref();
         // Not whose part came first: that differs from phone to phone.
         let mut authors = parts.iter().map(|part| part.author).chain(before.map(|old| old.author));
@@ -219,6 +227,7 @@ impl Engine {
             flags,
             about,
             position_e7,
+            ordered_ms: before.map_or(ordered_ms, |old| old.ordered_ms.max(ordered_ms)),
         };
         for target in &row.about {
             batch.put(ABOUT, [target.as_bytes().as_slice(), id.as_bytes()].concat(), Vec::new());
@@ -260,7 +269,7 @@ impl Engine {
         }
     }
 
-    /// Lists documents, latest change first. Loads no document.
+    /// Lists documents, latest change first, as [`Row::ordered_ms`] has it. Loads no document.
     ///
     /// # Errors
     /// Errors of the store.
@@ -276,7 +285,7 @@ impl Engine {
                 rows.push((row, delivery));
             }
         })?;
-        rows.sort_unstable_by(|(a, _), (b, _)| b.updated_ms.cmp(&a.updated_ms).then(a.id.cmp(&b.id)));
+        rows.sort_unstable_by(|(a, _), (b, _)| b.ordered_ms.cmp(&a.ordered_ms).then(a.id.cmp(&b.id)));
         rows.truncate(filter.rows_max.unwrap_or(usize::MAX));
         Ok(rows)
     }
@@ -351,7 +360,7 @@ impl Engine {
                 }
             }
         }
-        rows.sort_by_key(|row| (row.created_ms, row.id));
+        rows.sort_by_key(|row| (row.created_ms.min(row.ordered_ms), row.id));
         Ok(rows)
     }
 

@@ -33,8 +33,8 @@ pub enum Verdict {
     Keep(Verified),
     /// It continues its log and is proven, and its author may not write there: set aside, visible, without effect.
     Quarantine(Verified, Quarantine),
-    /// It is here already.
-    Known,
+    /// It is here already. What is here may lack the body that this one brings.
+    Known(Received),
     /// Something that it follows is not here.
     Wait(Received, Missing),
     /// Its device signed another entry for the same place. Both are proof.
@@ -239,7 +239,7 @@ impl<L: Logs> Judge<'_, L> {
             None => self.logs.hash_at(log, seq)?.or_else(|| self.just_kept(log, seq)),
         };
         let verdict = match there {
-            Some(there) if there == entry.hash() => Verdict::Known,
+            Some(there) if there == entry.hash() => Verdict::Known(entry),
             Some(there) => match verify_one(entry.clone()) {
                 Ok(rival) => Verdict::Fork(rival, there),
                 Err(why) => Verdict::Refuse(entry, why),
@@ -257,7 +257,7 @@ impl<L: Logs> Judge<'_, L> {
             }
             Verdict::Keep(_)
             | Verdict::Quarantine(..)
-            | Verdict::Known
+            | Verdict::Known(_)
             | Verdict::Wait(..)
             | Verdict::Fork(..)
             | Verdict::Refuse(..) => None,

@@ -664,12 +664,13 @@ impl Session {
             }
             None => None,
         };
-        let signed_before = [self.plan.checkpoint, self.plan.receipted].into_iter().flatten();
+        let mut signed_before: Vec<Checkpoint> =
+            [self.plan.checkpoint, self.plan.receipted].into_iter().flatten().collect();
         let outside = matches!(welcome.standing, Standing::UnknownDevice | Standing::Certified);
         if outside && newest.is_none() {
-            self.owed = signed_before.clone().collect();
+            self.owed = std::mem::take(&mut signed_before);
         }
-        for old in signed_before.filter(|_| self.owed.is_empty()) {
+        for old in signed_before {
             match newest {
                 Some(new) if new.size > old.size => {
                     self.proofs_open.push_back(old);

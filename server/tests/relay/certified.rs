@@ -42,7 +42,11 @@ fn a_members_new_device_fetches_the_roll_and_nothing_else_until_it_has_entered_i
     assert!(matches!(rig.sent.last(), Some(Frame::Welcome(w)) if w.checkpoint.is_none() && w.own.is_empty()));
     let mut asking = coming(&relay, &world, &new);
     asking.say(&Frame::AskHeads);
-    assert_eq!(asking.goodbye(), Some(Refusal::UNKNOWN_DEVICE), "it pulls the roll, and asks for nothing else");
+    assert_eq!(
+        asking.goodbye(),
+        Some(Refusal::UNKNOWN_DEVICE),
+        "it pulls the roll, and asks for nothing else"
+    );
     rig.say(&pull(&[(ROLL, 0), (COMMON, 0), (GROUP, 0), (COORDINATORS, 0)], true));
     assert_eq!(rig.sent.last(), Some(&Frame::CaughtUp));
     let served = rig.sent.iter().filter_map(|frame| match frame {

@@ -63,12 +63,8 @@ fn heads_are_told_of_what_the_asker_may_read_and_of_its_own_logs() {
     };
     let partners = vec![log(ROLL, &founder), log(COMMON, &founder), log(COORDINATORS, &partner)];
     assert_eq!(told(&relay, &world, &partner), partners);
-    let volunteers = [
-        log(ROLL, &founder),
-        log(COMMON, &founder),
-        log(GROUP, &volunteer),
-        log(COORDINATORS, &volunteer),
-    ];
+    let volunteers =
+        [log(ROLL, &founder), log(COMMON, &founder), log(GROUP, &volunteer), log(COORDINATORS, &volunteer)];
     assert_eq!(told(&relay, &world, &volunteer), volunteers);
     let everything = [
         log(ROLL, &founder),
@@ -90,7 +86,8 @@ fn heads_are_told_of_what_the_asker_may_read_and_of_its_own_logs() {
     // By the newest role, as the relay has heard it.
     let demoted = world.admit(&volunteer, PARTNER);
     assert!(all_kept(&commit(&relay, push(&world, &world.founder, &[demoted]))));
-    let own = [log(ROLL, &founder), log(COMMON, &founder), log(GROUP, &volunteer), log(COORDINATORS, &volunteer)];
+    let own =
+        [log(ROLL, &founder), log(COMMON, &founder), log(GROUP, &volunteer), log(COORDINATORS, &volunteer)];
     assert_eq!(told(&relay, &world, &author), own, "what it wrote itself it is told of");
     let other = world.founder_words(GROUP, b"not for partners");
     assert!(all_kept(&commit(&relay, push(&world, &world.founder, &other))));
@@ -103,8 +100,8 @@ fn who_does_not_belong_is_told_neither_heads_nor_how_much_has_arrived() {
     let stranger = Person::new(9);
     let another = volunteer.on_another_device(40);
     let out = volunteer.clone();
-    let removal = world.remove(&volunteer);
-    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &[removal]))));
+    let taken_out = world.remove(&volunteer);
+    assert!(all_kept(&commit(&relay, push(&world, &world.founder, &[taken_out]))));
     for outside in [&stranger, &another, &out] {
         let welcome = welcome(&relay, &world, outside);
         assert_eq!((welcome.standing, welcome.checkpoint), (Standing::UnknownDevice, None));

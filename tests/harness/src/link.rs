@@ -31,6 +31,8 @@ pub struct Link {
     pub follows: bool,
     /// Whether somebody in between has altered, repeated, reordered or swallowed anything.
     pub tampered: bool,
+    /// Whether the relay says on it that it is another year.
+    pub lies: bool,
 }
 
 /// What somebody in between does to a message.

@@ -19,7 +19,7 @@ pub(in crate::replica) struct Doc {
     pub kind: Kind,
     pub author: MemberId,
     pub created_ms: u64,
-    pub updated_ms: u64,
+    pub ordered_ms: u64,
     pub when_ms: Option<i64>,
     pub cell: Option<Cell>,
     /// A sealed part's own; see [`Index::exact`].
@@ -33,6 +33,11 @@ impl Doc {
     /// When it happened, or else when it was written, in milliseconds since the Unix epoch.
     pub fn time_ms(&self) -> i64 {
         self.when_ms.unwrap_or_else(|| i64::try_from(self.created_ms).unwrap_or(i64::MAX))
+    }
+
+    /// Where lists have it, in milliseconds since the Unix epoch.
+    fn ordered_ms(&self) -> i64 {
+        i64::try_from(self.ordered_ms).unwrap_or(i64::MAX)
     }
 
     /// The behaviours among its codes: whatever is no activity.
@@ -107,7 +112,7 @@ impl Index {
             kind,
             author: row.author,
             created_ms: row.created_ms,
-            updated_ms: row.updated_ms,
+            ordered_ms: row.ordered_ms,
             when_ms: row.when_ms,
             cell: row.cell.parse().ok(),
             position: row.position_e7.map(|(lat_e7, lon_e7)| Point { lat_e7, lon_e7 }),
@@ -217,9 +222,10 @@ impl Index {
 
     fn sort_key(&self, doc: &Doc, sort: Sort) -> i64 {
         match sort {
-            Sort::LatestChange => -i64::try_from(doc.updated_ms).unwrap_or(i64::MAX),
-            Sort::Newest => doc.time_ms().saturating_neg(),
-            Sort::Oldest => doc.time_ms(),
+            Sort::LatestChange => doc.ordered_ms().saturating_neg(),
+            // Nothing has happened after it was told.
+            Sort::Newest => doc.time_ms().min(doc.ordered_ms()).saturating_neg(),
+            Sort::Oldest => doc.time_ms().min(doc.ordered_ms()),
             Sort::Nearest(point) => {
                 let middle = || doc.cell.map(Cell::center).map(|(lat, lon)| Point::new(lat, lon));
                 let place = self.exact(doc).or_else(middle);

@@ -109,7 +109,7 @@ impl Engine {
             return Ok(rows.into_iter().map(|(row, _)| (row.id, row.author)).collect());
         }
         let mut found: Vec<_> = self.index()?.of_kind(kind).collect();
-        found.sort_unstable_by_key(|doc| (std::cmp::Reverse(doc.updated_ms), doc.id));
+        found.sort_unstable_by_key(|doc| (std::cmp::Reverse(doc.ordered_ms), doc.id));
         Ok(found.into_iter().map(|doc| (doc.id, doc.author)).collect())
     }
 

@@ -261,7 +261,7 @@ impl Engine {
         let Ok(verdicts) = judge(&mut roll, &only_founding, rest);
         let kept = verdicts.into_iter().filter_map(|(_, verdict)| match verdict {
             Verdict::Keep(entry) | Verdict::Quarantine(entry, _) => Some(entry),
-            Verdict::Known | Verdict::Wait(..) | Verdict::Fork(..) | Verdict::Refuse(..) => None,
+            Verdict::Known(_) | Verdict::Wait(..) | Verdict::Fork(..) | Verdict::Refuse(..) => None,
         });
         let kept: Vec<Verified> = kept.collect();
         if kept.len() != expected {

@@ -15,7 +15,7 @@ use super::engine::Engine;
 use super::error::Error;
 use super::membership::settings;
 use super::record::sealed_part;
-use crate::base::day::day_of;
+use crate::base::day::{DAY_MS, day_of};
 use crate::base::{DocumentId, cbor, limits};
 use crate::document::is_created_by;
 use crate::entry::plaintext::Content;
@@ -28,8 +28,11 @@ use crate::watch::{Content as Shown, Invalid, Kind};
 
 pub use holds::HeldRow;
 
-/// The last day that a relay signed.
+/// The day that the relay signed last.
 const RELAY_DAY: &[u8] = b"relay_day";
+
+/// Days by which a relay's day may be ahead of this phone's own: a zone's clock, and one that is set by hand.
+const AHEAD_DAYS: u32 = 2;
 
 /// What was swept last: the name of the roll's retention and the day.
 const SWEPT: &[u8] = b"swept";
@@ -134,24 +137,51 @@ impl Engine {
         day_of(self.clock.now_ms())
     }
 
-    /// Notes a relay's signed time.
+    /// Notes a relay's signed time. The last one counts, so that a wrong one is forgotten with the next; and no day that is
+    /// more than two days ahead of this phone's own.
     ///
     /// # Errors
     /// Errors of the store.
     pub fn heard_time(&mut self, at_ms: u64) -> Result<(), Error> {
-        if self.fresh()?.relay_day >= Some(day_of(at_ms)) {
+        let within = self.within_reach(day_of(at_ms));
+        let group = self.fresh()?;
+        group.said_day = Some(day_of(at_ms));
+        if group.relay_day == Some(within) {
             return Ok(());
         }
         self.transact(|engine, batch| engine.note_time(batch, at_ms))
     }
 
     pub(super) fn note_time(&mut self, batch: &mut Batch, at_ms: u64) -> Result<(), Error> {
-        let (group, day) = (self.fresh()?, day_of(at_ms));
-        if group.relay_day < Some(day) {
+        let day = self.within_reach(day_of(at_ms));
+        let group = self.fresh()?;
+        // Within a session a relay's clock goes forward.
+        group.said_day = group.said_day.max(Some(day_of(at_ms)));
+        if group.relay_day != Some(day) {
             group.relay_day = Some(day);
             batch.put(META, RELAY_DAY, day.to_be_bytes());
         }
         Ok(())
+    }
+
+    /// Forgets what day a relay said it was: another one is the group's, or the store of this one has begun anew.
+    pub(super) fn forget_time(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let group = self.fresh()?;
+        (group.relay_day, group.said_day) = (None, None);
+        batch.delete(META, RELAY_DAY);
+        Ok(())
+    }
+
+    /// When something comes in, in milliseconds since the Unix epoch: by this phone's clock, unless that is days behind the
+    /// relay's. Otherwise all that comes to a phone whose clock stands in 1970 would end up below what it had before.
+    pub(super) fn came_ms(&self) -> u64 {
+        let said = self.group.as_ref().and_then(|group| group.said_day).unwrap_or_default();
+        let behind = said > self.own_day().saturating_add(AHEAD_DAYS);
+        if behind { (u64::from(said) + 1).saturating_mul(DAY_MS) } else { self.clock.now_ms() }
+    }
+
+    fn within_reach(&self, day: u32) -> u32 {
+        day.min(self.own_day().saturating_add(AHEAD_DAYS))
     }
 
     pub(super) fn stored_relay_day(&self) -> Result<Option<u32>, Error> {
@@ -159,10 +189,19 @@ impl Engine {
         Ok(stored.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes))
     }
 
-    /// Whether an entry may come without its body: by either clock, as another's may be ahead.
+    /// Whether an entry may come without its body: by either clock, as another's may be ahead. If it is by the relay's word
+    /// alone, it [is missed](Self::misses_body), so that nothing is lost by a relay that is years ahead and nobody is shut
+    /// out by a phone that is years behind.
     pub(super) fn may_lack_body(&self, entry: &ReceivedEntry) -> Result<bool, Error> {
-        let signed = self.group()?.relay_day.unwrap_or_default();
-        Ok(self.state()?.retention().excuses(entry, self.own_day().max(signed)))
+        let said = self.group()?.said_day.unwrap_or_default();
+        Ok(!self.misses_body(entry)? || self.state()?.retention().excuses(entry, said))
+    }
+
+    /// Whether an entry lacks a body that it should still have: by this phone's day, and a relay's that is near it.
+    pub(super) fn misses_body(&self, entry: &ReceivedEntry) -> Result<bool, Error> {
+        let signed = self.within_reach(self.group()?.relay_day.unwrap_or_default());
+        let excused = self.state()?.retention().excuses(entry, self.own_day().max(signed));
+        Ok(entry.body().is_none() && !excused)
     }
 
     /// An entry that came in, without its body if that is over.

@@ -14,14 +14,24 @@ fn queued(phone: &mut Engine) -> Vec<(u64, crate::base::EntryHash)> {
     phone.outbox(0).unwrap().into_iter().map(|outgoing| (outgoing.key, outgoing.hash)).collect()
 }
 
+/// As if a relay had acknowledged all that waits.
+pub(super) fn acknowledge(phone: &mut Engine, life: Incarnation) {
+    let all = queued(phone);
+    keep_in(phone, &all, life);
+}
+
 /// As if a relay had acknowledged these.
 fn keep(phone: &mut Engine, which: &[(u64, crate::base::EntryHash)]) {
+    keep_in(phone, which, Incarnation([4; 16]));
+}
+
+fn keep_in(phone: &mut Engine, which: &[(u64, crate::base::EntryHash)], incarnation: Incarnation) {
     let (keys, entries): (Vec<u64>, Vec<_>) = which.iter().copied().unzip();
     let (key, mut arrivals) = (SigningKey::from_bytes(&[5; 32]), Arrivals::default());
     entries.iter().for_each(|entry| arrivals.push(*entry));
     let receipt = Receipt {
         relay: RelayId(key.verifying_key().to_bytes()),
-        incarnation: Incarnation([4; 16]),
+        incarnation,
         group: phone.info().unwrap().group,
         received_ms: 1_780_000_000_000,
         entries,

@@ -193,8 +193,8 @@ fn nothing_sealed_and_nobody_is_in_a_release_that_was_exported() {
 
 /// As if a relay had signed the time at which phones had their two weeks after May.
 fn past_may(phone: &mut Engine) {
-    phone.heard_time(1_782_000_000_000).unwrap();
     phone.clock = Arc::new(TestClock(AtomicU64::new(1_782_000_000_000)));
+    phone.heard_time(1_782_000_000_000).unwrap();
 }
 
 #[test]

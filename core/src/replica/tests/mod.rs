@@ -9,6 +9,7 @@ mod finding;
 mod guarding;
 mod handing_over;
 mod judged;
+mod lying;
 mod media;
 mod retention;
 

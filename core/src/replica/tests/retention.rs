@@ -9,7 +9,7 @@ use crate::watch::Bulletin;
 use crate::watch::content::Keyed;
 use crate::watch::language::Said;
 
-const DAY_MS: u64 = 86_400_000;
+pub(super) const DAY_MS: u64 = 86_400_000;
 const BEGIN_MS: u64 = 1_780_000_000_000;
 
 /// A clock that a test sets.
@@ -21,9 +21,9 @@ impl Clock for SetClock {
     }
 }
 
-struct Phone {
-    engine: Engine,
-    clock: Arc<AtomicU64>,
+pub(super) struct Phone {
+    pub engine: Engine,
+    pub clock: Arc<AtomicU64>,
     store: Arc<MemoryStore>,
     seed: u64,
 }
@@ -36,21 +36,21 @@ impl Phone {
     }
 
     /// The phone's own clock, alone.
-    fn believes(&self, days: u64) {
+    pub fn believes(&self, days: u64) {
         self.clock.store(BEGIN_MS + days * DAY_MS, Ordering::Relaxed);
     }
 
     /// What a relay signed, alone.
-    fn hears(&mut self, days: u64) {
+    pub fn hears(&mut self, days: u64) {
         self.engine.heard_time(BEGIN_MS + days * DAY_MS).unwrap();
     }
 
-    fn at(&mut self, days: u64) {
+    pub fn at(&mut self, days: u64) {
         self.believes(days);
         self.hears(days);
     }
 
-    fn bodies(&self) -> usize {
+    pub fn bodies(&self) -> usize {
         let stored = testing::stored(&self.engine).unwrap();
         stored
             .iter()
@@ -63,7 +63,7 @@ impl Phone {
         self.engine.list(&filter).unwrap().into_iter().map(|(row, _)| row.id).collect()
     }
 
-    fn texts(&self) -> Vec<String> {
+    pub fn texts(&self) -> Vec<String> {
         let mut texts = texts(&self.engine, Kind::OBSERVATION);
         texts.sort();
         texts
@@ -75,7 +75,7 @@ fn open(seed: u64, clock: &Arc<AtomicU64>, store: Arc<dyn Store>) -> Result<Engi
 }
 
 /// A coordinator and two volunteers of a group that keeps unlinked reports for so many days.
-fn group(days: u64) -> [Phone; 3] {
+pub(super) fn group(days: u64) -> [Phone; 3] {
     let mut phones = [1, 2, 3].map(Phone::new);
     let [carla, vic, vera] = &mut phones;
     carla.engine.found().unwrap();
@@ -103,7 +103,7 @@ fn copy(store: &MemoryStore) -> MemoryStore {
 }
 
 /// Everybody hands everybody everything, twice.
-fn meet(phones: &mut [Phone]) {
+pub(super) fn meet(phones: &mut [Phone]) {
     for _ in 0..2 {
         for to in 0..phones.len() {
             for from in (0..phones.len()).filter(|from| *from != to) {

@@ -152,7 +152,8 @@ fn asks_for_heads(effects: &[Effect]) -> bool {
 #[test]
 fn a_relay_that_does_not_know_the_device_is_brought_the_roll_and_believed_nothing() {
     let offers = |effects: &[Effect]| {
-        let offer = |effect: &Effect| matches!(effect, Effect::Offer { heads, whole: false } if heads.is_empty());
+        let offer =
+            |effect: &Effect| matches!(effect, Effect::Offer { heads, whole: false } if heads.is_empty());
         effects.iter().filter(|effect| offer(effect)).count()
     };
     let (mut phone, effects) = Unknown::new(Standing::UnknownDevice, None, false);
@@ -174,7 +175,8 @@ fn a_relay_that_does_not_know_the_device_is_brought_the_roll_and_believed_nothin
     assert_eq!(offers(&effects), 0);
     let wire = Wire { signed: ByteVec::from(vec![0]), body: None };
     phone.session.handle(Input::Outbox(vec![Outgoing { key: 1, hash: EntryHash([1; 32]), wire }]), 0);
-    let outcomes = vec![Outcome::Refused(Refused::new(Refusal::ROLL_UNKNOWN, "it cites what has not arrived"))];
+    let outcomes =
+        vec![Outcome::Refused(Refused::new(Refusal::ROLL_UNKNOWN, "it cites what has not arrived"))];
     let effects = say(&mut phone.session, &Frame::Ack(Ack { number: 0, outcomes, receipt: None }));
     assert_eq!((offers(&effects), asks_for_heads(&effects)), (1, false));
 }

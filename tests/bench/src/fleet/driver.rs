@@ -42,11 +42,11 @@ fn carry_out(engine: &mut Engine, effect: Effect) -> Result<Option<Input>, Failu
     match effect {
         Effect::Sign(payload) => return Ok(Some(Input::Signed(engine.sign_session(payload)))),
         Effect::LoadOutbox { after } => return Ok(Some(Input::Outbox(engine.outbox(after)?))),
-        Effect::NewLife(relay, incarnation) => engine.new_relay_life(relay, incarnation)?,
+        Effect::NewLife(relay, incarnation) => drop(engine.new_relay_life(relay, incarnation)?),
         Effect::CheckOwn(seen) => engine.check_own(seen)?,
         Effect::RelayTime(at_ms) => engine.heard_time(at_ms)?,
         Effect::Checkpoint(checkpoint) => engine.keep_checkpoint(checkpoint)?,
-        Effect::Offer { heads, whole } => engine.offer(&heads, whole)?,
+        Effect::Offer { heads, whole } => _ = engine.offer(&heads, whole)?,
         Effect::Kept { keys, receipt } => engine.mark_kept(&keys, &receipt)?,
         Effect::Unsigned(keys) => engine.mark_unsigned(&keys)?,
         Effect::Receive(entries) => {

@@ -386,7 +386,10 @@ impl House {
             })
             .collect();
         assert!(answer.ack.receipt.is_none() || !kept.is_empty());
-        assert!(answer.ack.receipt.is_some() || kept.is_empty() || !answer.belongs, "who belongs has a receipt");
+        assert!(
+            answer.ack.receipt.is_some() || kept.is_empty() || !answer.belongs,
+            "who belongs has a receipt"
+        );
         let Some(receipt) = &answer.ack.receipt else { return };
         let receipt =
             SignedReceipt::verify(receipt, self.relay.id(), self.relay.incarnation(), pushed.group).unwrap();

@@ -342,7 +342,7 @@ impl Known {
                     log.insert(entry.header().seq, entry.hash());
                 }
                 Verdict::Wait(entry, _) => waiting.push(entry),
-                Verdict::Known | Verdict::Fork(..) | Verdict::Refuse(..) => {}
+                Verdict::Known(_) | Verdict::Fork(..) | Verdict::Refuse(..) => {}
             }
         }
         waiting

@@ -33,6 +33,7 @@ impl World {
         self.links_opened += 1;
         self.tally.links += 1;
         self.phones[at].link = Some(id);
+        let lies = self.wrong_day && self.lies.one_in(2);
         self.links.insert(
             id,
             Link {
@@ -45,6 +46,7 @@ impl World {
                 report: Default::default(),
                 follows: false,
                 tampered: false,
+                lies,
             },
         );
         self.relay_input(id, RelayInput::Tick)?;
@@ -231,7 +233,7 @@ impl World {
                 Warning::NotGenuine(_) if !link.tampered => {
                     return Err(format!("phone {at} got what is not genuine: {warning}"));
                 }
-                Warning::NotGenuine(_) | Warning::Withheld { .. } => {}
+                Warning::NotGenuine(_) | Warning::Withheld { .. } | Warning::WithoutWords { .. } => {}
             }
         }
         match link.report.refused.first() {

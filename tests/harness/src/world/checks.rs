@@ -139,6 +139,7 @@ impl World {
             relay_loss: 0,
             device_entries_per_minute: 0,
         };
+        self.wrong_day = false;
         for at in 0..self.phones.len() {
             self.hang_up(at);
             self.phones[at].crash();

@@ -33,7 +33,7 @@ use lamppost_core::sync::session::{
 use lamppost_core::watch::kinds::rule;
 use lamppost_core::watch::{Kind, Redaction, roles};
 use lamppost_server::{
-    Answer, Effect as RelayEffect, Input as RelayInput, Opening, Reply, Session as RelaySession,
+    Answer, Effect as RelayEffect, Input as RelayInput, Opening, Query, Reply, Session as RelaySession,
 };
 
 use crate::chance::Chance;
@@ -107,6 +107,8 @@ pub struct Tally {
     pub beyond_reach: u64,
     /// Things that a hostile app signed or sent.
     pub attacks: u64,
+    /// Bodies that a relay with a wrong day kept back.
+    pub kept_back: u64,
 }
 
 impl Tally {
@@ -133,6 +135,7 @@ impl Tally {
         self.set_aside += more.set_aside;
         self.beyond_reach += more.beyond_reach;
         self.attacks += more.attacks;
+        self.kept_back += more.kept_back;
     }
 }
 
@@ -143,7 +146,7 @@ impl std::fmt::Display for Tally {
             "{} documents, {} entries acknowledged, {} connections, {} messages; {} phone crashes, {} relay crashes, \
              {} failed writes, {} cuts, {} messages tampered with, {} relay disks lost; {} removals, {} proposals, \
              {} roles changed, {} came later, {} phones went back, {} renewed, {} entries accepted, {} roll entries \
-             hidden, {} entries set aside in the end, {} beyond reach; {} attacks",
+             hidden, {} entries set aside in the end, {} beyond reach; {} attacks, {} bodies kept back",
             self.documents,
             self.acknowledged,
             self.links,
@@ -165,6 +168,7 @@ impl std::fmt::Display for Tally {
             self.set_aside,
             self.beyond_reach,
             self.attacks,
+            self.kept_back,
         )
     }
 }
@@ -203,6 +207,9 @@ pub struct World {
     /// What people do to each other is drawn apart, so that the calm story of a seed stays the same.
     unrest: Chance,
     malice: Chance,
+    lies: Chance,
+    /// The relay may say that it is another year, and hand out entries without whatever is over by then.
+    wrong_day: bool,
     story: Story,
     seed: u64,
     weather: Weather,
@@ -227,6 +234,9 @@ pub struct World {
     pub tally: Tally,
 }
 
+/// How far ahead a relay is that has another day, in milliseconds: 70 years.
+const YEARS_MS: u64 = 70 * 365 * 86_400_000;
+
 /// 2026-06-01, in milliseconds since the Unix epoch.
 const BEGIN_MS: u64 = 1_780_272_000_000;
 
@@ -242,7 +252,13 @@ impl World {
     /// Phones that were never switched on, and a relay that is up.
     pub fn new(seed: u64, story: Story, aloud: bool) -> Self {
         let mut chance = Chance::new(seed, 0);
-        let weather = Weather::draw(&mut chance);
+        let mut weather = Weather::draw(&mut chance);
+        let mut lies = Chance::new(seed, 3);
+        let wrong_day = lies.one_in(3);
+        if wrong_day {
+            // What is written under a clock of another year is over in earnest.
+            weather.clock = 0;
+        }
         let now_ms = Arc::new(AtomicU64::new(BEGIN_MS));
         let others = [
             roles::ROLE_COORDINATOR,
@@ -261,6 +277,8 @@ impl World {
             chance,
             unrest: Chance::new(seed, 1),
             malice: Chance::new(seed, 2),
+            lies,
+            wrong_day,
             story,
             seed,
             weather,
@@ -320,6 +338,9 @@ impl World {
     fn found(&mut self) -> Step {
         let engine = self.phones[0].engine(None).map_err(|e| e.to_string())?;
         self.group = Some(engine.found().map_err(|e| e.to_string())?.group);
+        if self.wrong_day {
+            engine.set_policy(settings::UNLINKED_DAYS, 90).map_err(|e| e.to_string())?;
+        }
         self.phones[0].joined = true;
         self.phones[0].note_standing();
         Ok(())

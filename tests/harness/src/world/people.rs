@@ -205,7 +205,8 @@ impl World {
     pub(super) fn rows(&mut self, at: usize) -> Result<Vec<Row>, String> {
         let Some(engine) = self.switch_on(at)? else { return Ok(Vec::new()) };
         match engine.list(&Filter { all_kinds: true, ..Filter::default() }) {
-            Ok(rows) => Ok(rows.into_iter().map(|(row, _)| row).collect()),
+            // When something came is each phone's own.
+            Ok(rows) => Ok(rows.into_iter().map(|(row, _)| Row { ordered_ms: 0, ..row }).collect()),
             Err(Error::Store(_)) => {
                 self.disk_failed(at);
                 Ok(Vec::new())

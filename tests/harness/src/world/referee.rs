@@ -2,6 +2,7 @@
 
 use lamppost_core::base::{EntryHash, cbor};
 use lamppost_core::entry::chain::verify_one;
+use lamppost_core::sync::frame::Heads;
 
 use super::*;
 
@@ -51,9 +52,21 @@ impl World {
     }
 
     /// The relay hands entries to those who belong, and of compartments that they may read; to who was removed, the roll up
-    /// to what took them out.
+    /// to what took them out. Nor does it tell others how far anything goes.
     pub(super) fn see_handed_out(&self, device: DeviceId, message: &[u8]) -> Step {
-        let Ok(Frame::Entries(entries)) = Frame::from_bytes(message) else { return Ok(()) };
+        let entries = match Frame::from_bytes(message) {
+            Ok(Frame::Entries(entries)) => entries,
+            Ok(Frame::Heads(heads)) => return self.see_heads(device, &heads),
+            Ok(Frame::Welcome(welcome)) => {
+                let belongs = self.heard.as_ref().is_some_and(|roll| roll.state().device(device).is_some());
+                return if welcome.checkpoint.is_some() && !belongs {
+                    Err(format!("the relay tells {device:?} how much has arrived"))
+                } else {
+                    Ok(())
+                };
+            }
+            _ => return Ok(()),
+        };
         let Some(roll) = self.heard.as_ref().filter(|_| !entries.entries.is_empty()) else { return Ok(()) };
         let state = roll.state();
         let compartment = entries.compartment;
@@ -69,6 +82,33 @@ impl World {
             return Err(format!("the relay hands {compartment:?} to {device:?}, which may not read it"));
         }
         Ok(())
+    }
+
+    /// A head tells that its author has written: to those who may read it, and to the author.
+    fn see_heads(&self, device: DeviceId, heads: &Heads) -> Step {
+        let state = self.truth()?;
+        let beyond = heads.logs.iter().map(|height| height.log).find(|log| {
+            let may_read = log.compartment == CompartmentId::ROLL || state.may_read(device, log.compartment);
+            state.device(device).is_none() || !(may_read || log.device == device)
+        });
+        match beyond {
+            Some(log) => Err(format!("the relay tells {device:?} of {log:?}, which is not for it")),
+            None => Ok(()),
+        }
+    }
+
+    /// What a relay makes of a message that says it is another year: it hands out nothing that is over by then.
+    pub(super) fn keep_bodies_back(&mut self, message: Vec<u8>) -> Vec<u8> {
+        let Ok(Frame::Entries(mut entries)) = Frame::from_bytes(&message) else { return message };
+        for wire in entries.entries.iter_mut().filter(|wire| wire.body.is_some()) {
+            let expires =
+                Received::parse(wire.clone()).is_ok_and(|entry| entry.header().expiry_day.is_some());
+            if expires {
+                wire.body = None;
+                self.tally.kept_back += 1;
+            }
+        }
+        Frame::Entries(entries).to_bytes()
     }
 
     /// What a relay makes of a message that hides from a phone who was removed.

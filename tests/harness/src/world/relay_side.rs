@@ -20,13 +20,15 @@ impl World {
                 let Some(relay) = self.relay.running() else { return Ok(()) };
                 match effect {
                     RelayEffect::Send(message) => {
+                        let message = if link.lies { self.keep_bodies_back(message) } else { message };
                         message.hash(&mut self.trace);
                         self.see_acknowledgement(&message)?;
                         self.see_handed_out(link.device, &message)?;
                         link.down.push_back(message);
                     }
                     RelayEffect::Ask(query) => {
-                        let reply = relay.answer(query, now_ms);
+                        let lies = link.lies && matches!(query, Query::Open { .. });
+                        let reply = relay.answer(query, if lies { now_ms + YEARS_MS } else { now_ms });
                         if let Reply::Refused(why) = &reply
                             && why.refusal == Refusal::MALFORMED
                             && !link.tampered
