@@ -1,9 +1,11 @@
 //! What was promised, kept as plainly as can be: no entries, no chains, no keys.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lamppost_core::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId};
 use lamppost_core::entry::Wire;
+use lamppost_core::roll::Roll;
 use lamppost_core::watch::Kind;
 
 /// Stands in every text that somebody writes: what must not be found where it cannot be read.
@@ -22,8 +24,9 @@ pub struct Model {
     pub acknowledged: BTreeSet<EntryHash>,
     /// Members of whom somebody was said to be removed, recovered, or to have another role.
     pub touched: BTreeSet<MemberId>,
-    /// Members who were let in again, so that what they wrote since then counts.
-    pub let_in_again: BTreeSet<MemberId>,
+    /// The membership log as each phone knew it that let a member in: a removal that it knew does not bind what the member
+    /// writes from then on.
+    pub let_in_knowing: BTreeMap<MemberId, Vec<Arc<Roll>>>,
     /// Whether newcomers do not read back without end.
     pub history_ends: bool,
     /// Operations that were not their author's to sign.
@@ -121,6 +124,11 @@ impl Model {
             }
         }
         false
+    }
+
+    /// Returns whether somebody who knew of a removal has let this member in.
+    pub fn was_let_in_again(&self, member: MemberId, removal: EntryHash) -> bool {
+        self.let_in_knowing.get(&member).into_iter().flatten().any(|roll| roll.knows(&[removal]))
     }
 
     /// The author of the first marked text in `text`.

@@ -124,6 +124,8 @@ fn seeds_of_unrest_that_once_broke_a_promise_keep_it() {
             "a phone cut off in its first session with a relay's new life never offered it what others wrote",
         ),
         (24570, "what came in unopened, was cut off and counted again was counted twice"),
+        (63719, "the simulator held a removal against a member who was admitted again after a failed join"),
+        (63853, "the simulator held a removal against a member who was admitted again after a failed join"),
     ];
     for (seed, story) in stories {
         let (outcome, _) = run_seed(seed, 400, Story::Unrest, false);

@@ -180,8 +180,10 @@ impl World {
                 }
                 self.tally.beyond_reach += 1;
             }
-            let again = author.is_none_or(|author| self.model.let_in_again.contains(&author));
-            for cut in truth.removals().iter().filter_map(|removal| self.model.cuts.get(removal)) {
+            for (removal, cut) in
+                truth.removals().iter().filter_map(|id| Some((*id, self.model.cuts.get(id)?)))
+            {
+                let again = author.is_none_or(|author| self.model.was_let_in_again(author, removal));
                 let is_late = cut.devices.contains(&device)
                     && cut.readable.contains(&compartment)
                     && !cut.seen.contains(&entry.hash())

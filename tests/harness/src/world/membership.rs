@@ -152,7 +152,6 @@ impl World {
         let whose = self.phones_of(member);
         self.note(|| format!("phone {at} is about to make phones {whose:?} {role:?}"));
         self.model.touched.insert(member);
-        self.model.let_in_again.insert(member);
         self.note_admission(member, at);
         if self.attempt(at, "changes a role", |engine| engine.change_role(member, role))?.is_some() {
             self.tally.roles_changed += 1;
@@ -181,8 +180,7 @@ impl World {
         }
         let role = RoleId(self.phones[other].role);
         self.model.touched.insert(member);
-        self.model.let_in_again.insert(member);
-        self.note_admission(member, at);
+        self.let_in(member, at);
         if self.attempt(at, "admits again", |engine| engine.admit(&request, role))?.is_some() {
             self.tally.arrivals += 1;
         }
@@ -355,10 +353,11 @@ impl World {
         Ok(())
     }
 
-    /// Notes that one phone lets another in.
-    pub(super) fn let_in(&mut self, at: usize, by: usize) {
-        if let Some(member) = self.phones[at].running().map(|engine| engine.member_id()) {
-            self.note_admission(member, by);
+    /// Notes that the phone `by` is about to let a member in, with their device: its disk may fail after it wrote.
+    pub(super) fn let_in(&mut self, member: MemberId, by: usize) {
+        self.note_admission(member, by);
+        if let Some(roll) = self.phones[by].running().and_then(|engine| testing::roll(engine)) {
+            self.model.let_in_knowing.entry(member).or_default().push(roll);
         }
     }
 

@@ -103,6 +103,9 @@ impl World {
         };
         if let Some(request) = request {
             let member = self.phones[at].running().map(|engine| engine.member_id());
+            if let Some(member) = member {
+                self.let_in(member, by);
+            }
             let admitted = if member.is_some_and(|member| self.model.touched.contains(&member)) {
                 // It was let in once and could not write that down; since then somebody promoted or recovered its member.
                 self.attempt(by, "admits", |engine| engine.admit(&request, role))?
@@ -110,7 +113,6 @@ impl World {
                 self.act(by, "admits", |engine| engine.admit(&request, role))?
             };
             let Some(admission) = admitted else { return Ok(()) };
-            self.let_in(at, by);
             if self.act(at, "joins", |engine| engine.join(&admission))?.is_none() {
                 return Ok(());
             }
