@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fixedbitset::FixedBitSet;
-
 use super::operation::{Operation, Target};
+use super::past::{Past, Spot};
 use crate::base::{DeviceId, EntryHash, MemberId, RoleId};
 
 /// The number of an entry: the order in which this party heard of it. Nothing that parties agree on depends on it.
@@ -26,7 +25,7 @@ pub(super) struct Node {
     /// Longest way to the founding entry.
     pub depth: u64,
     /// Every entry that it follows, near and far.
-    pub past: FixedBitSet,
+    pub past: Past,
     /// None for a device's certificate entry.
     pub operation: Option<Operation>,
     /// Devices that it enters.
@@ -137,10 +136,29 @@ impl Node {
     }
 }
 
+/// The place of an entry in the sets that are pasts.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    spot: Spot,
+    /// Removals on its chain, up to the entry.
+    removals: u32,
+}
+
+/// A run of entries, each the previous entry of the next.
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    length: u32,
+    removals: u32,
+}
+
 /// Every entry heard of, and where to look for which.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     nodes: Vec<Arc<Node>>,
+    places: Vec<Place>,
+    chains: Vec<Chain>,
+    /// Everything heard of.
+    whole: Past,
     at_by_hash: BTreeMap<EntryHash, At>,
     pub admissions_by_member: BTreeMap<MemberId, Vec<At>>,
     pub entries_by_device: BTreeMap<DeviceId, Vec<At>>,
@@ -156,8 +174,12 @@ pub(super) struct History {
 }
 
 impl History {
-    pub fn push(&mut self, node: Node) -> At {
+    /// Adds an entry. `previous` is the entry before it in its log.
+    pub fn push(&mut self, node: Node, previous: Option<At>) -> At {
         let at = self.nodes.len();
+        let place = self.find_place(&node, previous);
+        self.places.push(place);
+        self.whole.insert(place.spot, place.removals);
         self.at_by_hash.insert(node.hash, at);
         if node.acts() {
             if let Some((member, _)) = node.admits() {
@@ -192,6 +214,24 @@ impl History {
         at
     }
 
+    /// The next place on the chain of the previous entry; on a new one, if another entry follows that already.
+    fn find_place(&mut self, node: &Node, previous: Option<At>) -> Place {
+        let removals = u32::from(node.removes());
+        let before = previous.and_then(|at| self.places.get(at));
+        let next = before.map(|before| Spot { index: before.spot.index.saturating_add(1), ..before.spot });
+        if let Some(spot) = next
+            && let Some(chain) = self.chains.get_mut(spot.chain as usize)
+            && chain.length == spot.index
+        {
+            chain.length += 1;
+            chain.removals += removals;
+            return Place { spot, removals: chain.removals };
+        }
+        let chain = u32::try_from(self.chains.len()).unwrap_or(u32::MAX);
+        self.chains.push(Chain { length: 1, removals });
+        Place { spot: Spot { chain, index: 0 }, removals }
+    }
+
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -205,9 +245,14 @@ impl History {
         &self.nodes[at]
     }
 
+    /// Whether a set holds an entry.
+    pub fn is_in(&self, set: &Past, at: At) -> bool {
+        self.places.get(at).is_some_and(|place| set.contains(place.spot))
+    }
+
     /// Whether `after` was written in knowledge of `before`.
     pub fn knows(&self, after: At, before: At) -> bool {
-        self.node(after).past.contains(before)
+        self.is_in(&self.node(after).past, before)
     }
 
     /// Whether neither was written in knowledge of the other.
@@ -216,19 +261,21 @@ impl History {
     }
 
     /// These entries and all that they follow.
-    pub fn closure(&self, heads: &BTreeSet<At>) -> FixedBitSet {
-        let mut past = FixedBitSet::with_capacity(self.len());
-        for head in heads {
-            past.union_with(&self.node(*head).past);
-            past.insert(*head);
+    pub fn closure(&self, heads: &BTreeSet<At>) -> Past {
+        let mut past = Past::default();
+        // A later one may follow an earlier one, and never the other way round.
+        for head in heads.iter().rev().filter_map(|at| Some((*at, self.places.get(*at)?))) {
+            let (at, place) = head;
+            if !past.contains(place.spot) {
+                past.union_with(&self.node(at).past);
+                past.insert(place.spot, place.removals);
+            }
         }
         past
     }
 
     /// Everything.
-    pub fn all(&self) -> FixedBitSet {
-        let mut all = FixedBitSet::with_capacity(self.len());
-        all.insert_range(..);
-        all
+    pub fn all(&self) -> &Past {
+        &self.whole
     }
 }

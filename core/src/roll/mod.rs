@@ -10,6 +10,7 @@
 
 mod history;
 pub mod operation;
+mod past;
 pub mod retention;
 mod roll_set;
 pub mod state;

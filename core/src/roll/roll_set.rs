@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
-use fixedbitset::FixedBitSet;
-
 use super::history::{Aim, At, Entered, History, Node, Order, Power};
 use super::operation::Operation;
+use super::past::Past;
 use super::state::State;
 use super::view::{View, Weighed};
 use crate::base::{DeviceId, EntryHash, GroupId, MemberId, RoleId, Template, cbor, limits};
@@ -31,7 +30,6 @@ pub struct Roll {
 
 #[derive(Clone, Debug)]
 struct Whole {
-    within: FixedBitSet,
     weighed: Weighed,
     state: Arc<State>,
 }
@@ -109,7 +107,7 @@ impl Roll {
             member: Some(member),
             role: Some(role),
             depth: 0,
-            past: FixedBitSet::new(),
+            past: Past::default(),
             operation,
             enters: vec![entered(own, member)],
             power: Power::Acts,
@@ -117,7 +115,7 @@ impl Roll {
             claimed_ms: entry.header().claimed_ms,
         };
         let mut history = History::default();
-        let at = history.push(node);
+        let at = history.push(node, None);
         Ok(Self {
             group: entry.group(),
             template,
@@ -166,7 +164,8 @@ impl Roll {
             claimed_ms: header.claimed_ms,
         };
         let counts = node.power != Power::Nothing;
-        let at = self.history.push(node);
+        let previous = header.previous.and_then(|hash| self.history.at(hash));
+        let at = self.history.push(node, previous);
         // What has no effect is cited by nobody: else a stranger's entry, which honest relays refuse, would keep
         // everything that cites it from them.
         if judged.may_be_cited {
@@ -190,10 +189,9 @@ impl Roll {
 
     fn whole(&self) -> &Whole {
         self.whole.get_or_init(|| {
-            let within = self.history.all();
             let mut weighed = self.weighed.clone();
-            let state = Arc::new(self.state_within(&within, &mut weighed));
-            Whole { within, weighed, state }
+            let state = Arc::new(self.state_within(self.history.all(), &mut weighed));
+            Whole { weighed, state }
         })
     }
 
@@ -241,8 +239,8 @@ impl Roll {
         if !state.takes_back() || state.accepts(entry.hash()) {
             return Ok(());
         }
-        let Whole { within, weighed, .. } = self.whole();
-        let view = View::new(&self.history, &self.template, within, &mut weighed.clone());
+        let Whole { weighed, .. } = self.whole();
+        let view = View::new(&self.history, &self.template, self.history.all(), &mut weighed.clone());
         let Some(heads) = self.numbers(&entry.header().roll_heads) else { return Ok(()) };
         let past = self.history.closure(&heads);
         self.check_within(&view, &past, entry)
@@ -251,11 +249,11 @@ impl Roll {
     /// Devices some of whose entries may not count any more: those that were taken out, and those that somebody entered,
     /// or whose member somebody admitted, who had been.
     pub fn devices_cut_off(&self) -> BTreeSet<DeviceId> {
-        let Whole { within, weighed, state } = self.whole();
+        let Whole { weighed, state } = self.whole();
         if !state.takes_back() {
             return BTreeSet::new();
         }
-        let view = View::new(&self.history, &self.template, within, &mut weighed.clone());
+        let view = View::new(&self.history, &self.template, self.history.all(), &mut weighed.clone());
         let lost = |entries: Option<&Vec<At>>| entries.into_iter().flatten().any(|at| view.is_void(*at));
         let cut = state.devices_ever().filter(|(device, member)| {
             view.removals_of(*device, Some(*member)).next().is_some()
@@ -268,18 +266,18 @@ impl Roll {
     /// What took out a device that does not belong any more: a removal of it or of its member, or of somebody by whose word
     /// it belonged. Of several, the last that was taken in. None if it belongs, or was never entered.
     pub fn taken_out(&self, device: DeviceId) -> Option<TakenOut> {
-        let Whole { within, weighed, state } = self.whole();
+        let Whole { weighed, state } = self.whole();
         if state.device(device).is_some() {
             return None;
         }
-        let view = View::new(&self.history, &self.template, within, &mut weighed.clone());
+        let view = View::new(&self.history, &self.template, self.history.all(), &mut weighed.clone());
         let at = view.against(device).max()?;
         let node = self.history.node(at);
         let (entry, by) = (node.hash, node.member?);
         Some(TakenOut { entry, by, claimed_ms: node.claimed_ms, entries: at + 1 })
     }
 
-    fn check_within(&self, view: &View<'_>, past: &FixedBitSet, entry: &Received) -> Result<(), CutOff> {
+    fn check_within(&self, view: &View<'_>, past: &Past, entry: &Received) -> Result<(), CutOff> {
         let device = entry.header().device;
         let mut against: BTreeSet<Order> = BTreeSet::new();
         let mut covered = |removal: At| {
@@ -292,19 +290,20 @@ impl Roll {
         // Some entering of the device that the author knew must have outlived every removal, or the entry must have
         // been seen by whoever removed it; and the same of the admission of the member whose device that made it.
         // Each is asked of every removal, so that the reason is the same for everybody.
-        let counts = view.entries(device).filter(|present| past.contains(present.by)).any(|present| {
-            let member = present.entered.member;
-            let gone = view
-                .removals_of(device, Some(member))
-                .filter(|removal| !view.outlives(present, *removal) && !covered(*removal));
-            gone.count() == 0
-                && view.admissions(member).filter(|at| past.contains(*at)).any(|at| {
-                    let removals = view.removals_of_member(member);
-                    let lost =
-                        removals.filter(|removal| !self.history.knows(at, *removal) && !covered(*removal));
-                    lost.count() == 0
-                })
-        });
+        let counts =
+            view.entries(device).filter(|present| self.history.is_in(past, present.by)).any(|present| {
+                let member = present.entered.member;
+                let gone = view
+                    .removals_of(device, Some(member))
+                    .filter(|removal| !view.outlives(present, *removal) && !covered(*removal));
+                gone.count() == 0
+                    && view.admissions(member).filter(|at| self.history.is_in(past, *at)).any(|at| {
+                        let removals = view.removals_of_member(member);
+                        let lost = removals
+                            .filter(|removal| !self.history.knows(at, *removal) && !covered(*removal));
+                        lost.count() == 0
+                    })
+            });
         // Of several, the first: so that everybody names the same.
         match against.first() {
             _ if counts => Ok(()),
@@ -333,7 +332,7 @@ impl Roll {
         hashes.iter().map(|hash| self.history.at(*hash)).collect()
     }
 
-    fn state_within(&self, within: &FixedBitSet, weighed: &mut Weighed) -> State {
+    fn state_within(&self, within: &Past, weighed: &mut Weighed) -> State {
         let view = View::new(&self.history, &self.template, within, weighed);
         State::of(&self.history, &view, Arc::clone(&self.template))
     }

@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fixedbitset::FixedBitSet;
-
 use super::history::{Aim, At, Entered, History, Order, Power};
 use super::operation::{EpochName, KeyUpdate, Operation};
+use super::past::Past;
 use crate::base::{DeviceId, MemberId, RoleId, Template};
 
 /// What somebody knows who has heard of certain entries and all that they follow.
 pub(super) struct View<'a> {
     history: &'a History,
     template: &'a Template,
-    within: &'a FixedBitSet,
+    within: &'a Past,
     standing: Arc<Standing>,
 }
 
@@ -32,7 +31,7 @@ struct Standing {
 /// entries were written in knowledge of the same.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Weighed {
-    removals: Vec<At>,
+    within: Past,
     standing: Arc<Standing>,
 }
 
@@ -57,13 +56,12 @@ impl<'a> View<'a> {
     pub fn new(
         history: &'a History,
         template: &'a Template,
-        within: &'a FixedBitSet,
+        within: &'a Past,
         weighed: &mut Weighed,
     ) -> Self {
         let mut view = Self { history, template, within, standing: Arc::clone(&weighed.standing) };
-        let removals: Vec<At> = view.among(&history.removals).collect();
-        if removals != weighed.removals {
-            let mut by_precedence = removals.clone();
+        if !within.has_removals_of(&weighed.within) {
+            let mut by_precedence: Vec<At> = view.among(&history.removals).collect();
             by_precedence.sort_by_key(|at| precedence(history, *at));
             let mut standing = Standing::default();
             for removal in by_precedence {
@@ -72,20 +70,20 @@ impl<'a> View<'a> {
                 }
             }
             view.standing = Arc::new(standing);
-            *weighed = Weighed { removals, standing: Arc::clone(&view.standing) };
+            *weighed = Weighed { within: within.clone(), standing: Arc::clone(&view.standing) };
         }
         view
     }
 
     /// Those of `entries` that this view has heard of.
     pub fn among(&self, entries: &'a [At]) -> impl DoubleEndedIterator<Item = At> + use<'a> {
-        let within = self.within;
-        entries.iter().copied().filter(|at| within.contains(*at))
+        let (history, within) = (self.history, self.within);
+        entries.iter().copied().filter(|at| history.is_in(within, *at))
     }
 
     /// Whether it has heard of an entry.
     pub fn holds(&self, at: At) -> bool {
-        self.within.contains(at)
+        self.history.is_in(self.within, at)
     }
 
     pub fn template(&self) -> &Template {
@@ -398,9 +396,9 @@ fn voided_by(history: &History, standing: &Standing, entry: At) -> Option<At> {
         return None;
     }
     let mut open = vec![entry];
-    let mut seen = FixedBitSet::with_capacity(history.len());
+    let mut seen = BTreeSet::new();
     while let Some(at) = open.pop() {
-        if seen.put(at) {
+        if !seen.insert(at) {
             continue;
         }
         let node = history.node(at);
