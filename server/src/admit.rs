@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lamppost_core::base::day::day_of;
-use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId};
+use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, MemberId};
 use lamppost_core::entry::chain::{BadLink, verify_run};
 use lamppost_core::entry::{Kind, LogId, Malformed, Received, Verified, Wire};
-use lamppost_core::roll::{Roll, State};
+use lamppost_core::roll::{Charge, Roll, Room, State, Target};
 use lamppost_core::sync::frame::{Outcome, Refusal, Refused};
 use lamppost_core::sync::inbox::{Logs, Missing, Quarantine, Verdict, judge};
 
@@ -237,6 +237,7 @@ struct Round {
 fn weigh(pushing: &Pushing, before: &Roll, after: &Roll, verdicts: Vec<(usize, Verdict)>) -> Round {
     let mut round = Round::default();
     let mut broken: BTreeMap<LogId, Refused> = BTreeMap::new();
+    let mut filled: BTreeMap<MemberId, Room> = BTreeMap::new();
     for (at, verdict) in verdicts {
         let why = match verdict {
             Verdict::Known(_) => continue,
@@ -245,7 +246,8 @@ fn weigh(pushing: &Pushing, before: &Roll, after: &Roll, verdicts: Vec<(usize, V
                 // What follows a refused entry shares its refusal: that one is not coming.
                 let verdict = match broken.get(&log) {
                     Some(why) => Err(why.clone()),
-                    None => check_standing(pushing, before, after, &entry),
+                    None => check_standing(pushing, before, after, &entry)
+                        .and_then(|()| check_room(before, after, &entry, &mut filled)),
                 };
                 let Err(why) = verdict else {
                     round.kept.push(entry);
@@ -264,6 +266,12 @@ fn weigh(pushing: &Pushing, before: &Roll, after: &Roll, verdicts: Vec<(usize, V
                 round.refused_by_hash.insert(entry.hash(), why.clone());
                 why
             }
+            Verdict::Stranger(entry) => {
+                let why = outsider(after.state(), entry.header().device);
+                broken.insert(LogId::of(&entry), why.clone());
+                round.refused_by_hash.insert(entry.hash(), why.clone());
+                why
+            }
             Verdict::Wait(_, Missing::Predecessor) => {
                 Refused::new(Refusal::GAP, "the entry before it has not arrived yet")
             }
@@ -278,6 +286,32 @@ fn weigh(pushing: &Pushing, before: &Roll, after: &Roll, verdicts: Vec<(usize, V
         round.refused.insert(at, why);
     }
     round
+}
+
+/// Whether what a member wrote into the roll fits into their room, by everything the relay has kept. By its own past alone an
+/// entry could leave out what its author wrote on other devices. `filled` is what was kept of this push.
+fn check_room(
+    before: &Roll,
+    after: &Roll,
+    entry: &Received,
+    filled: &mut BTreeMap<MemberId, Room>,
+) -> Result<(), Refused> {
+    let charge = after.charge(entry.hash()).filter(|_| entry.header().compartment == CompartmentId::ROLL);
+    let Some(Charge { member, takes, room, removes }) = charge else { return Ok(()) };
+    let of_push = filled.entry(member).or_default();
+    let total = before.written(member).and(*of_push).and(takes);
+    let state = before.state();
+    let removes_somebody = removes.is_some_and(|target| match target {
+        Target::Member(member) => state.member(member).is_some(),
+        Target::Device(device) => state.device(device).is_some(),
+    });
+    if !removes_somebody && !total.fits_into(room) {
+        let reason = "the member has written as much into the membership log as a member may: a coordinator who \
+                      admits them again gives them new room";
+        return Err(Refused::new(Refusal::QUOTA, reason));
+    }
+    *of_push = of_push.and(takes);
+    Ok(())
 }
 
 /// What the relay asks of a proven entry beyond what every phone asks: standing in the newest roll it has.

@@ -111,6 +111,8 @@ class Node:
         self.role = None   # What its author was.
         self.rank = None   # The rank of its author, if they govern.
         self.rests_on = set()
+        self.effective = []  # Its grants that have an effect, as (device, epochs).
+        self.bytes = len(entry.signed) + h[10]
         self.about = None  # What a removal takes out: ("device", device) or ("member", member).
         self.wish = None   # What adds up: the same target, or the same member and new key.
         self.of = None     # The member that a removal or a recovery is about.
@@ -154,13 +156,16 @@ class Roll:
         if node.code == FOUND:
             _, member, device, agreement = (node.certificates[0][key] for key in range(4))
             node.enters, node.role, node.rank = [(device, member, member, agreement)], node.fields[1], node.order
+            node.effective = past.effective_grants(node, member)
             node.acts = node.may_be_cited = True
             return
         if node.kind == CERTIFICATE:
             claims = node.certificates[0]
             member = past.owner(claims[1])
-            node.acts = member is not None and len(past.devices_of(member)) < 16 and not past.was_taken_out(node.device)
-            node.may_be_cited = node.acts and past.role(member) is not None
+            role = past.role(member) if member is not None else None
+            node.acts = role is not None and len(past.devices_of(member)) < 16 and not past.was_taken_out(node.device) \
+                and past.has_room(member, node)
+            node.may_be_cited = node.acts
             if node.acts:
                 node.enters = [(claims[2], member, claims[1], claims[3])]
             return
@@ -198,8 +203,19 @@ class Roll:
                 node.rests_on = {past.admission(member)} | ({past.entered(node.device)} if author == member else set())
         else:
             self.judge_removal(node, past, author, governs)
+            if node.keys[2] and not governs:  # A removal is no way around what those may hand out.
+                node.acts = node.removes = node.proposes = False
         if node.keys[0] and not (governs and all(rotation[1] <= node.depth for rotation in node.keys[0])):
             node.acts = node.removes = node.proposes = False
+        itself = [entered[1] for entered in node.enters if entered[0] == node.device]
+        member = author if author is not None else itself[0] if itself else None
+        is_free = node.code == REMOVE and (node.removes or node.proposes and author not in past.supporters(node.wish, node.of))
+        if not is_free and not past.has_room(member, node):
+            node.acts = node.removes = node.proposes = False
+        if node.acts or node.proposes:
+            node.effective = past.effective_grants(node, member)
+        if node.code == KEY_UPDATE and not governs and not node.effective:
+            node.acts = False
         node.enters = node.enters if node.acts or node.proposes else []
         node.may_be_cited = node.acts or node.proposes
 
@@ -343,6 +359,31 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
                  if n.wish == wish and (n.acts or n.proposes) and not self.is_void(n.hash)}
         return (asked & self.governing()) - {about}
 
+    # Room and grants [4.3].
+
+    def has_room(self, member, node):
+        if member is None:
+            return False
+        admission = self.admission(member)
+        before = self.roll.nodes[admission].past if admission else frozenset()
+        written = [n for n in self.members_of_set() if n.author == member and n.hash not in before] + [node]
+        entries, size = (32_768, 48 << 20) if self.roll.governs(self.role(member)) else (2_048, 4 << 20)
+        return len(written) <= entries and sum(n.bytes for n in written) <= size
+
+    def effective_grants(self, node, member):
+        begun = lambda n: {(r[0], (r[1], tagged(b"lamppost/1/epoch", r[2])[:16])) for r in n.keys[0]}
+        acting = [n for n in self.members_of_set() if n.acts]
+        there = {epoch for n in [*acting, node] for epoch in begun(n)}
+        there = {epoch for epoch in there if any(r[0] == epoch[0] for r in self.roll.template[1])}
+        given = {(device, epoch) for n in acting if n.author == member for device, named in n.effective for epoch in named}
+        effective = []
+        for device, mask, _ in node.keys[2]:
+            named = [(c, tuple(epoch)) for bit, (c, epoch) in enumerate(node.keys[1]) if mask >> bit & 1]
+            if set(named) <= there and any((device, epoch) not in given for epoch in named):
+                effective.append((device, named))
+                given |= {(device, epoch) for epoch in named}
+        return effective
+
     # What else it says.
 
     def epochs(self):
@@ -356,10 +397,10 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
                     found = epochs[rotation[0]].setdefault(epoch, [rotation[2], False, set()])
                     found[1] |= not self.is_void(node.hash)
         for node in nodes:
-            for device, mask, _ in node.keys[2]:
-                for bit, (compartment, epoch) in enumerate(node.keys[1]):
-                    found = epochs.get(compartment, {}).get(tuple(epoch))
-                    if found and mask >> bit & 1:
+            for device, named in node.effective:
+                for compartment, epoch in named:
+                    found = epochs.get(compartment, {}).get(epoch)
+                    if found:
                         found[2].add(device)
         return epochs
 

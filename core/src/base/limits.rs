@@ -34,6 +34,27 @@ pub const WATERMARKS_MAX: usize = 512;
 /// Devices that one member may have at a time. More would make every rotation large.
 pub const DEVICES_MAX: usize = 16;
 
+/// Entries of the roll that a member who does not govern may write after the admission that gives their role. Twenty years of a
+/// phone that goes on as another device twice a month take 1,000 (a certificate and a certify each), and as many are left for
+/// shreds of the member's own reports.
+pub const MEMBER_ENTRIES_MAX: u64 = 2_048;
+
+/// Bytes of these entries. A certify with 32 keys takes about 3,000, a shred of one report about 1,000.
+pub const MEMBER_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
+
+/// Entries of the roll that a member who governs may write after the admission that gives their role: nine a day for ten years.
+/// A removal is taken beyond that, too.
+pub const GOVERNING_ENTRIES_MAX: u64 = 32_768;
+
+/// Bytes of these entries. Among 500 devices a removal takes about 75,000 bytes and a monthly renewal of all keys 5 MB a year.
+pub const GOVERNING_BYTES_MAX: u64 = 48 * 1_024 * 1_024;
+
+/// Entries of a roll that a newcomer takes: three members who govern fill it, or 63 others.
+pub const ROLL_ENTRIES_MAX: usize = 131_072;
+
+/// Bytes of a roll that a newcomer takes: four members who govern fill it, or 48 others.
+pub const ROLL_BYTES_MAX: usize = 192 * 1_024 * 1_024;
+
 /// Settings in one policy operation.
 pub const SETTINGS_MAX: usize = 64;
 

@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::disk::{self, DiskCipher, META, OUTBOX, OutboxRow};
 use super::error::Error;
 use super::find::Finder;
+use super::membership::SpentSeals;
 use super::recent::Recent;
 use super::relay::RelayMemory;
 use super::retention::put_expiry;
@@ -186,6 +187,7 @@ pub(super) struct Group {
     pub roll: Arc<Roll>,
     pub own: BTreeMap<CompartmentId, LogHead>,
     pub epoch_keys: BTreeMap<(CompartmentId, EpochId), Agreement>,
+    pub spent_seals: SpentSeals,
     /// Sender keys: those of this installation's own logs, and those that were opened.
     pub senders: HashMap<(LogId, EpochId), Secret>,
     pub relay: RelayMemory,
@@ -338,8 +340,7 @@ impl Engine {
         }
         group.relay = self.stored_relay()?;
         self.group = Some(group);
-        self.absorb_keys();
-        Ok(())
+        self.absorb_keys()
     }
 
     pub(super) fn new_group(&self, roll: Arc<Roll>) -> Result<Group, Error> {
@@ -347,6 +348,7 @@ impl Engine {
             roll,
             own: BTreeMap::new(),
             epoch_keys: BTreeMap::new(),
+            spent_seals: SpentSeals::load(&*self.store)?,
             senders: HashMap::new(),
             relay: RelayMemory::default(),
             said_removed_ms: self.stored_word()?,
@@ -592,50 +594,6 @@ impl Engine {
             *group.unsent.entry(document).or_default() += 1;
         }
         Ok(())
-    }
-
-    /// Opens every epoch key that the roll hands to this device, and through the chains the ones before.
-    pub(super) fn absorb_keys(&mut self) {
-        let Some(group) = self.group.as_mut() else { return };
-        let identity = &self.identity;
-        let state = Arc::clone(group.roll.state());
-        let keys = &mut group.epoch_keys;
-        let devices = identity.former.iter().map(|(device, agreement)| (*device, agreement));
-        let devices = devices.chain([(identity.device_id(), &identity.agreement)]);
-        let grants = devices.flat_map(|(device, agreement)| {
-            state.grants_to(device).map(move |(epochs, sealed)| (agreement, epochs, sealed))
-        });
-        for (agreement, epochs, sealed) in grants {
-            let names: Vec<_> = epochs.iter().map(|name| (name.compartment, name.epoch)).collect();
-            if names.iter().all(|name| keys.contains_key(name)) {
-                continue;
-            }
-            // A key that does not fit its epoch was granted in error or in malice.
-            for (name, secret) in names.iter().zip(agreement.open_epochs(&names, sealed).unwrap_or_default())
-            {
-                let key = Agreement::from_secret(secret);
-                if EpochId::of(name.1.number, key.public()) == name.1 {
-                    keys.entry(*name).or_insert(key);
-                }
-            }
-        }
-        for row in &state.template().compartments {
-            for (id, epoch) in state.epochs(row.id).rev() {
-                let (Some(key), Some(previous)) = (keys.get(&(row.id, id)), &epoch.previous) else {
-                    continue;
-                };
-                let old = previous.epoch;
-                if keys.contains_key(&(row.id, old)) {
-                    continue;
-                }
-                let purpose = SealPurpose::EpochChain { compartment: row.id, old, new: id };
-                let opened = key.open(&purpose, &previous.sealed).map(Agreement::from_secret);
-                if let Some(old_key) = opened.ok().filter(|key| EpochId::of(old.number, key.public()) == old)
-                {
-                    keys.insert((row.id, old), old_key);
-                }
-            }
-        }
     }
 
     /// The sender key under which `log` wrote in `epoch`; none if this device was not given the means to open it.

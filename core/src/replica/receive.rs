@@ -202,7 +202,7 @@ impl Engine {
         let mut arrivals = Arrivals::default();
         let mut overflowing = Vec::new();
         if roll_grew {
-            self.absorb_keys();
+            self.absorb_keys()?;
             arrivals.new_keys = true;
         }
         let mut waiting_now = waiting.len();
@@ -232,6 +232,7 @@ impl Engine {
                     set_aside(batch, &entry, &SetAsideRow::because(&why));
                     report.set_aside += 1;
                 }
+                Verdict::Stranger(_) => report.set_aside += 1,
                 Verdict::Known(entry) => {
                     report.known += 1;
                     self.mend(batch, entry, &mut arrivals, &mut report)?;

@@ -38,6 +38,11 @@ pub fn held_epochs(engine: &Engine) -> BTreeSet<(CompartmentId, EpochId)> {
     engine.group.iter().flat_map(|group| group.epoch_keys.keys().copied()).collect()
 }
 
+/// Sealed keys that a device tried to open since its store was opened.
+pub fn seals_tried(engine: &Engine) -> u64 {
+    engine.group.as_ref().map_or(0, |group| group.spent_seals.tried)
+}
+
 /// Whether the member's key is on the device.
 pub fn holds_member_key(engine: &Engine) -> bool {
     engine.identity.member.is_some()

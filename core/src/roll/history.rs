@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::handouts::Handouts;
 use super::operation::{Operation, Target};
 use super::past::{Past, Spot};
+use super::room::{Ledger, Room};
 use crate::base::{DeviceId, EntryHash, MemberId, RoleId};
 
 /// The number of an entry: the order in which this party heard of it. Nothing that parties agree on depends on it.
@@ -26,7 +28,9 @@ pub(super) struct Node {
     pub depth: u64,
     /// Every entry that it follows, near and far.
     pub past: Past,
-    /// None for a device's certificate entry.
+    /// Bytes of its signed part and its body.
+    pub bytes: u64,
+    /// Without the grants that have no effect. None for a device's certificate entry.
     pub operation: Option<Operation>,
     /// Devices that it enters.
     pub enters: Vec<Entered>,
@@ -81,6 +85,15 @@ impl Aim {
         }
     }
 }
+
+/// An entry is what its hash says.
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Node {}
 
 impl Node {
     pub fn order(&self) -> Order {
@@ -171,6 +184,8 @@ pub(super) struct History {
     pub acceptances: Vec<At>,
     /// Holds, ends of holds, and shreds.
     pub retentions: Vec<At>,
+    pub handouts: Handouts,
+    ledger: Ledger,
 }
 
 impl History {
@@ -180,10 +195,18 @@ impl History {
         let place = self.find_place(&node, previous);
         self.places.push(place);
         self.whole.insert(place.spot, place.removals);
+        if let Some(member) = node.member {
+            self.ledger.add(member, place.spot, node.bytes);
+        }
         self.at_by_hash.insert(node.hash, at);
         if node.acts() {
             if let Some((member, _)) = node.admits() {
                 self.admissions_by_member.entry(member).or_default().push(at);
+            }
+            if let (Some(member), Some(keys)) =
+                (node.member, node.operation.as_ref().and_then(Operation::keys))
+            {
+                self.handouts.add(at, member, keys);
             }
             match &node.operation {
                 Some(Operation::Policy(_)) => self.policies.push(at),
@@ -243,6 +266,18 @@ impl History {
     #[expect(clippy::indexing_slicing, reason = "a number names an entry that was pushed before")]
     pub fn node(&self, at: At) -> &Node {
         &self.nodes[at]
+    }
+
+    /// As [`History::node`], to be kept.
+    pub fn shared(&self, at: At) -> Option<Arc<Node>> {
+        self.nodes.get(at).cloned()
+    }
+
+    /// What a member wrote in a past after the admission that gives their role there, if they have one.
+    pub fn written(&self, member: MemberId, past: &Past, admission: Option<At>) -> Room {
+        let all = self.ledger.written(member, past);
+        let before = admission.map(|at| self.ledger.written(member, &self.node(at).past));
+        all.without(before.unwrap_or_default())
     }
 
     /// Whether a set holds an entry.

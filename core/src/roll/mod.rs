@@ -8,17 +8,20 @@
 //!                                           retention whose bodies stay, and whose go
 //! ```
 
+mod handouts;
 mod history;
 pub mod operation;
 mod past;
 pub mod retention;
 mod roll_set;
+mod room;
 pub mod state;
 mod view;
 
 pub use operation::{EpochName, Founding, Grant, KeyUpdate, Operation, Rotation, Target};
 pub use retention::{Retention, StandingHold};
 pub use roll_set::{CutOff, Inserted, NotARoll, Roll, TakenOut};
+pub use room::{Charge, Room};
 pub use state::{DeviceState, Epoch, MemberState, Proposal, Proposed, State};
 
 #[cfg(feature = "device")]

@@ -446,6 +446,24 @@ impl Operation {
         }
     }
 
+    /// As [`Operation::keys`], to take out what has no effect.
+    pub(super) fn keys_mut(&mut self) -> Option<&mut KeyUpdate> {
+        match self {
+            Self::Found(founding) => Some(&mut founding.keys),
+            Self::Admit(admission) => Some(&mut admission.keys),
+            Self::KeyUpdate(keys) => Some(keys),
+            Self::Remove(removal) => Some(&mut removal.keys),
+            Self::Recover(recovery) => Some(&mut recovery.keys),
+            Self::Certify(certification) => Some(&mut certification.keys),
+            Self::Policy(_)
+            | Self::Accept(_)
+            | Self::Hold(_)
+            | Self::Shred(_)
+            | Self::EndHold(_)
+            | Self::Unknown { .. } => None,
+        }
+    }
+
     /// The certificates it carries.
     pub fn certificates(&self) -> &[ByteVec] {
         match self {

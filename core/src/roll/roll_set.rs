@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use super::handouts::Handouts;
 use super::history::{Aim, At, Entered, History, Node, Order, Power};
-use super::operation::Operation;
+use super::operation::{KeyUpdate, Operation};
 use super::past::Past;
+use super::room::{Charge, Room};
 use super::state::State;
 use super::view::{View, Weighed};
 use crate::base::{DeviceId, EntryHash, GroupId, MemberId, RoleId, Template, cbor, limits};
@@ -91,8 +93,8 @@ impl Roll {
     /// # Errors
     /// [`NotARoll`] if the entry does not found a group.
     pub fn found(entry: &Verified) -> Result<Self, NotARoll> {
-        let Body { operation, certificates } = read(entry)?;
-        let Some(Operation::Found(founding)) = &operation else {
+        let Body { mut operation, certificates } = read(entry)?;
+        let Some(Operation::Found(founding)) = &mut operation else {
             return Err(NotARoll::OtherGroup);
         };
         let author = entry.header().device;
@@ -101,6 +103,7 @@ impl Roll {
             own.ok_or_else(|| NotARoll::Body("the founder's certificate is not the author's".to_owned()))?;
         let (template, role) = (Arc::new(founding.template.clone()), founding.role);
         let member = own.claims().member;
+        Handouts::default().keep_effective(&mut founding.keys, member, &template, &|_| false);
         let node = Node {
             hash: entry.hash(),
             author,
@@ -108,6 +111,7 @@ impl Roll {
             role: Some(role),
             depth: 0,
             past: Past::default(),
+            bytes: bytes_of(entry),
             operation,
             enters: vec![entered(own, member)],
             power: Power::Acts,
@@ -142,14 +146,15 @@ impl Roll {
         let cited = header.roll_heads.iter().chain(&header.previous);
         let parents: Option<BTreeSet<At>> = cited.map(|hash| self.history.at(*hash)).collect();
         let Some(parents) = parents else { return Ok(Inserted::Waits) };
-        let body = read(entry)?;
+        let mut body = read(entry)?;
         if matches!(body.operation, Some(Operation::Found(_))) {
             return Err(NotARoll::OtherGroup);
         }
         let past = self.history.closure(&parents);
         let depth = parents.iter().map(|at| self.history.node(*at).depth + 1).max().unwrap_or(0);
         let view = View::new(&self.history, &self.template, &past, &mut self.weighed);
-        let judged = judge(&view, header.device, depth, &body);
+        let bytes = bytes_of(entry);
+        let judged = judge(&view, header.device, depth, &mut body, bytes);
         let node = Node {
             hash: entry.hash(),
             author: header.device,
@@ -157,6 +162,7 @@ impl Roll {
             role: judged.role,
             depth,
             past,
+            bytes,
             operation: body.operation,
             enters: judged.enters,
             power: judged.power,
@@ -168,7 +174,7 @@ impl Roll {
         let at = self.history.push(node, previous);
         // What has no effect is cited by nobody: else a stranger's entry, which honest relays refuse, would keep
         // everything that cites it from them.
-        if judged.may_be_cited {
+        if counts {
             self.heads.retain(|head| !parents.contains(head));
             self.heads.insert(at);
         }
@@ -217,6 +223,41 @@ impl Roll {
         } else {
             Some(state())
         }
+    }
+
+    /// Whether the certificate entry that begins a log has a right, by its own past; none if that is not here.
+    ///
+    /// # Errors
+    /// [`NotARoll`] if it carries no certificate of its device.
+    pub fn enters_itself(&self, entry: &Received) -> Result<Option<bool>, NotARoll> {
+        let header = entry.header();
+        let Some(parents) = self.numbers(&header.roll_heads) else { return Ok(None) };
+        let body = read(entry)?;
+        let past = self.history.closure(&parents);
+        let view = View::new(&self.history, &self.template, &past, &mut self.weighed.clone());
+        let certificate = body.certificates.first().filter(|_| body.operation.is_none());
+        Ok(Some(
+            certificate.is_some_and(|own| certified(&view, header.device, own, bytes_of(entry)).is_some()),
+        ))
+    }
+
+    /// What an entry of the roll takes of its author's room; none if nobody's device wrote it.
+    pub fn charge(&self, entry: EntryHash) -> Option<Charge> {
+        let node = self.history.node(self.history.at(entry)?);
+        let governs = node.role.is_some_and(|role| self.template.governs(role));
+        let removes = match &node.operation {
+            Some(Operation::Remove(removal)) => Some(removal.target),
+            Some(_) | None => None,
+        };
+        let (takes, room) = (Room::of_entry(node.bytes), Room::of_member(governs));
+        Some(Charge { member: node.member?, takes, room, removes })
+    }
+
+    /// What a member has written after the admission that gives their role.
+    pub fn written(&self, member: MemberId) -> Room {
+        let Whole { weighed, .. } = self.whole();
+        let view = View::new(&self.history, &self.template, self.history.all(), &mut weighed.clone());
+        view.written(member)
     }
 
     /// How many entries the set holds.
@@ -345,20 +386,21 @@ struct Judged {
     enters: Vec<Entered>,
     power: Power,
     warrants: Vec<At>,
-    may_be_cited: bool,
 }
 
-fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &Body) -> Judged {
+fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &mut Body, bytes: u64) -> Judged {
     let Some(operation) = &body.operation else {
-        // A device speaks for itself; it belongs as soon as its member does.
-        let claims = body.certificates.first().map(|certificate| certificate.claims());
-        let member = claims.and_then(|claims| view.owner(claims.member));
-        let member = member.filter(|member| view.device_count(*member) < limits::DEVICES_MAX);
-        let member = member.filter(|_| !view.is_out(author));
-        let enters = body.certificates.iter().zip(member).map(|(c, member)| entered(c, member)).collect();
-        let power = if member.is_some() { Power::Acts } else { Power::Nothing };
-        let role = member.and_then(|member| view.role(member)).map(|held| held.role);
-        return Judged { member, role, enters, power, warrants: Vec::new(), may_be_cited: role.is_some() };
+        let nothing = Judged {
+            member: None,
+            role: None,
+            enters: Vec::new(),
+            power: Power::Nothing,
+            warrants: Vec::new(),
+        };
+        let own = body.certificates.first().and_then(|own| Some((own, certified(view, author, own, bytes)?)));
+        let Some((certificate, (member, role))) = own else { return nothing };
+        let enters = vec![entered(certificate, member)];
+        return Judged { member: Some(member), role: Some(role), enters, power: Power::Acts, ..nothing };
     };
     let owned = |certificate: &Certificate| {
         let key = certificate.claims().member;
@@ -401,16 +443,62 @@ fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &Body) -> Judged {
     };
     let (mut power, warrants) = view.power(author, operation, &enters, aim);
     let by_itself = enters.iter().find(|entered| entered.device == author).map(|entered| entered.member);
-    let member = view.device(author).map(|present| present.entered.member).or(by_itself);
+    let present = view.device(author).map(|present| present.entered.member);
+    let (is_present, member) = (present.is_some(), present.or(by_itself));
     let role = member.and_then(|member| view.role(member)).map(|held| held.role);
-    // Epochs are counted one by one: a leap to the last number would leave no room for anybody's next. And no more begin
-    // than somebody who governs began.
     let governs = role.is_some_and(|role| view.template().governs(role));
-    let rotations = operation.keys().map_or(&[][..], |keys| &keys.rotations);
-    if rotations.iter().any(|rotation| !governs || u64::from(rotation.number) > depth) {
+    let keys = operation.keys();
+    // Epochs are counted one by one: a leap to the last number would leave no room for anybody's next.
+    let leaps = |keys: &KeyUpdate| keys.rotations.iter().any(|row| u64::from(row.number) > depth);
+    let begins = keys.is_some_and(|keys| !keys.rotations.is_empty());
+    // A removal is no way around what somebody who does not govern may hand out.
+    let removes = matches!(operation, Operation::Remove(_) | Operation::Recover(_));
+    let hands_out_by_removal = removes && keys.is_some_and(|keys| !keys.grants.is_empty());
+    if keys.is_some_and(leaps) || (!governs && (begins || hands_out_by_removal)) {
         power = Power::Nothing;
     }
-    Judged { member, role, enters, power, warrants, may_be_cited: power != Power::Nothing }
+    let is_free = match (operation, power, aim.zip(member)) {
+        (Operation::Remove(_), Power::Removes { .. }, _) => true,
+        (Operation::Remove(_), Power::Proposes, Some((aim, member))) => {
+            !view.supporters(aim).contains(&member)
+        }
+        _ => false,
+    };
+    if !is_free && !member.is_some_and(|member| view.has_room(member, bytes)) {
+        power = Power::Nothing;
+    }
+    let is_update = matches!(operation, Operation::KeyUpdate(_));
+    if let Some(keys) = body.operation.as_mut().and_then(Operation::keys_mut) {
+        match member.filter(|_| power != Power::Nothing) {
+            Some(member) => view.keep_effective(keys, member),
+            None => keys.grants.clear(),
+        }
+        if !governs && is_update && keys.grants.is_empty() {
+            power = Power::Nothing;
+        }
+    }
+    // A device that does not enter itself after all is nobody's.
+    let member = member.filter(|_| is_present || power != Power::Nothing);
+    let role = member.and(role);
+    Judged { member, role, enters, power, warrants }
+}
+
+/// Whose device enters itself by its certificate, and as what: it speaks for itself once its member has a role.
+fn certified(
+    view: &View<'_>,
+    author: DeviceId,
+    certificate: &Certificate,
+    bytes: u64,
+) -> Option<(MemberId, RoleId)> {
+    let member = view.owner(certificate.claims().member)?;
+    let held = view.role(member)?;
+    let may_enter = view.device_count(member) < limits::DEVICES_MAX && !view.is_out(author);
+    (may_enter && view.has_room(member, bytes)).then_some((member, held.role))
+}
+
+/// What an entry takes of its author's room. A body that is gone counts as it was.
+fn bytes_of(entry: &Received) -> u64 {
+    entry.wire().signed.len() as u64 + u64::from(entry.header().body_bytes)
 }
 
 fn entered(certificate: &Certificate, member: MemberId) -> Entered {

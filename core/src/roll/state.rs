@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::history::{Aim, At, History};
+use super::history::{Aim, At, History, Node};
 use super::operation::{EpochName, KeyUpdate, Operation, PreviousKey, Target};
 use super::retention::Retention;
 use super::view::View;
@@ -24,9 +24,10 @@ pub struct State {
     recovered: BTreeMap<MemberId, Option<MemberId>>,
     governed: BTreeSet<MemberId>,
     epochs: BTreeMap<CompartmentId, BTreeMap<EpochId, Epoch>>,
-    handouts: Vec<KeyUpdate>,
+    /// The entries that hand out keys.
+    handouts: Vec<Arc<Node>>,
     /// As `handouts`, of those who do not govern: nobody who does takes their word for what a device was given.
-    handed_up: Vec<KeyUpdate>,
+    handed_up: Vec<Arc<Node>>,
     removals: BTreeSet<EntryHash>,
     proposals: Vec<Proposal>,
     settings: BTreeMap<u16, u64>,
@@ -157,11 +158,10 @@ impl State {
             }
             // What opens an epoch is never taken back: something may have been written under it.
             if !keys.grants.is_empty() {
-                let (epochs, grants) = (keys.epochs.clone(), keys.grants.clone());
                 let governs = node.role.is_some_and(|role| self.template.governs(role));
                 let is_update = matches!(node.operation, Some(Operation::KeyUpdate(_)));
                 let handouts = if is_update && !governs { &mut self.handed_up } else { &mut self.handouts };
-                handouts.push(KeyUpdate { rotations: Vec::new(), epochs, grants });
+                handouts.extend(history.shared(at));
             }
         }
     }
@@ -323,7 +323,7 @@ impl State {
 
     /// The seals that hand keys to a device, each with the epochs whose keys are inside.
     pub fn grants_to(&self, device: DeviceId) -> impl Iterator<Item = (Vec<EpochName>, &SealedKeys)> {
-        self.handouts.iter().chain(&self.handed_up).flat_map(move |keys| {
+        keys_of(&self.handouts).chain(keys_of(&self.handed_up)).flat_map(move |keys| {
             let own = keys.grants.iter().filter(move |grant| grant.device == device);
             own.map(|grant| (keys.granted(grant), &grant.sealed))
         })
@@ -331,12 +331,12 @@ impl State {
 
     /// The devices that were handed the key of an epoch, by who governs or by their own member.
     pub fn granted(&self, name: EpochName) -> BTreeSet<DeviceId> {
-        self.handouts.iter().flat_map(|keys| given(keys, name)).collect()
+        keys_of(&self.handouts).flat_map(|keys| given(keys, name)).collect()
     }
 
     /// The devices that were handed the key of an epoch, by whomever.
     pub fn holders(&self, name: EpochName) -> BTreeSet<DeviceId> {
-        self.handouts.iter().chain(&self.handed_up).flat_map(|keys| given(keys, name)).collect()
+        keys_of(&self.handouts).chain(keys_of(&self.handed_up)).flat_map(|keys| given(keys, name)).collect()
     }
 
     /// Whether somebody holds the key to write under who may not read what is written: a device that was handed it may
@@ -418,6 +418,10 @@ impl State {
     pub fn standing_of_none() -> Hash {
         tagged(b"lamppost/1/standing", &[&[]])
     }
+}
+
+fn keys_of(entries: &[Arc<Node>]) -> impl Iterator<Item = &KeyUpdate> {
+    entries.iter().filter_map(|node| node.operation.as_ref().and_then(Operation::keys))
 }
 
 /// The devices to which an operation hands the key of an epoch.

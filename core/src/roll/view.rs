@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::history::{Aim, At, Entered, History, Order, Power};
 use super::operation::{EpochName, KeyUpdate, Operation};
 use super::past::Past;
+use super::room::Room;
 use crate::base::{DeviceId, MemberId, RoleId, Template};
 
 /// What somebody knows who has heard of certain entries and all that they follow.
@@ -318,6 +319,23 @@ impl<'a> View<'a> {
             | Operation::Unknown { .. } => Power::Nothing,
         };
         if power == Power::Nothing { nothing } else { (power, warrants) }
+    }
+
+    /// Takes out the grants of an operation that have no effect.
+    pub fn keep_effective(&self, keys: &mut KeyUpdate, author: MemberId) {
+        self.history.handouts.keep_effective(keys, author, self.template, &|at| self.holds(at));
+    }
+
+    /// Whether an entry of a member fits into the room that their role gives them.
+    pub fn has_room(&self, member: MemberId, bytes: u64) -> bool {
+        let held = self.role(member);
+        let governs = held.is_some_and(|held| self.template.governs(held.role));
+        self.written(member).and(Room::of_entry(bytes)).fits_into(Room::of_member(governs))
+    }
+
+    /// What a member wrote after the admission that gives their role.
+    pub fn written(&self, member: MemberId) -> Room {
+        self.history.written(member, self.within, self.role(member).map(|held| held.by))
     }
 
     /// Whether it begins no epoch, and all that it hands out goes to those who govern and may read it.

@@ -33,6 +33,9 @@ pub enum Verdict {
     Keep(Verified),
     /// It continues its log and is proven, and its author may not write there: set aside, visible, without effect.
     Quarantine(Verified, Quarantine),
+    /// A roll log's certificate of a device that has no right to enter itself, mostly because its member has no role. Anybody
+    /// can make such, and nobody cites them: they are not kept.
+    Stranger(Verified),
     /// It is here already. What is here may lack the body that this one brings.
     Known(Received),
     /// Something that it follows is not here.
@@ -182,8 +185,11 @@ impl<L: Logs> Judge<'_, L> {
         let outcome = verify_run(group, head, run);
         let mut at = places_of_run.into_iter();
         for (entry, at) in outcome.verified.into_iter().zip(at.by_ref()) {
-            self.heads.insert(log, Some(LogHead { seq: entry.header().seq, hash: entry.hash() }));
+            let head = LogHead { seq: entry.header().seq, hash: entry.hash() };
             let verdict = self.admit(entry);
+            if !matches!(verdict, Verdict::Stranger(_)) {
+                self.heads.insert(log, Some(head));
+            }
             self.verdicts.push((at, verdict));
         }
         if let (Some((entry, why)), Some(at)) = (outcome.refused, at.next()) {
@@ -205,6 +211,10 @@ impl<L: Logs> Judge<'_, L> {
 
     fn admit(&mut self, entry: Verified) -> Verdict {
         if entry.header().compartment == CompartmentId::ROLL {
+            if entry.header().kind == Kind::CERTIFICATE && self.roll.enters_itself(&entry) == Ok(Some(false))
+            {
+                return Verdict::Stranger(entry);
+            }
             return match Arc::make_mut(self.roll).insert(&entry) {
                 Ok(Inserted::Counts | Inserted::Known) => Verdict::Keep(entry),
                 Ok(Inserted::WithoutEffect) => Verdict::Quarantine(entry, Quarantine::Role),
@@ -257,6 +267,7 @@ impl<L: Logs> Judge<'_, L> {
             }
             Verdict::Keep(_)
             | Verdict::Quarantine(..)
+            | Verdict::Stranger(_)
             | Verdict::Known(_)
             | Verdict::Wait(..)
             | Verdict::Fork(..)

@@ -85,12 +85,6 @@ pub enum End {
     Misbehaved(Misbehaviour),
 }
 
-/// Entries of a roll that a newcomer takes: ten times what a group of the largest size would come to.
-const ROLL_ENTRIES_MAX: usize = 65_536;
-
-/// Bytes of a roll that a newcomer takes: an old phone can hold and judge them.
-const ROLL_BYTES_MAX: usize = 64 * 1_024 * 1_024;
-
 /// A newcomer's session.
 #[derive(Debug)]
 pub struct Session {
@@ -273,7 +267,7 @@ impl Session {
         let bytes = |wire: &Wire| wire.signed.len() + wire.body.as_ref().map_or(0, |body| body.len());
         self.roll_bytes += entries.entries.iter().map(bytes).sum::<usize>();
         self.roll.extend(entries.entries);
-        if self.roll.len() > ROLL_ENTRIES_MAX || self.roll_bytes > ROLL_BYTES_MAX {
+        if self.roll.len() > limits::ROLL_ENTRIES_MAX || self.roll_bytes > limits::ROLL_BYTES_MAX {
             let why = "the roll it hands out is larger than a group can make it".to_owned();
             return Err(Misbehaviour::NotGenuine(why).into());
         }

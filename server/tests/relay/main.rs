@@ -15,6 +15,7 @@ mod certified;
 mod chunks;
 mod durability;
 mod fixture;
+mod flood;
 mod knowing;
 mod mailboxes;
 mod program;

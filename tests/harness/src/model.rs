@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lamppost_core::base::{CompartmentId, DeviceId, DocumentId, EntryHash, MemberId};
 use lamppost_core::entry::Wire;
-use lamppost_core::roll::Roll;
+use lamppost_core::roll::{EpochName, Roll};
 use lamppost_core::watch::Kind;
 
 /// Stands in every text that somebody writes: what must not be found where it cannot be read.
@@ -33,6 +33,8 @@ pub struct Model {
     pub overreached: BTreeSet<EntryHash>,
     /// Members and keys that only a hostile app vouched for.
     pub strangers: BTreeSet<MemberId>,
+    /// Epochs that a hostile app made up.
+    pub invented: BTreeSet<EpochName>,
     /// Entries of the roll that left a phone.
     pub roll: BTreeMap<EntryHash, Wire>,
     /// Who admitted whom.

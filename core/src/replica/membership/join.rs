@@ -96,7 +96,7 @@ impl Engine {
             engine.group = Some(group);
             engine.keep_own(batch, &entry, None)
         })?;
-        self.absorb_keys();
+        self.absorb_keys()?;
         self.bring_along()?;
         self.info()
     }
@@ -172,7 +172,7 @@ impl Engine {
         self.transact(|engine, batch| {
             engine.append_admission(batch, member, role, &certificates, invitation)
         })?;
-        self.absorb_keys();
+        self.absorb_keys()?;
         Ok(())
     }
 
@@ -261,7 +261,11 @@ impl Engine {
         let Ok(verdicts) = judge(&mut roll, &only_founding, rest);
         let kept = verdicts.into_iter().filter_map(|(_, verdict)| match verdict {
             Verdict::Keep(entry) | Verdict::Quarantine(entry, _) => Some(entry),
-            Verdict::Known(_) | Verdict::Wait(..) | Verdict::Fork(..) | Verdict::Refuse(..) => None,
+            Verdict::Stranger(_)
+            | Verdict::Known(_)
+            | Verdict::Wait(..)
+            | Verdict::Fork(..)
+            | Verdict::Refuse(..) => None,
         });
         let kept: Vec<Verified> = kept.collect();
         if kept.len() != expected {
@@ -284,7 +288,7 @@ impl Engine {
             }
             engine.role().map(|_| ()).ok_or_else(|| refuse(&engine.why_outside()))
         })?;
-        self.absorb_keys();
+        self.absorb_keys()?;
         self.bring_along()?;
         self.info()
     }

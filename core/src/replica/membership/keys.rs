@@ -253,7 +253,7 @@ impl Engine {
             return Ok(());
         }
         self.transact(|engine, batch| engine.append_with_keys(batch, plan, Operation::KeyUpdate))?;
-        self.absorb_keys();
+        self.absorb_keys()?;
         Ok(())
     }
 
@@ -334,7 +334,7 @@ impl Engine {
         let mut plan = KeyPlan::default();
         self.begin_epoch(&mut plan, &state, compartment, &|_| true, &[])?;
         self.transact(|engine, batch| engine.append_with_keys(batch, plan, Operation::KeyUpdate))?;
-        self.absorb_keys();
+        self.absorb_keys()?;
         let newest = self.state()?.newest_epoch(compartment).map(|(epoch, _)| epoch);
         newest.ok_or(Error::Role("rotate the key of a compartment that nobody reads"))
     }

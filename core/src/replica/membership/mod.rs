@@ -1,5 +1,6 @@
 //! Who belongs: joining, devices, keys, removal, and how people see it.
 
+mod absorb;
 mod device;
 mod join;
 mod keys;
@@ -15,6 +16,7 @@ use super::engine::{Engine, ROLL};
 use super::error::Error;
 use crate::entry::Verified;
 
+pub(super) use absorb::SpentSeals;
 pub use device::DeviceRequest;
 pub use join::Admission;
 pub use notice::RemovalNotice;

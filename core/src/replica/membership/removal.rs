@@ -79,7 +79,7 @@ impl Engine {
             let (marks, plan) = engine.cut(&state, target, decision, None)?;
             engine.append_with_keys(batch, plan, |keys| Operation::Remove(Removal { target, marks, keys }))
         })?;
-        self.absorb_keys();
+        self.absorb_keys()?;
         self.reweigh()?;
         Ok(decision)
     }
@@ -116,7 +116,7 @@ impl Engine {
                 .append_with_keys(batch, plan, |keys| Operation::Remove(Removal { target, marks, keys }))?;
             engine.append_admission(batch, member, role, &certificates, None)
         })?;
-        self.absorb_keys();
+        self.absorb_keys()?;
         self.reweigh()
     }
 
@@ -152,7 +152,7 @@ impl Engine {
                 Operation::Recover(Recovery { member, certificate, marks, keys })
             })
         })?;
-        self.absorb_keys();
+        self.absorb_keys()?;
         self.reweigh()?;
         Ok(decision)
     }

@@ -83,7 +83,7 @@ impl Engine {
             // The relay leaves out a device's own entries: of the old one's, it has more than are here.
             engine.forget_cursors(batch)
         })?;
-        self.absorb_keys();
+        self.absorb_keys()?;
         Ok(new)
     }
 

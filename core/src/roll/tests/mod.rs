@@ -1,6 +1,7 @@
 //! The roll against a plain model of what PROTOCOL.md says of it, over random histories.
 
 mod model;
+mod room;
 mod town;
 
 use std::collections::BTreeSet;
@@ -12,9 +13,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use self::model::{Model, Outcome, Right, Set, Wish};
 use self::town::{COORDINATOR, Step, Town, history, member};
-use crate::base::{CompartmentId, EntryHash, MemberId, cbor};
+use crate::base::{CompartmentId, DeviceId, EntryHash, MemberId, cbor};
 use crate::entry::{Kind, Verified};
-use crate::roll::{Inserted, Operation, Proposed, Roll, State, Target};
+use crate::roll::{EpochName, Inserted, Operation, Proposed, Roll, State, Target};
 
 /// Those of the town's template, and one that does not exist.
 const COMPARTMENTS: Range<u8> = 0..6;
@@ -41,6 +42,15 @@ proptest! {
             prop_assert_eq!(merged.state(), whole.state(), "{}", town.story.join("\n"));
             prop_assert_eq!(merged.heads(), whole.heads());
         }
+        let names = COMPARTMENTS.flat_map(|id| {
+            let compartment = CompartmentId(id);
+            whole.state().epochs(compartment).map(move |(epoch, _)| EpochName { compartment, epoch })
+        });
+        let held = names.flat_map(|name| {
+            whole.state().holders(name).into_iter().map(move |device| (device, name))
+        });
+        let held: BTreeSet<(DeviceId, EpochName)> = held.collect();
+        prop_assert_eq!(held, model.holders(&all), "{}", town.story.join("\n"));
         // What others knew when they wrote.
         for (entry, _) in &town.entries[1..] {
             let heads = &entry.header().roll_heads;

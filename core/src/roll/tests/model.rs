@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{CompartmentId, DeviceId, EntryHash, EpochId, MemberId, RoleId, Template, limits};
 use crate::entry::{Claims, Kind, LogId, Received};
-use crate::roll::{Grant, KeyUpdate, Operation, Target};
+use crate::roll::{EpochName, Grant, KeyUpdate, Operation, Target};
 
 pub type Set = BTreeSet<EntryHash>;
 
@@ -36,6 +36,8 @@ pub struct Entry {
     rests_on: Set,
     /// For whom its devices are entered.
     owner: Option<MemberId>,
+    /// The keys that it hands out with effect.
+    handed_out: BTreeSet<(DeviceId, EpochName)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,7 @@ impl Model {
             enters: Vec::new(),
             rests_on: present.map(|(_, by)| by).into_iter().chain(held.map(|(_, by)| by)).collect(),
             owner: None,
+            handed_out: BTreeSet::new(),
         };
         self.decide(&mut new, &before);
         if let Some(owner) = new.owner
@@ -169,7 +172,8 @@ impl Model {
                 entry.owner = owner;
                 entry.rests_on.clear();
                 entry.enters = entry.certificates.clone();
-                owner.is_some_and(has_room) && !is_out
+                let has_role = |owner| before.members.contains_key(&owner);
+                owner.is_some_and(|owner| has_role(owner) && has_room(owner)) && !is_out
             }
             (Some(Operation::Admit(admission)), _) => {
                 let owned = |key| self.owner(before, key) == Some(admission.member);
@@ -242,14 +246,61 @@ impl Model {
         let rotates = entry.keys().is_some_and(|keys| !keys.rotations.is_empty());
         let in_reach = |keys: &KeyUpdate| keys.rotations.iter().all(|row| row.number as usize <= entry.depth);
         let may_rotate = founding || !rotates || governs && entry.keys().is_some_and(in_reach);
-        if !may_rotate {
+        let is_removal = entry.wish().is_some();
+        let grants_unasked =
+            !governs && is_removal && entry.keys().is_some_and(|keys| !keys.grants.is_empty());
+        let handed_out = self.with_effect(entry);
+        let is_update = matches!(entry.operation, Some(Operation::KeyUpdate(_)));
+        if !may_rotate || grants_unasked || is_update && !governs && handed_out.is_empty() {
             entry.right = Right::None;
         } else if acts && !entry.removes() {
             entry.right = Right::Acts;
         }
         if !entry.acts() {
             entry.enters.clear();
+        } else {
+            entry.handed_out = handed_out;
         }
+    }
+
+    /// The keys of the grants that name epochs which are there, and add something.
+    fn with_effect(&self, entry: &Entry) -> BTreeSet<(DeviceId, EpochName)> {
+        let acting: Vec<&Entry> =
+            self.in_order(&entry.past).into_iter().filter(|earlier| earlier.acts()).collect();
+        let member = entry.member.or_else(|| {
+            let enters_itself = entry.enters.iter().any(|claims| claims.device == entry.author);
+            entry.owner.filter(|_| enters_itself)
+        });
+        let is_there = |name: &EpochName| {
+            let begins = |entry: &Entry| {
+                entry.keys().is_some_and(|keys| {
+                    let mut rows = keys.rotations.iter();
+                    rows.any(|row| row.compartment == name.compartment && row.epoch() == name.epoch)
+                })
+            };
+            self.template.compartment(name.compartment).is_some()
+                && (begins(entry) || acting.iter().any(|earlier| begins(earlier)))
+        };
+        let by_member = acting.iter().filter(|earlier| earlier.member == member);
+        let mut given: BTreeSet<(DeviceId, EpochName)> =
+            by_member.flat_map(|earlier| earlier.handed_out.iter().copied()).collect();
+        let mut handed_out = BTreeSet::new();
+        for grant in entry.keys().map_or(&[][..], |keys| &keys.grants) {
+            let named = entry.keys().map(|keys| keys.granted(grant)).unwrap_or_default();
+            let named: BTreeSet<(DeviceId, EpochName)> =
+                named.into_iter().map(|name| (grant.device, name)).collect();
+            if named.iter().all(|(_, name)| is_there(name)) && !named.is_subset(&given) {
+                given.extend(&named);
+                handed_out.extend(named);
+            }
+        }
+        handed_out
+    }
+
+    /// Who was handed which key by somebody.
+    pub fn holders(&self, set: &Set) -> BTreeSet<(DeviceId, EpochName)> {
+        let acting = set.iter().map(|hash| &self.entries[hash]).filter(|entry| entry.acts());
+        acting.flat_map(|entry| entry.handed_out.iter().copied()).collect()
     }
 
     /// Rules 1 to 6.
@@ -425,13 +476,7 @@ impl Model {
     }
 
     fn may_be_cited(&self, entry: &Entry) -> bool {
-        match entry.kind {
-            Kind::CERTIFICATE => {
-                let before = self.outcome(&entry.past);
-                entry.acts() && entry.owner.is_some_and(|owner| before.members.contains_key(&owner))
-            }
-            _ => entry.right != Right::None,
-        }
+        entry.right != Right::None
     }
 
     /// The standing removals of the member.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lamppost_core::base::{CompartmentId, EntryHash, EpochId, Hash, Template, cbor};
 use lamppost_core::entry::{Certificate, Kind, LogHead, LogId, Received, Verified};
 use lamppost_core::roll::operation::{EndHold, Hold, Recovery, Removal};
-use lamppost_core::roll::{Inserted, Operation, Roll, Target};
+use lamppost_core::roll::{EpochName, Inserted, Operation, Roll, State, Target};
 use lamppost_core::sync::inbox::{Logs, Verdict, judge};
 
 use super::operations::write_operation;
@@ -140,6 +140,7 @@ fn sequence(tape: &mut Tape<'_>) {
         assert_eq!(forward.heads(), other.heads());
         assert_eq!(forward.state(), other.state());
         assert_eq!(forward.devices_cut_off(), other.devices_cut_off());
+        check_seals(other.state());
         for probe in &probes {
             assert_eq!(forward.check_standing(probe), other.check_standing(probe));
         }
@@ -226,6 +227,17 @@ fn rights(entries: &[Verified], roll: &Roll, inserted: &BTreeMap<EntryHash, Inse
 }
 
 /// The town's roll with `entries`, offered in this order again and again until nothing moves, and what became of each.
+/// Nobody has to try a seal for an epoch that is not there.
+fn check_seals(state: &State) {
+    for (device, _) in state.devices_ever() {
+        for (names, _) in state.grants_to(device) {
+            let is_there =
+                |name: &EpochName| state.epochs(name.compartment).any(|(epoch, _)| epoch == name.epoch);
+            assert!(names.iter().all(is_there), "a grant of an epoch that nobody began");
+        }
+    }
+}
+
 fn insert_all<'e>(entries: impl Iterator<Item = &'e Verified>) -> (Roll, BTreeMap<EntryHash, Inserted>) {
     let mut roll = (*town().roll).clone();
     let mut open: Vec<&Verified> = entries.collect();
@@ -342,7 +354,7 @@ impl Known {
                     log.insert(entry.header().seq, entry.hash());
                 }
                 Verdict::Wait(entry, _) => waiting.push(entry),
-                Verdict::Known(_) | Verdict::Fork(..) | Verdict::Refuse(..) => {}
+                Verdict::Stranger(_) | Verdict::Known(_) | Verdict::Fork(..) | Verdict::Refuse(..) => {}
             }
         }
         waiting

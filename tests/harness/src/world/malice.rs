@@ -1,12 +1,17 @@
 //! A member whose app signs whatever its owner likes, and strangers who help them.
 
-use lamppost_core::base::{EntryHash, limits};
+use lamppost_core::base::{EntryHash, EpochId, limits};
+use lamppost_core::entry::SealedKeys;
 use lamppost_core::roll::operation::{Admission, Certification, KeyUpdate, Policy, Recovery, Removal};
+use lamppost_core::roll::{EpochName, Grant};
 
 use super::*;
 
 /// A setting that nobody who governs touches.
 const THEIRS: u16 = 98;
+
+/// Epochs that nobody began and whose keys somebody hands out all the same.
+const FLOOD_EPOCHS: usize = 8;
 
 /// Devices that somebody enters in one go.
 const FLOOD_DEVICES: usize = 6;
@@ -47,7 +52,7 @@ impl World {
                 invitation: None,
             })
         };
-        let (what, operation) = match self.malice.below(9) {
+        let (what, operation) = match self.malice.below(11) {
             0 => ("admits a stranger", admission(strange, vec![certificate])),
             1 => ("makes itself a coordinator", admission(own, Vec::new())),
             2 => {
@@ -72,7 +77,9 @@ impl World {
                 let unheard = EntryHash(self.malice.bytes());
                 return self.attack_by_smuggling(at, stranger, vec![unheard]);
             }
-            _ => return self.flood_with_devices(at, own),
+            8 => return self.flood_with_devices(at, own),
+            9 => return self.flood_with_certificates(at, stranger, &roll.heads()),
+            _ => ("hands out keys that are none", self.worthless_grants(roll.state())),
         };
         self.model.strangers.insert(strange);
         self.tally.attacks += 1;
@@ -92,6 +99,39 @@ impl World {
         self.model.strangers.insert(engine.member_id());
         self.tally.attacks += 1;
         self.act(at, "smuggles", |engine| testing::smuggle(engine, &forged)).map(drop)
+    }
+
+    /// Keys of epochs that nobody began, for everybody who governs. None of the seals opens.
+    fn worthless_grants(&mut self, state: &State) -> Operation {
+        let Some(row) = state.template().compartments.iter().find(|row| row.id != CompartmentId::ROLL) else {
+            return Operation::KeyUpdate(KeyUpdate::default());
+        };
+        let name = |epoch| EpochName { compartment: row.id, epoch };
+        let invented = (0..FLOOD_EPOCHS).map(|_| name(EpochId::of(1, &self.malice.bytes())));
+        let mut epochs: Vec<EpochName> = invented.collect();
+        epochs.sort_unstable();
+        self.model.invented.extend(&epochs);
+        let devices: Vec<DeviceId> =
+            state.devices().map(|(id, ..)| id).filter(|id| state.governs(*id)).collect();
+        let mut grants = Vec::new();
+        for device in devices {
+            for bit in 0..epochs.len() {
+                let ciphertext = [self.malice.bytes::<32>().as_slice(), &[0; 16]].concat();
+                let sealed = SealedKeys { encapsulated: self.malice.bytes(), ciphertext };
+                grants.push(Grant { device, mask: 1 << bit, sealed });
+            }
+        }
+        Operation::KeyUpdate(KeyUpdate { rotations: Vec::new(), epochs, grants })
+    }
+
+    /// Certificates of people whom nobody admitted, brought by a member.
+    fn flood_with_certificates(&mut self, at: usize, first: Phone, heads: &[EntryHash]) -> Step {
+        self.attack_by_smuggling(at, first, heads.to_vec())?;
+        for _ in 1..FLOOD_DEVICES {
+            let stranger = self.stranger();
+            self.attack_by_smuggling(at, stranger, heads.to_vec())?;
+        }
+        Ok(())
     }
 
     /// Device after device: each is theirs to enter, until there are too many.
@@ -119,6 +159,12 @@ impl World {
     pub(super) fn check_attacks(&mut self, truth: &State) -> Step {
         if let Some((member, _)) = truth.members().find(|(member, _)| self.model.strangers.contains(member)) {
             return Err(format!("{member:?}, whom no coordinator admitted, belongs"));
+        }
+        if truth.devices_ever().any(|(_, member)| self.model.strangers.contains(&member)) {
+            return Err("a device is kept of somebody whom no coordinator admitted".to_owned());
+        }
+        if self.model.invented.iter().any(|name| !truth.holders(*name).is_empty()) {
+            return Err("somebody holds the key of an epoch that nobody began".to_owned());
         }
         let theirs = truth.devices().find(|(_, device, _)| self.model.strangers.contains(&device.key));
         if let Some((device, ..)) = theirs {
