@@ -4,6 +4,7 @@
 mod dictionary;
 mod find;
 mod fleet;
+mod large_roll;
 mod roll;
 
 use std::path::PathBuf;
@@ -30,6 +31,9 @@ enum Command {
         /// JSON instead of a table.
         #[arg(long)]
         json: bool,
+        /// A roll of 100,000 entries instead, as a group and as hostile members write it.
+        #[arg(long)]
+        large: bool,
     },
     /// Trains the dictionary that small changes are compressed with, and writes it to a file.
     Dictionary {
@@ -51,7 +55,7 @@ fn main() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Fleet(arguments) => fleet::run(&arguments),
         Command::Find(arguments) => find::run(&arguments),
-        Command::Roll { json } => roll::run(json),
+        Command::Roll { json, large } => roll::run(json, large),
         Command::Dictionary { file } => {
             dictionary::train().and_then(|bytes| std::fs::write(file, bytes)).map_err(Into::into)
         }

@@ -31,17 +31,21 @@ const COORDINATORS: usize = 3;
 /// Entries that each writes before they hear of each other.
 const APART: usize = 8;
 
-const COORDINATOR: RoleId = RoleId(1);
-const VOLUNTEER: RoleId = RoleId(2);
-const BUSINESS: RoleId = RoleId(5);
-const GROUP: CompartmentId = CompartmentId(2);
+pub const COORDINATOR: RoleId = RoleId(1);
+pub const VOLUNTEER: RoleId = RoleId(2);
+pub const BUSINESS: RoleId = RoleId(5);
+pub const GROUP: CompartmentId = CompartmentId(2);
 
 /// Measures each size and prints a table, or JSON.
 ///
 /// # Errors
 /// What the engine refuses: then the measurement is wrong.
-pub fn run(as_json: bool) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let rows: Result<Vec<Value>, _> = SIZES.iter().map(|devices| measure(*devices)).collect();
+pub fn run(as_json: bool, large: bool) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let rows: Result<Vec<Value>, _> = if large {
+        super::large_roll::measure()
+    } else {
+        SIZES.iter().map(|devices| measure(*devices)).collect()
+    };
     let rows = rows?;
     if as_json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
@@ -161,7 +165,7 @@ impl Writer {
 }
 
 /// What a group does in years: roles change, devices come and go, people leave and come back, keys are handed out.
-fn operation(number: usize, devices: usize) -> Operation {
+pub fn operation(number: usize, devices: usize) -> Operation {
     // Spread over everybody but the coordinators.
     let who = COORDINATORS + number * 7 % (devices - 2 - COORDINATORS);
     let (key, certificate) = person(who, 0);
@@ -212,7 +216,7 @@ fn admit(founder: &mut Engine, certificate: &Certificate, role: RoleId) {
 }
 
 /// A member's `device`-th device with its certificate.
-fn person(number: usize, device: usize) -> (SigningKey, Certificate) {
+pub fn person(number: usize, device: usize) -> (SigningKey, Certificate) {
     let key = |tag: u8, device: usize| {
         let mut bytes = [tag; 32];
         bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
@@ -261,12 +265,12 @@ fn size(wires: &[Wire]) -> usize {
     wires.iter().map(|wire| wire.signed.len() + wire.body.as_ref().map_or(0, |body| body.len())).sum()
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+pub fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     let begin = Instant::now();
     let result = work();
     (begin.elapsed(), result)
 }
 
-fn ms(duration: Duration) -> f64 {
+pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }

@@ -6,6 +6,7 @@ mod delivery;
 mod documents;
 mod exchange;
 mod finding;
+mod flood;
 mod guarding;
 mod handing_over;
 mod judged;
