@@ -477,7 +477,7 @@ impl Engine {
             head: group.own.get(&compartment).copied(),
             claimed_ms: self.clock.now_ms(),
             expiry_day: None,
-            roll_heads: group.roll.heads(),
+            roll_heads: group.roll.heads_for(self.device_id()),
             checkpoint: group.relay.checkpoint,
         })
     }

@@ -23,6 +23,8 @@ pub struct Roll {
     template: Arc<Template>,
     history: History,
     heads: BTreeSet<At>,
+    /// Entries of those who govern that no other such entry follows.
+    governing_heads: BTreeSet<At>,
     weighed: Weighed,
     /// What everything heard amounts to, once asked for.
     whole: OnceLock<Whole>,
@@ -125,6 +127,7 @@ impl Roll {
             template,
             history,
             heads: BTreeSet::from([at]),
+            governing_heads: BTreeSet::from([at]),
             weighed: Weighed::default(),
             whole: OnceLock::new(),
             state_at_heads: OnceLock::new(),
@@ -170,6 +173,7 @@ impl Roll {
             claimed_ms: header.claimed_ms,
         };
         let counts = node.power != Power::Nothing;
+        let governs = node.role.is_some_and(|role| self.template.governs(role));
         let previous = header.previous.and_then(|hash| self.history.at(hash));
         let at = self.history.push(node, previous);
         // What has no effect is cited by nobody: else a stranger's entry, which honest relays refuse, would keep
@@ -177,6 +181,11 @@ impl Roll {
         if counts {
             self.heads.retain(|head| !parents.contains(head));
             self.heads.insert(at);
+            if governs {
+                let history = &self.history;
+                self.governing_heads.retain(|head| !history.knows(at, *head));
+                self.governing_heads.insert(at);
+            }
         }
         self.whole = OnceLock::new();
         self.state_at_heads = OnceLock::new();
@@ -207,6 +216,26 @@ impl Roll {
         let mut heads: Vec<_> = self.heads.iter().map(|at| self.history.node(*at).hash).collect();
         heads.sort_unstable();
         heads.split_off(heads.len().saturating_sub(limits::ROLL_HEADS_MAX))
+    }
+
+    /// As [`Roll::heads`], for a device that belongs. Of more than may be cited, those come first that its right to write rests
+    /// on, then those of who governs: a member whose devices write apart from each other would else push them out.
+    pub fn heads_for(&self, device: DeviceId) -> Vec<EntryHash> {
+        let heads = self.heads();
+        if self.heads.len() <= limits::ROLL_HEADS_MAX {
+            return heads;
+        }
+        let Whole { weighed, .. } = self.whole();
+        let view = View::new(&self.history, &self.template, self.history.all(), &mut weighed.clone());
+        let own = view.belongs(device).map(|(present, held)| [present.by, held.by]);
+        let first = own.into_iter().flatten().chain(self.governing_heads.iter().rev().copied());
+        let mut cited: BTreeSet<EntryHash> = BTreeSet::new();
+        for hash in first.map(|at| self.history.node(at).hash).chain(heads.into_iter().rev()) {
+            if cited.len() < limits::ROLL_HEADS_MAX {
+                cited.insert(hash);
+            }
+        }
+        cited.into_iter().collect()
     }
 
     /// Whether all these entries are here.

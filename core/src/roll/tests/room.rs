@@ -342,3 +342,26 @@ fn old_heads_give_no_new_room_to_a_relay() {
     }
     assert_eq!(roll.written(volunteer.member()).entries, 41);
 }
+
+/// Entries that know nothing of each other fill the places for heads. Whoever writes cites what lets them write all the same.
+#[test]
+fn flood_of_heads_hides_no_admission() {
+    let (mut founder, volunteer, mut roll) = group();
+    let old = roll.heads();
+    let newcomer = Pen::new(5);
+    let admitted = founder.operate(old.clone(), &admission(&newcomer, VOLUNTEER));
+    assert_eq!(roll.insert(&admitted).unwrap(), Inserted::Counts);
+    for number in 0..200 {
+        let mut device = Pen::of_member(1_000 + number, volunteer.member.clone());
+        device.group = volunteer.group;
+        let own = device.enter(old.clone());
+        assert_eq!(roll.insert(&own).unwrap(), Inserted::Counts);
+    }
+    let belongs = |heads: &[EntryHash]| roll.state_at(heads).unwrap().device(newcomer.id()).is_some();
+    assert!(!belongs(&roll.heads()), "the flood has pushed the admission out");
+    let heads = roll.heads_for(newcomer.id());
+    assert_eq!(heads.len(), limits::ROLL_HEADS_MAX);
+    assert!(heads.is_sorted_by(|a, b| a < b) && belongs(&heads));
+    // So does a coordinator's next entry.
+    assert!(roll.heads_for(founder.id()).contains(&admitted.hash()));
+}
