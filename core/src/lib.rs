@@ -49,7 +49,7 @@
 //! };
 //!
 //! // Both are bytes that hold no secret, to be shown as a code or sent: `as_bytes`, `to_bytes`, `from_bytes`.
-//! let request = volunteer.request().await?;
+//! let request = volunteer.request(group.group).await?;
 //! let admission = coordinator.admit(request, roles::VOLUNTEER).await?;
 //! assert_eq!(volunteer.join(admission).await?.group, group.group);
 //!

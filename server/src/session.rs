@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use lamppost_core::base::cose::{Purpose, Unverified};
 use lamppost_core::base::{CompartmentId, DeviceId, GroupId, Incarnation, MemberId, RelayId, cbor, limits};
-use lamppost_core::entry::certificate::{BadCertificate, Certificate};
+use lamppost_core::entry::certificate::{BadCertificate, Certificate, Scope};
 use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{
     Challenge, Cursor, Entries, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing,
@@ -281,8 +281,11 @@ impl Session {
             (Phase::Hello, _, Frame::Hello(hello)) => {
                 let proof = check_proof(&self.opening, &hello.proof)?;
                 let (group, device) = (proof.group, proof.device);
-                let key =
-                    hello.certificate.as_ref().map(|bytes| check_certificate(bytes, device)).transpose()?;
+                let key = hello
+                    .certificate
+                    .as_ref()
+                    .map(|bytes| check_certificate(bytes, group, device))
+                    .transpose()?;
                 (self.peer, self.key) = (Some((group, device)), key);
                 self.phase = Phase::Opening;
                 effects.push(Effect::Follow(group));
@@ -492,9 +495,11 @@ fn check_proof(opening: &Opening, bytes: &[u8]) -> Result<Proof, Refused> {
 }
 
 /// The key that signed the certificate of this device.
-fn check_certificate(bytes: &[u8], device: DeviceId) -> Result<MemberId, Refused> {
-    let certificate = Certificate::verify(bytes).map_err(|why| match why {
-        BadCertificate::Signature { .. } => Refused::new(Refusal::SIGNATURE, why),
+fn check_certificate(bytes: &[u8], group: GroupId, device: DeviceId) -> Result<MemberId, Refused> {
+    let certificate = Certificate::verify(bytes, Scope::group(group)).map_err(|why| match why {
+        BadCertificate::Signature { .. } | BadCertificate::OtherGroup => {
+            Refused::new(Refusal::SIGNATURE, why)
+        }
         BadCertificate::UnknownVersion(_) => Refused::new(Refusal::VERSION, why),
         BadCertificate::Form(_) => Refused::new(Refusal::MALFORMED, why),
     })?;

@@ -152,9 +152,10 @@ def check_keys(v):
 
 def check_certificate(v):
     for case in v["accepted"]:
-        claims = accepts("certificate", certificate, case["bytes"])
-        equal("claims", claims, {0: case["version"], 1: case["member"], 2: case["device"], 3: case["agreement"]})
-    refuses(v["refused"], lambda case: certificate(case["bytes"]))
+        claims = accepts("certificate", certificate, case["bytes"], case["scope"])
+        equal("claims", claims, {0: case["version"], 1: case["member"], 2: case["device"], 3: case["agreement"],
+                                4: case["scope"]})
+    refuses(v["refused"], lambda case: certificate(case["bytes"], v["group"]))
 
 
 def check_entries(v):
@@ -200,8 +201,8 @@ def check_chain(v):
 
 def check_operations(v):
     for case in v["accepted"]:
-        equal(case["what"], holds(read_operation, case["bytes"]), True)
-    refuses(v["refused"], lambda case: read_operation(case["bytes"]))
+        equal(case["what"], holds(read_operation, case["bytes"], v["group"]), True)
+    refuses(v["refused"], lambda case: read_operation(case["bytes"], v["group"]))
 
 
 def check_roll(v):
@@ -334,8 +335,8 @@ def check_invitation(v):
     refuses(v["bad_group_links"], lambda case: group_link(case["link"]))
     for case in v["requests"]:
         for written in (case["link"], case["qr_link"]):
-            equal("request", accepts("request", request, written), case["certificate"])
-    refuses(v["bad_requests"], lambda case: request(case["link"]))
+            equal("request", accepts("request", request, written, v["group"]), case["certificate"])
+    refuses(v["bad_requests"], lambda case: request(case["link"], v["group"]))
     secret, group = v["secret"], v["group"]
     equal("mailbox", derived(secret, group, b"lamppost/1/mailbox", 16), v["mailbox"])
     equal("sealing key", derived(secret, group, b"lamppost/1/mailbox-key"), v["sealing_key"])

@@ -104,7 +104,7 @@ b16, b32 = octets(16), octets(32)
 EPOCH, CHECKPOINT, HEAD = row(u32, octets(16)), row(u64, b32), row(u64, b32)
 SEALED_KEY = row(b32, octets(48))
 WIRE = row(any_bytes, any_bytes, shortest=1)
-CLAIMS = mapping({0: u8, 1: b32, 2: b32, 3: b32})
+CLAIMS = mapping({0: u8, 1: b32, 2: b32, 3: b32, 4: b32})
 HEADER = mapping({0: u8, 1: u8, 2: b32, 3: u8, 4: b32, 5: u64, 6: b32, 7: u8, 8: EPOCH, 9: b32, 10: u32, 11: b32,
                   12: u64, 13: u32, 14: array(b32), 15: CHECKPOINT}, optional=(2, 6, 8, 11, 13, 15))
 CONTENT = mapping({0: octets(24), 1: u16, 2: u8, 3: any_bytes})
@@ -167,12 +167,13 @@ def sign1(data):
     return payload, verify
 
 
-def certificate(data):  # [2.3]
+def certificate(data, scope):  # [2.3]
     word, by_member = sign1(data)
     claims, by_device = sign1(word)
     claims = decode(claims)
     demand(CLAIMS(claims), "no claims")
     demand(claims[0] == 1, "another version")
+    demand(claims[4] == scope, "another group")
     by_device(claims[2], b"possession")
     by_member(claims[1], b"certificate")
     return claims
@@ -223,7 +224,7 @@ def run(group, entries):  # [2.4]
         follows = h[5] == 0 if before is None else (h[5], h.get(6)) == (before.header[5] + 1, before.hash)
         if entry.group != group or not follows:
             break
-        if h[7] == CERTIFICATE and certificate(entry.body or b"")[2] != h[4]:
+        if h[7] == CERTIFICATE and certificate(entry.body or b"", group)[2] != h[4]:
             break
         linked.append(entry)
         before = entry
@@ -307,6 +308,6 @@ def evidence(data, committed):  # [3.5]
     demand(EVIDENCE(value), "no evidence")
     entry = Entry(value[0]).verify()
     demand(tagged(b"lamppost/1/source", value[2], entry.hash) in committed, "not committed to")
-    claims = certificate(value[3])
+    claims = certificate(value[3], entry.group)
     demand(claims[2] == entry.header[4], "another device's certificate")
     return claims[1], entry.hash, unpack(open_body(entry, value[1]))

@@ -49,16 +49,16 @@ def group_link(written):
     return [content[0], address(content[1])]
 
 
-def request(written):
-    """The certificate that a request to join stands for."""
+def request(written, group):
+    """The certificate that a request to join this group stands for."""
     packed = link(written, 3)
     demand(len(packed) == 224, "damaged")
     cuts = (0, 32, 64, 96, 160, 224)
     member, device, agreement, by_device, by_member = (packed[a:b] for a, b in zip(cuts, cuts[1:]))
-    claims = cbor2.dumps({0: 1, 1: member, 2: device, 3: agreement}, canonical=True)
+    claims = cbor2.dumps({0: 1, 1: member, 2: device, 3: agreement, 4: group}, canonical=True)
     inner = cbor2.dumps([b"\xa1\x01\x27", {}, claims, by_device], canonical=True)
     data = cbor2.dumps([b"\xa1\x01\x27", {}, inner, by_member], canonical=True)
-    certificate(data)
+    certificate(data, group)
     return data
 
 
@@ -78,7 +78,7 @@ def open_mail(secret, group, purpose, sealed):
 def knock(secret, group, sealed):
     value = decode(open_mail(secret, group, b"lamppost/1/knock", sealed))
     demand(mapping({0: any_bytes, 1: b32})(value), "no knock")
-    certificate(value[0])
+    certificate(value[0], group)
     return value
 
 

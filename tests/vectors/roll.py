@@ -58,8 +58,8 @@ def check_keys(keys):
         demand(len(ciphertext) == 32 * bin(mask).count("1") + 16, "a seal of another size than its mask")
 
 
-def read_operation(body):
-    """Number, fields, keys and certificates of an operation."""
+def read_operation(body, group, founders=None):
+    """Number, fields, keys and certificates of an operation. `founders` is the certificate of the founding entry."""
     value = well_formed(body)
     demand(type(value) is list and len(value) == 2 and u8(value[0]), "no operation")
     code, fields = value
@@ -86,22 +86,25 @@ def read_operation(body):
     if code == FOUND:
         check_template(fields[0])
         demand(any(r[0] == fields[1] and r[2] for r in fields[0][0]), "the founder does not govern")
-    return code, fields, keys, [certificate(data) for data in raw]
+    founding = tagged(b"lamppost/1/founding", fields[4]) if code == FOUND else None
+    return code, fields, keys, [
+        certificate(data, founding) if founding else founders[1] if founders and data == founders[0]
+        else certificate(data, group) for data in raw]
 
 
 class Node:
     """An entry of the roll, with what its own past says of it."""
 
-    def __init__(self, entry):
+    def __init__(self, entry, founders):
         h = entry.header
         self.entry, self.hash, self.device, self.kind = entry, entry.hash, h[4], h[7]
         self.parents = frozenset([*h[14], *([h[6]] if 6 in h else [])]) if 2 in h else frozenset()
         self.code, self.fields, self.keys, self.certificates = UNKNOWN, {}, NO_KEYS, []
         if self.kind == CERTIFICATE:
-            self.certificates = [certificate(entry.body)]
+            self.certificates = [certificate(entry.body, entry.group)]
             demand(self.certificates[0][2] == self.device, "another device's certificate")
         elif self.kind == OPERATION:
-            self.code, self.fields, self.keys, self.certificates = read_operation(entry.body)
+            self.code, self.fields, self.keys, self.certificates = read_operation(entry.body, entry.group, founders)
         demand((self.code == FOUND) == (2 not in h), "only a founding entry founds")
         demand(self.code != FOUND or self.certificates[0][2] == self.device, "another founder")
         # Decided by its past, once and for all [4.3]:
@@ -124,7 +127,11 @@ class Node:
 
 class Roll:
     def __init__(self, entries):
-        self.nodes, waiting = {}, [Node(entry.verify()) for entry in entries]
+        founding = next((entry for entry in entries if 2 not in entry.header), None)
+        demand(founding, "nobody founds")
+        _, fields, _, claims = read_operation(founding.body, None)
+        founders = (fields.get(2), *claims)
+        self.nodes, waiting = {}, [Node(entry.verify(), founders) for entry in entries]
         while waiting:
             ready = [node for node in waiting if node.parents <= set(self.nodes)]
             demand(ready, "something is missing")

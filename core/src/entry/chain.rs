@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::certificate::{BadCertificate, Certificate};
+use super::certificate::{BadCertificate, Certificate, Scope};
 use super::header::Kind;
 use super::wire::Received;
 use crate::base::cose::{BadSign1, Signer};
@@ -196,9 +196,9 @@ fn check_link(group: GroupId, head: Option<LogHead>, entry: &Received) -> Result
 /// The certificate that a log begins with.
 ///
 /// # Errors
-/// [`BadCertificate`] if the body is gone, is no certificate, or is that of another device.
+/// [`BadCertificate`] if the body is gone, is no certificate, or is that of another device or for another group.
 pub fn certificate_of(entry: &Received) -> Result<Certificate, BadCertificate> {
-    let certificate = Certificate::verify(entry.body().unwrap_or_default())?;
+    let certificate = Certificate::verify(entry.body().unwrap_or_default(), Scope::group(entry.group()))?;
     if certificate.claims().device != entry.header().device {
         return Err(BadCertificate::Signature { by: "device", why: BadSign1::Key });
     }

@@ -3,7 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Scope};
 use super::chain;
 use super::keys::{EntryKey, Secret};
 use super::plaintext::Content;
@@ -72,8 +72,8 @@ pub fn verify(evidence: &Evidence, committed: &[Hash]) -> Result<Proven, NotProv
     if !committed.contains(&commitment(&evidence.salt, entry.hash())) {
         return Err(NotProven::Commitment);
     }
-    let certificate =
-        Certificate::verify(&evidence.certificate).map_err(|e| NotProven::Certificate(e.to_string()))?;
+    let certificate = Certificate::verify(&evidence.certificate, Scope::group(entry.group()))
+        .map_err(|e| NotProven::Certificate(e.to_string()))?;
     if certificate.claims().device != entry.header().device {
         return Err(NotProven::Certificate("it names another device".to_owned()));
     }

@@ -6,9 +6,9 @@ use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use super::Certificate;
 use super::invitation::InvitationSecret;
 use super::keys::{self, SALT_BYTES};
+use super::{Certificate, Scope};
 use crate::base::{GroupId, RelayId, cbor, hash, limits};
 
 /// What a newcomer says.
@@ -45,7 +45,8 @@ impl Knock {
     ) -> Result<(Self, Certificate), NotSealedHere> {
         let plain = open(secret, group, KNOCK, sealed)?;
         let knock: Self = cbor::decode(&plain).map_err(|_| NotSealedHere)?;
-        let certificate = Certificate::verify(&knock.certificate).map_err(|_| NotSealedHere)?;
+        let certificate =
+            Certificate::verify(&knock.certificate, Scope::group(group)).map_err(|_| NotSealedHere)?;
         Ok((knock, certificate))
     }
 }
@@ -139,7 +140,7 @@ mod tests {
     fn knock() -> Knock {
         let (member, device) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
         let id = crate::base::MemberId(member.verifying_key().to_bytes());
-        let possession = crate::entry::Possession::sign(&device, id, [3; 32]);
+        let possession = crate::entry::Possession::sign(&device, id, [3; 32], Scope::group(GROUP));
         let certificate = possession.certify(&member).unwrap().as_bytes().to_vec();
         Knock { certificate: ByteVec::from(certificate), relay: RelayId([4; 32]) }
     }

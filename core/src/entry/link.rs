@@ -41,6 +41,11 @@ pub enum BadLink {
     /// Too late.
     #[error("this invitation has expired: ask the coordinator for a new one")]
     Expired,
+    /// A request to join whose signatures are not for this group.
+    #[error(
+        "this request to join was made for another group: let the newcomer scan this group's code first, then scan theirs"
+    )]
+    OtherGroup,
 }
 
 const SCHEME: &str = "lamppost:";

@@ -26,7 +26,7 @@ pub mod plaintext;
 #[cfg(feature = "device")]
 pub mod seal;
 
-pub use certificate::{Certificate, Claims, Possession};
+pub use certificate::{Certificate, Claims, Possession, Scope};
 pub use chain::{LogHead, LogId, Verified};
 pub use header::{Checkpoint, Header, Kind};
 pub use sealed_key::{SealedKey, SealedKeys};

@@ -22,7 +22,7 @@ use crate::base::{CompartmentId, DeviceId, DocumentId, EpochId, GroupId, Hash, M
 use crate::entry::keys::{Agreement, SALT_BYTES, SealPurpose, Secret, seal};
 use crate::entry::plaintext::Content;
 use crate::entry::seal::{CannotSeal, Slot, write_clear, write_sealed};
-use crate::entry::{Certificate, Kind, LogHead, LogId, Possession, Verified};
+use crate::entry::{Certificate, Kind, LogHead, LogId, Possession, Scope, Verified};
 use crate::roll::{Operation, Roll, State};
 use crate::storage::{Batch, Store, Table};
 use crate::sync::frame::OwnHead;
@@ -78,8 +78,9 @@ pub(super) struct Identity {
     pub member: Option<SigningKey>,
     pub device: SigningKey,
     pub agreement: Agreement,
-    /// What the member's key says of this device; none until it has.
-    pub certificate: Option<Certificate>,
+    /// What the member's key, which is elsewhere, says of this device in its group; none until it has. Where the key is
+    /// here, [`Identity::certificate`] signs it anew for each group.
+    certificate: Option<Certificate>,
     /// The devices that this installation was before it was renewed, newest last: keys were sealed to them.
     pub former: Vec<(DeviceId, Agreement)>,
 }
@@ -125,11 +126,30 @@ impl Identity {
     pub fn draw(rng: &mut dyn CryptoRng, member: Option<SigningKey>) -> Self {
         let device = SigningKey::from_bytes(&Secret::draw(rng).0);
         let agreement = Agreement::draw(rng);
-        let certificate = member.as_ref().and_then(|member| {
-            let id = MemberId(member.verifying_key().to_bytes());
-            Possession::sign(&device, id, *agreement.public()).certify(member)
-        });
-        Self { member, device, agreement, certificate, former: Vec::new() }
+        Self { member, device, agreement, certificate: None, former: Vec::new() }
+    }
+
+    /// Whose device it is, if a key has said so.
+    pub fn member_id(&self) -> Option<MemberId> {
+        match (&self.member, &self.certificate) {
+            (Some(member), _) => Some(MemberId(member.verifying_key().to_bytes())),
+            (None, certificate) => certificate.as_ref().map(|certificate| certificate.claims().member),
+        }
+    }
+
+    /// This device's word that it is `member`'s.
+    pub fn possession(&self, member: MemberId, scope: Scope) -> Possession {
+        Possession::sign(&self.device, member, *self.agreement.public(), scope)
+    }
+
+    /// What the member's key says of this device for the group of `scope`: the same bytes each time. None where that key
+    /// is elsewhere and has not said so.
+    pub fn certificate(&self, scope: Scope) -> Option<Certificate> {
+        let Some(member) = &self.member else {
+            return self.certificate.clone().filter(|held| held.claims().scope == scope);
+        };
+        let id = MemberId(member.verifying_key().to_bytes());
+        self.possession(id, scope).certify(member)
     }
 
     /// Another device of the same member, for the same installation.
@@ -171,7 +191,7 @@ impl Identity {
     }
 
     fn restored(stored: &StoredIdentity) -> Result<Self, Error> {
-        let certificate = stored.certificate.as_ref().map(|bytes| Certificate::verify(bytes));
+        let certificate = stored.certificate.as_ref().map(|bytes| Certificate::verify_for_any_group(bytes));
         Ok(Self {
             member: stored.member.as_ref().map(|member| SigningKey::from_bytes(&member.0)),
             device: SigningKey::from_bytes(&stored.device.0),
@@ -376,8 +396,7 @@ impl Engine {
         if let Some((device, _)) = entered {
             return device.member;
         }
-        let certificate = self.identity.certificate.as_ref();
-        certificate.map_or(MemberId(device.0), |certificate| certificate.claims().member)
+        self.identity.member_id().unwrap_or(MemberId(device.0))
     }
 
     /// The group, if it belongs to one.
@@ -396,9 +415,9 @@ impl Engine {
         self.role().ok_or(Error::Removed)
     }
 
-    /// What the member says of this device.
-    pub(super) fn certificate(&self) -> Result<&Certificate, Error> {
-        self.identity.certificate.as_ref().ok_or(Error::NotCertified)
+    /// What the member says of this device in a group.
+    pub(super) fn certificate_for(&self, group: GroupId) -> Result<Certificate, Error> {
+        self.identity.certificate(Scope::group(group)).ok_or(Error::NotCertified)
     }
 
     /// Makes this installation another device. What the old one signed stays as it is.
@@ -431,7 +450,7 @@ impl Engine {
     pub(super) fn no_group(&self) -> Error {
         match self.store.get(META, RECOVERED) {
             Ok(Some(_)) => Error::NotLetIn,
-            Ok(None) if self.identity.certificate.is_none() => Error::NotCertified,
+            Ok(None) if self.identity.member_id().is_none() => Error::NotCertified,
             Ok(None) => Error::NoGroup,
             Err(why) => why.into(),
         }
@@ -517,7 +536,7 @@ impl Engine {
             return Ok(());
         }
         let slot = self.slot(compartment)?;
-        let body = self.certificate()?.as_bytes().to_vec();
+        let body = self.certificate_for(self.group()?.roll.group())?.as_bytes().to_vec();
         let entry = write_clear(&self.identity.device, &slot, Kind::CERTIFICATE, None, body);
         self.keep_own(batch, &entry.map_err(too_large)?, None)
     }

@@ -237,7 +237,9 @@ impl Error {
     /// What a newcomer or a new device handed over is no certificate, or of a newer version.
     pub(super) fn of_certificate(what: &'static str, why: BadCertificate) -> Self {
         match why {
-            BadCertificate::UnknownVersion(_) => Self::Admission(why.to_string()),
+            BadCertificate::UnknownVersion(_) | BadCertificate::OtherGroup => {
+                Self::Admission(why.to_string())
+            }
             BadCertificate::Form(_) | BadCertificate::Signature { .. } => Self::unreadable(what, why),
         }
     }

@@ -125,7 +125,7 @@ impl Engine {
             return Ok(Some(Joining::Expired));
         }
         Ok(Some(Joining::Waiting {
-            code: knock::short_code(&invitation.secret, self.certificate()?.as_bytes()),
+            code: knock::short_code(&invitation.secret, self.certificate_for(invitation.group)?.as_bytes()),
             role: invitation.role,
             expires_ms: invitation.expires_s.saturating_mul(1_000),
             at_relay: row.at_relay,
@@ -163,10 +163,11 @@ impl Engine {
         let proof = self.sign_session(payload);
         let Way::Invitation(invitation) = row.way()? else {
             // One that its member's other device has confirmed finds that out from the roll.
-            let certificate = self.identity.certificate.as_ref().map(|held| held.as_bytes().to_vec());
+            let certificate = self.certificate_for(row.way()?.place().group);
+            let certificate = certificate.ok().map(|held| held.as_bytes().to_vec());
             return Ok(Input::Proven { proof, knock: None, certificate });
         };
-        let certificate = ByteVec::from(self.certificate()?.as_bytes().to_vec());
+        let certificate = ByteVec::from(self.certificate_for(invitation.group)?.as_bytes().to_vec());
         let knock = Knock { certificate, relay };
         let knock = knock.seal(&invitation.secret, invitation.group, row.salt);
         Ok(Input::Proven { proof, knock: Some(knock), certificate: None })

@@ -11,7 +11,7 @@ use super::membership::{
     RemovalNotice, RoleRow, RosterRow,
 };
 use super::relay::EarlierLife;
-use crate::base::{DeviceId, EntryHash, MailboxId, MemberId, RelayId, RoleId};
+use crate::base::{DeviceId, EntryHash, GroupId, MailboxId, MemberId, RelayId, RoleId};
 use crate::entry::invitation::Invitation;
 use crate::entry::link::GroupLink;
 use crate::roll::Target;
@@ -30,8 +30,8 @@ impl Replica {
     ///
     /// # Errors
     /// [`Error::HasGroup`].
-    pub async fn request(&self) -> Result<JoinRequest, Error> {
-        self.run(|engine| engine.request()).await
+    pub async fn request(&self, group: GroupId) -> Result<JoinRequest, Error> {
+        self.run(move |engine| engine.request(group)).await
     }
 
     /// Admits whoever asks.
@@ -249,8 +249,12 @@ impl Replica {
     ///
     /// # Errors
     /// As [`Engine::request_as_device_of`].
-    pub async fn request_as_device_of(&self, member: MemberId) -> Result<DeviceRequest, Error> {
-        self.run(move |engine| engine.request_as_device_of(member)).await
+    pub async fn request_as_device_of(
+        &self,
+        group: GroupId,
+        member: MemberId,
+    ) -> Result<DeviceRequest, Error> {
+        self.run(move |engine| engine.request_as_device_of(group, member)).await
     }
 
     /// Confirms a new device of this member's.

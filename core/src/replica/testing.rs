@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::{Error, JoinRequest, ObservationDraft};
 use crate::base::{CompartmentId, EntryHash, EpochId, GroupId, cbor};
 use crate::entry::seal::{CannotSeal, Slot, write_clear};
-use crate::entry::{Kind as EntryKind, LogHead, LogId, Received, Verified};
+use crate::entry::{Kind as EntryKind, LogHead, LogId, Received, Scope, Verified};
 use crate::roll::{Operation, Roll};
 use crate::watch::{
     Analysis, Assessment, Keyed, Observation, Opening, PlannedResponse, Position, Problem, Sealed,
@@ -50,7 +50,7 @@ pub fn holds_member_key(engine: &Engine) -> bool {
 
 /// What a device hands over in order to be admitted again; none if nobody's key says whose it is.
 pub fn request_again(engine: &Engine) -> Option<JoinRequest> {
-    let certificate = engine.identity.certificate.as_ref();
+    let certificate = engine.certificate_for(engine.group_id()?).ok();
     certificate.map(|certificate| JoinRequest::from_bytes(certificate.as_bytes().to_vec()))
 }
 
@@ -103,7 +103,8 @@ pub fn forge(
         roll_heads,
         checkpoint: None,
     };
-    let certificate = identity.certificate.as_ref().map(|certificate| certificate.as_bytes().to_vec());
+    let certificate = identity.certificate(Scope::group(group));
+    let certificate = certificate.map(|certificate| certificate.as_bytes().to_vec());
     let first =
         write_clear(&identity.device, &slot, EntryKind::CERTIFICATE, None, certificate.unwrap_or_default())?;
     slot.head = Some(LogHead { seq: 0, hash: first.hash() });

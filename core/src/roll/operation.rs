@@ -9,10 +9,10 @@ use minicbor::{Decode, Encode};
 
 use crate::base::hash::tagged;
 use crate::base::{
-    CompartmentId, DeviceId, DocumentId, EntryHash, EpochId, Hash, MailboxId, MemberId, RoleId, Template,
-    limits,
+    CompartmentId, DeviceId, DocumentId, EntryHash, EpochId, GroupId, Hash, MailboxId, MemberId, RoleId,
+    Template, limits,
 };
-use crate::entry::{LogHead, LogId, SealedKey, SealedKeys};
+use crate::entry::{LogHead, LogId, Scope, SealedKey, SealedKeys};
 
 /// One change of who belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -462,6 +462,12 @@ impl Operation {
             | Self::EndHold(_)
             | Self::Unknown { .. } => None,
         }
+    }
+
+    /// The scope of the certificates that it carries in the roll of `group`. One that repeats the founding entry's
+    /// certificate has that one's scope instead.
+    pub fn scope(&self, group: GroupId) -> Scope {
+        if let Self::Found(founding) = self { Scope::founding(&founding.nonce) } else { Scope::group(group) }
     }
 
     /// The certificates it carries.

@@ -21,6 +21,8 @@ use crate::entry::{Certificate, Header, Kind, LogId, Received, Verified, chain};
 pub struct Roll {
     group: GroupId,
     template: Arc<Template>,
+    /// The founder's certificate, as the founding entry carries it.
+    founder: Certificate,
     history: History,
     heads: BTreeSet<At>,
     /// Entries of those who govern that no other such entry follows.
@@ -95,12 +97,12 @@ impl Roll {
     /// # Errors
     /// [`NotARoll`] if the entry does not found a group.
     pub fn found(entry: &Verified) -> Result<Self, NotARoll> {
-        let Body { mut operation, certificates } = read(entry)?;
+        let Body { mut operation, certificates } = read(entry, None)?;
         let Some(Operation::Found(founding)) = &mut operation else {
             return Err(NotARoll::OtherGroup);
         };
         let author = entry.header().device;
-        let own = certificates.first().filter(|certificate| certificate.claims().device == author);
+        let own = certificates.into_iter().next().filter(|own| own.claims().device == author);
         let own =
             own.ok_or_else(|| NotARoll::Body("the founder's certificate is not the author's".to_owned()))?;
         let (template, role) = (Arc::new(founding.template.clone()), founding.role);
@@ -115,7 +117,7 @@ impl Roll {
             past: Past::default(),
             bytes: bytes_of(entry),
             operation,
-            enters: vec![entered(own, member)],
+            enters: vec![entered(&own, member)],
             power: Power::Acts,
             warrants: Vec::new(),
             claimed_ms: entry.header().claimed_ms,
@@ -125,6 +127,7 @@ impl Roll {
         Ok(Self {
             group: entry.group(),
             template,
+            founder: own,
             history,
             heads: BTreeSet::from([at]),
             governing_heads: BTreeSet::from([at]),
@@ -149,7 +152,7 @@ impl Roll {
         let cited = header.roll_heads.iter().chain(&header.previous);
         let parents: Option<BTreeSet<At>> = cited.map(|hash| self.history.at(*hash)).collect();
         let Some(parents) = parents else { return Ok(Inserted::Waits) };
-        let mut body = read(entry)?;
+        let mut body = read(entry, Some(&self.founder))?;
         if matches!(body.operation, Some(Operation::Found(_))) {
             return Err(NotARoll::OtherGroup);
         }
@@ -541,7 +544,9 @@ struct Body {
     certificates: Vec<Certificate>,
 }
 
-fn read(entry: &Received) -> Result<Body, NotARoll> {
+/// Reads a roll entry and checks its certificates: each is for this group, or is that of the founding entry, which was
+/// signed before the group had an id.
+fn read(entry: &Received, founder: Option<&Certificate>) -> Result<Body, NotARoll> {
     let body = entry.body().ok_or_else(|| NotARoll::Body("its body is missing".to_owned()))?;
     let refuse = |why: &dyn std::fmt::Display| NotARoll::Body(why.to_string());
     let Header { kind, .. } = entry.header();
@@ -555,7 +560,14 @@ fn read(entry: &Received) -> Result<Body, NotARoll> {
     }
     let operation: Operation = cbor::decode(body).map_err(|e| refuse(&e))?;
     operation.check().map_err(|e| refuse(&e))?;
-    let certificates: Result<Vec<_>, _> =
-        operation.certificates().iter().map(|bytes| Certificate::verify(bytes)).collect();
+    let scope = operation.scope(entry.group());
+    let certificates: Result<Vec<_>, _> = operation
+        .certificates()
+        .iter()
+        .map(|bytes| match founder.filter(|founder| founder.as_bytes() == bytes.as_slice()) {
+            Some(founder) => Ok(founder.clone()),
+            None => Certificate::verify(bytes, scope),
+        })
+        .collect();
     Ok(Body { operation: Some(operation), certificates: certificates.map_err(|e| refuse(&e))? })
 }

@@ -175,8 +175,8 @@ fn a_role_writes_where_it_may_and_nowhere_else() {
     let words = world.words(&mut stranger, GROUP, b"let me in");
     let refused = refusals(&commit(&relay, push(&world, &volunteer, &words)));
     assert_eq!(refused[0], Some(Refusal::UNKNOWN_DEVICE));
-    let operation = cbor::encode(&admission(&stranger, COORDINATOR));
-    let certificate = volunteer.certificate();
+    let operation = cbor::encode(&admission(world.id, &stranger, COORDINATOR));
+    let certificate = volunteer.certificate(world.id);
     let heads = world.roll_heads();
     let usurped = [
         volunteer.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate),
@@ -189,10 +189,10 @@ fn a_role_writes_where_it_may_and_nowhere_else() {
 fn a_refused_roll_entry_leaves_no_trace() {
     let (mut world, mut volunteer, relay) = village();
     let stranger = Person::new(9);
-    let certificate = volunteer.certificate();
+    let certificate = volunteer.certificate(world.id);
     let heads = world.roll_heads();
     let certified = volunteer.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate);
-    let operation = cbor::encode(&admission(&stranger, COORDINATOR));
+    let operation = cbor::encode(&admission(world.id, &stranger, COORDINATOR));
     let usurped = volunteer.write(Some(world.id), ROLL, &heads, Kind::OPERATION, operation);
     // The coordinator has heard of it and cites it: the relay cannot take what rests on what it refused.
     let citing = world.founder.write(
@@ -200,7 +200,7 @@ fn a_refused_roll_entry_leaves_no_trace() {
         ROLL,
         &[usurped.hash()],
         Kind::OPERATION,
-        cbor::encode(&admission(&stranger, VOLUNTEER)),
+        cbor::encode(&admission(world.id, &stranger, VOLUNTEER)),
     );
     let answer = commit(&relay, push(&world, &volunteer, &[certified, usurped, citing]));
     assert_eq!(refusals(&answer), [None, Some(Refusal::ROLE), Some(Refusal::ROLL_UNKNOWN)]);
@@ -243,7 +243,7 @@ fn who_does_not_belong_brings_the_roll_and_nothing_else() {
 fn a_certificate_alone_brings_nobody_in() {
     let (world, volunteer, relay) = village();
     let mut stranger = Person::new(9);
-    let (heads, certificate) = (world.roll_heads(), stranger.certificate());
+    let (heads, certificate) = (world.roll_heads(), stranger.certificate(world.id));
     let certified = [stranger.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate)];
     for carrier in [&stranger, &volunteer] {
         let refused = refusals(&commit(&relay, push(&world, carrier, &certified)));

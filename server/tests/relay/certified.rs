@@ -20,7 +20,7 @@ fn showing<'a>(relay: &'a Relay, world: &World, person: &Person, certificate: Ve
 }
 
 fn coming<'a>(relay: &'a Relay, world: &World, person: &Person) -> Rig<'a> {
-    showing(relay, world, person, person.certificate())
+    showing(relay, world, person, person.certificate(world.id))
 }
 
 /// How the relay sees who has just come; the refusal if it wants to hear no more.
@@ -73,7 +73,7 @@ fn a_members_new_device_fetches_the_roll_and_nothing_else_until_it_has_entered_i
     let Some(Frame::Ack(ack)) = rig.sent.last() else { panic!("{:?}", rig.sent) };
     assert!(ack.outcomes.iter().all(|outcome| *outcome != Outcome::Kept), "{ack:?}");
     // Its certificate in the roll is what makes it belong.
-    let (heads, certificate) = (world.roll_heads(), new.certificate());
+    let (heads, certificate) = (world.roll_heads(), new.certificate(world.id));
     let entered = new.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate);
     rig.say(&Frame::Push(Push { number: 2, entries: wires(&[entered]) }));
     rig.commit();
@@ -90,11 +90,12 @@ fn a_certificate_that_is_no_members_opens_nothing_and_a_wrong_one_ends_the_sessi
     assert_eq!(rig.goodbye(), Some(Refusal::UNKNOWN_DEVICE));
     assert_eq!(standing(&coming(&relay, &World::new(8), &new)), Ok(Standing::UnknownGroup));
     // Somebody else's certificate, one with a bent signature, and something else.
-    let mut bent = new.certificate();
+    let mut bent = new.certificate(world.id);
     *bent.last_mut().unwrap() ^= 1;
     for (shown, why) in [
-        (new.certificate(), Refusal::SIGNATURE),
+        (new.certificate(world.id), Refusal::SIGNATURE),
         (bent, Refusal::SIGNATURE),
+        (stranger.certificate(World::new(8).id), Refusal::SIGNATURE),
         (vec![1, 2, 3], Refusal::SIGNATURE),
     ] {
         assert_eq!(standing(&showing(&relay, &world, &stranger, shown)), Err(why));

@@ -12,7 +12,7 @@ use lamppost_core::base::{
     CompartmentId, CompartmentRow, DeviceId, EntryHash, GroupId, MemberId, RoleId, RoleRow, Template, cbor,
 };
 use lamppost_core::entry::header::{SUITE, VERSION};
-use lamppost_core::entry::{Header, Kind, LogHead, Possession, Received, Verified, Wire};
+use lamppost_core::entry::{Header, Kind, LogHead, Possession, Received, Scope, Verified, Wire};
 use lamppost_core::roll::operation::{Admission, Recovery, Removal};
 use lamppost_core::roll::{Founding, KeyUpdate, Operation, Target};
 use lamppost_core::storage::{MemoryStore, Store};
@@ -93,8 +93,12 @@ impl Person {
         Self { member: self.member.clone(), ..Self::new(seed) }
     }
 
-    pub fn certificate(&self) -> Vec<u8> {
-        let possession = Possession::sign(&self.key, self.member(), [7; 32]);
+    pub fn certificate(&self, group: GroupId) -> Vec<u8> {
+        self.certificate_for(Scope::group(group))
+    }
+
+    fn certificate_for(&self, scope: Scope) -> Vec<u8> {
+        let possession = Possession::sign(&self.key, self.member(), [7; 32], scope);
         possession.certify(&self.member).unwrap().as_bytes().to_vec()
     }
 
@@ -153,7 +157,7 @@ impl World {
         let found = Operation::Found(Founding {
             template: template(),
             role: COORDINATOR,
-            certificate: ByteVec::from(founder.certificate()),
+            certificate: ByteVec::from(founder.certificate_for(Scope::founding(&[seed; 16]))),
             keys: KeyUpdate::default(),
             nonce: [seed; 16],
         });
@@ -168,7 +172,7 @@ impl World {
 
     /// The founder admits somebody, or changes their role.
     pub fn admit(&mut self, person: &Person, role: RoleId) -> Verified {
-        let operation = admission(person, role);
+        let operation = admission(self.id, person, role);
         let heads = self.roll_heads();
         let entry =
             self.founder.write(Some(self.id), ROLL, &heads, Kind::OPERATION, cbor::encode(&operation));
@@ -195,7 +199,7 @@ impl World {
 
     /// The founder lets somebody go on with another device and a new key.
     pub fn recover(&mut self, person: &Person, new: &Person) -> Verified {
-        let (member, certificate) = (person.member(), ByteVec::from(new.certificate()));
+        let (member, certificate) = (person.member(), ByteVec::from(new.certificate(self.id)));
         let (marks, keys) = (Vec::new(), KeyUpdate::default());
         let body = cbor::encode(&Operation::Recover(Recovery { member, certificate, marks, keys }));
         let heads = self.roll_heads();
@@ -209,7 +213,7 @@ impl World {
         let heads = self.roll_heads();
         let mut entries = Vec::new();
         if person.head(compartment).is_none() {
-            let certificate = person.certificate();
+            let certificate = person.certificate(self.id);
             entries.push(person.write(Some(self.id), compartment, &heads, Kind::CERTIFICATE, certificate));
         }
         entries.push(person.write(Some(self.id), compartment, &heads, WORDS, words.to_vec()));
@@ -225,11 +229,11 @@ impl World {
     }
 }
 
-pub fn admission(person: &Person, role: RoleId) -> Operation {
+pub fn admission(group: GroupId, person: &Person, role: RoleId) -> Operation {
     Operation::Admit(Admission {
         member: person.member(),
         role,
-        certificates: vec![ByteVec::from(person.certificate())],
+        certificates: vec![ByteVec::from(person.certificate(group))],
         keys: KeyUpdate::default(),
         invitation: None,
     })

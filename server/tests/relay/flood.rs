@@ -29,7 +29,7 @@ fn certificates_of_nobody_are_refused() {
     let relay = roomy(&world);
     let strangers = (3..100).map(|seed| {
         let mut stranger = Person::new(seed);
-        let (heads, certificate) = (world.roll_heads(), stranger.certificate());
+        let (heads, certificate) = (world.roll_heads(), stranger.certificate(world.id));
         stranger.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate)
     });
     let strangers: Vec<Verified> = strangers.collect();
@@ -41,7 +41,7 @@ fn certificates_of_nobody_are_refused() {
     assert!(all_kept(&commit(&relay, push(&world, &world.founder, &[admitted, removed]))));
     let mut tablet = former.on_another_device(101);
     for device in [&mut former, &mut tablet] {
-        let certificate = device.certificate();
+        let certificate = device.certificate(world.id);
         let own = device.write(Some(world.id), ROLL, &world.roll_heads(), Kind::CERTIFICATE, certificate);
         let refused = outcomes(&relay, &world, &volunteer, &[own]);
         assert_eq!(
@@ -67,7 +67,7 @@ fn devices_on_old_heads_share_the_room_of_their_member() {
         let mut key = [9; 32];
         key[..8].copy_from_slice(&number.to_be_bytes());
         device.key = SigningKey::from_bytes(&key);
-        let certificate = device.certificate();
+        let certificate = device.certificate(world.id);
         device.write(Some(world.id), ROLL, &old, Kind::CERTIFICATE, certificate)
     });
     let certificates: Vec<Verified> = certificates.collect();
@@ -85,7 +85,7 @@ fn devices_on_old_heads_share_the_room_of_their_member() {
 fn flood_of_grants_is_refused() {
     let (world, mut volunteer, _) = village();
     let relay = roomy(&world);
-    let certificate = volunteer.certificate();
+    let certificate = volunteer.certificate(world.id);
     let heads = world.roll_heads();
     let own = volunteer.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate);
     assert!(all_kept(&commit(&relay, push(&world, &volunteer, &[own]))));
@@ -111,7 +111,7 @@ fn member_who_fills_their_room_is_refused_and_gets_new_room() {
     let relay = roomy(&world);
     let heads = world.roll_heads();
     let mut entries = Vec::new();
-    let certificate = volunteer.certificate();
+    let certificate = volunteer.certificate(world.id);
     entries.push(volunteer.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate));
     let shred = |number: u64| {
         let document = Some(lamppost_core::base::hash::sha256(&number.to_be_bytes()));

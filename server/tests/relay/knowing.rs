@@ -127,7 +127,7 @@ fn who_does_not_belong_is_told_neither_heads_nor_how_much_has_arrived() {
     let answer = commit(&relay, push(&world, &newcomer, &[admitted]));
     assert!(all_kept(&answer) && answer.ack.receipt.is_some() && answer.belongs);
     let mut leaving = newcomer.clone();
-    let (heads, certificate) = (world.roll_heads(), leaving.certificate());
+    let (heads, certificate) = (world.roll_heads(), leaving.certificate(world.id));
     let leave = [
         leaving.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate),
         leaving.write(

@@ -84,7 +84,7 @@ fn admit_invited(world: &mut World, person: &Person) -> Verified {
     let admission = Admission {
         member: person.member(),
         role: VOLUNTEER,
-        certificates: vec![ByteVec::from(person.certificate())],
+        certificates: vec![ByteVec::from(person.certificate(world.id))],
         keys: lamppost_core::roll::KeyUpdate::default(),
         invitation: Some(BOX),
     };

@@ -85,7 +85,7 @@ fn a_removed_coordinator_governs_nothing_any_more_but_the_last_of_a_majority_com
     let write = |person: &mut Person, heads: &[_], operation: Option<_>| {
         let (kind, body) = match operation {
             Some(operation) => (Kind::OPERATION, cbor::encode(&operation)),
-            None => (Kind::CERTIFICATE, person.certificate()),
+            None => (Kind::CERTIFICATE, person.certificate(world.id)),
         };
         person.write(Some(world.id), ROLL, heads, kind, body)
     };
@@ -96,7 +96,7 @@ fn a_removed_coordinator_governs_nothing_any_more_but_the_last_of_a_majority_com
     cited.sort_unstable();
     let cleos = [cleos_first, write(&mut cleo, &cited, Some(removal(founder)))];
     // What Beth signs as if nothing had happened has no effect, and is not taken from her.
-    let stubborn = write(&mut beth, &heads, Some(admission(&Person::new(9), COORDINATOR)));
+    let stubborn = write(&mut beth, &heads, Some(admission(world.id, &Person::new(9), COORDINATOR)));
     take_out(&mut world, &relay, &beth);
     take_out(&mut world, &relay, &cleo);
     assert_eq!(
@@ -120,7 +120,7 @@ fn who_leaves_brings_what_they_wrote_before_together_with_the_leave() {
     for leave_first in [false, true] {
         let (world, mut volunteer, relay) = village();
         let words = world.words(&mut volunteer, GROUP, b"before I go");
-        let (heads, certificate) = (world.roll_heads(), volunteer.certificate());
+        let (heads, certificate) = (world.roll_heads(), volunteer.certificate(world.id));
         let body = cbor::encode(&removal(volunteer.member()));
         let leave = [
             volunteer.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate),
@@ -145,8 +145,8 @@ fn what_a_coordinator_signed_before_hearing_of_another_role_is_taken_and_void_an
     let (mut beth, mut xena) = (Person::new(2), Person::new(9));
     world.admit(&beth, COORDINATOR);
     let relay = relay_of(&world);
-    let (heads, certificate) = (world.roll_heads(), beth.certificate());
-    let body = cbor::encode(&admission(&xena, VOLUNTEER));
+    let (heads, certificate) = (world.roll_heads(), beth.certificate(world.id));
+    let body = cbor::encode(&admission(world.id, &xena, VOLUNTEER));
     let unaware = [
         beth.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate),
         beth.write(Some(world.id), ROLL, &heads, Kind::OPERATION, body),
@@ -161,14 +161,14 @@ fn what_a_coordinator_signed_before_hearing_of_another_role_is_taken_and_void_an
     // Her phone has heard by now, and what it writes cites both.
     let mut cited = [world.roll_heads(), vec![unaware[1].hash()]].concat();
     cited.sort_unstable();
-    let certificate = beth.certificate();
+    let certificate = beth.certificate(world.id);
     let after = [
         beth.write(Some(world.id), GROUP, &cited, Kind::CERTIFICATE, certificate),
         beth.write(Some(world.id), GROUP, &cited, WORDS, b"as a volunteer".to_vec()),
     ];
     assert!(all_kept(&commit(&relay, push(&world, &beth, &after))));
     // What she signs as a coordinator in knowledge of it is refused.
-    let body = cbor::encode(&admission(&xena, VOLUNTEER));
+    let body = cbor::encode(&admission(world.id, &xena, VOLUNTEER));
     let stubborn = beth.write(Some(world.id), ROLL, &cited, Kind::OPERATION, body);
     assert_eq!(refusals(&commit(&relay, push(&world, &beth, &[stubborn]))), [Some(Refusal::ROLE)]);
 }

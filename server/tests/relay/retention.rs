@@ -60,7 +60,7 @@ fn says(world: &World, person: &mut Person, operation: &Operation) -> Vec<Verifi
     let (heads, body) = (world.roll_heads(), cbor::encode(operation));
     let mut entries = Vec::new();
     if person.head(ROLL).is_none() {
-        let certificate = person.certificate();
+        let certificate = person.certificate(world.id);
         entries.push(person.write(Some(world.id), ROLL, &heads, Kind::CERTIFICATE, certificate));
     }
     entries.push(person.write(Some(world.id), ROLL, &heads, Kind::OPERATION, body));
@@ -106,7 +106,7 @@ fn bodies_go_after_their_day_and_proofs_stay() {
     let signed = |wires: &[Wire]| wires.iter().map(|wire| wire.signed.clone()).collect::<Vec<_>>();
     assert_eq!(signed(&after), signed(&before.1));
     // The certificate has the same last day in its header, and says who wrote the rest.
-    assert_eq!(bodies(&after), [volunteer.certificate().as_slice(), b"words to stay"]);
+    assert_eq!(bodies(&after), [volunteer.certificate(world.id).as_slice(), b"words to stay"]);
     assert!(!holds(&store, b"words to go") && holds(&store, b"words to stay"));
 
     // Brought back by a phone that did not hear of it: known, and as it is.

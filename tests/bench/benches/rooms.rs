@@ -45,7 +45,7 @@ fn engine(seed: u8) -> Engine {
 fn pair() -> (Engine, Engine) {
     let (mut coordinator, mut volunteer) = (engine(1), engine(2));
     coordinator.found().unwrap();
-    let request = volunteer.request().unwrap();
+    let request = volunteer.request(coordinator.group_id().unwrap()).unwrap();
     let admission = coordinator.admit(&request, RoleId(roles::ROLE_VOLUNTEER)).unwrap();
     volunteer.join(&admission).unwrap();
     (coordinator, volunteer)

@@ -11,7 +11,7 @@ use lamppost_core::base::{
     CompartmentId, CompartmentRow, EntryHash, GroupId, RoleId, RoleRow, Template, cbor, limits,
 };
 use lamppost_core::entry::seal::{Slot, write_clear};
-use lamppost_core::entry::{Certificate, Kind, LogHead, Verified};
+use lamppost_core::entry::{Certificate, Kind, LogHead, Scope, Verified};
 use lamppost_core::roll::operation::{Admission as Admit, Shred};
 use lamppost_core::roll::{Founding, KeyUpdate, Operation, Roll};
 use serde_json::{Value, json};
@@ -35,8 +35,8 @@ struct Pen {
 }
 
 impl Pen {
-    fn new(member: usize, device: usize) -> Self {
-        let (key, certificate) = person(member, device);
+    fn new(scope: Scope, member: usize, device: usize) -> Self {
+        let (key, certificate) = person(scope, member, device);
         Self { key, certificate, head: None }
     }
 
@@ -69,19 +69,20 @@ fn template() -> Template {
 
 /// A founder's group with members, as entries.
 fn found(members: usize, coordinators: usize) -> (GroupId, Pen, Vec<Verified>) {
-    let mut founder = Pen::new(0, 0);
+    let nonce = [1; 16];
+    let mut founder = Pen::new(Scope::founding(&nonce), 0, 0);
     let founding = Operation::Found(Founding {
         template: template(),
         role: COORDINATOR,
         certificate: founder.certificate.as_bytes().to_vec().into(),
         keys: KeyUpdate::default(),
-        nonce: [1; 16],
+        nonce,
     });
     let first = founder.write(None, &[], Kind::OPERATION, cbor::encode(&founding));
     let group = first.group();
     let mut entries = vec![first];
     for number in 1..members {
-        let certificate = person(number, 0).1;
+        let certificate = person(Scope::group(group), number, 0).1;
         let admission = Operation::Admit(Admit {
             member: certificate.claims().member,
             role: if number < coordinators { COORDINATOR } else { VOLUNTEER },
@@ -98,7 +99,8 @@ fn found(members: usize, coordinators: usize) -> (GroupId, Pen, Vec<Verified>) {
 /// Coordinators who hear of each other after every eight entries.
 fn honest() -> Vec<Verified> {
     let (group, _, mut entries) = found(MEMBERS, COORDINATORS);
-    let mut pens: Vec<Pen> = (1..COORDINATORS).map(|number| Pen::new(number, 0)).collect();
+    let scope = Scope::group(group);
+    let mut pens: Vec<Pen> = (1..COORDINATORS).map(|number| Pen::new(scope, number, 0)).collect();
     let mut heads = vec![entries[entries.len() - 1].hash()];
     while entries.len() < ENTRIES {
         let mut next = Vec::new();
@@ -109,7 +111,7 @@ fn honest() -> Vec<Verified> {
                     let body = pen.certificate.as_bytes().to_vec();
                     pen.write(Some(group), &own, Kind::CERTIFICATE, body)
                 } else {
-                    let body = cbor::encode(&operation(entries.len(), MEMBERS));
+                    let body = cbor::encode(&operation(scope, entries.len(), MEMBERS));
                     pen.write(Some(group), &own, Kind::OPERATION, body)
                 };
                 own = vec![entry.hash()];
@@ -126,8 +128,9 @@ fn honest() -> Vec<Verified> {
 fn hostile() -> Vec<Verified> {
     let (group, _, mut entries) = found(HOSTILE + 1, 1);
     let root = vec![entries[entries.len() - 1].hash()];
-    let mut pens: Vec<Pen> =
-        (1..=HOSTILE).flat_map(|member| (0..DEVICES).map(move |device| Pen::new(member, device))).collect();
+    let scope = Scope::group(group);
+    let devices = |member| (0..DEVICES).map(move |device| Pen::new(scope, member, device));
+    let mut pens: Vec<Pen> = (1..=HOSTILE).flat_map(devices).collect();
     for pen in &mut pens {
         let body = pen.certificate.as_bytes().to_vec();
         entries.push(pen.write(Some(group), &root, Kind::CERTIFICATE, body));

@@ -10,7 +10,7 @@ use ed25519_dalek::SigningKey;
 use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, MemberId, RoleId, cbor};
 use lamppost_core::entry::chain::verify_one;
 use lamppost_core::entry::seal::{Slot, write_clear};
-use lamppost_core::entry::{Certificate, Kind, LogHead, Possession, SealedKeys, Verified, Wire};
+use lamppost_core::entry::{Certificate, Kind, LogHead, Possession, Scope, SealedKeys, Verified, Wire};
 use lamppost_core::replica::{Admission, Engine, Environment, FixedVault, JoinRequest, SystemClock};
 use lamppost_core::roll::operation::{Admission as Admit, Certification, Policy, Removal};
 use lamppost_core::roll::{EpochName, Grant, KeyUpdate, Operation, Roll, Rotation, State, Target};
@@ -65,7 +65,7 @@ fn measure(devices: usize) -> Result<Value, Box<dyn Error + Send + Sync>> {
     let (writing, ()) = timed(|| write(&mut founder, devices));
 
     let mut newcomer = engine(2)?;
-    let newcomer_request = newcomer.request()?;
+    let newcomer_request = newcomer.request(founder.group_id().ok_or("it has founded")?)?;
     let (admitting, admission) = timed(|| founder.admit(&newcomer_request, VOLUNTEER));
     let admission = Admission::from_bytes(&admission?.to_bytes())?;
     let bytes = size(&admission.roll);
@@ -116,13 +116,13 @@ fn write(founder: &mut Engine, devices: usize) {
     let group = founder.found().expect("an empty store has no group").group;
     let mut writers: Vec<Writer> = (0..COORDINATORS)
         .map(|number| {
-            let (key, certificate) = person(number, 0);
+            let (key, certificate) = person(Scope::group(group), number, 0);
             admit(founder, &certificate, COORDINATOR);
             Writer { key, head: None, heads: Vec::new() }
         })
         .collect();
     for number in COORDINATORS..devices - 2 {
-        admit(founder, &person(number, 0).1, VOLUNTEER);
+        admit(founder, &person(Scope::group(group), number, 0).1, VOLUNTEER);
     }
     let mut heads = insert(&verify(&founder.admission().expect("the founder belongs").roll)).heads();
     let mut written = devices;
@@ -131,12 +131,12 @@ fn write(founder: &mut Engine, devices: usize) {
         for (at, writer) in writers.iter_mut().enumerate() {
             writer.heads.clone_from(&heads);
             if writer.head.is_none() {
-                let certificate = person(at, 0).1.as_bytes().to_vec();
+                let certificate = person(Scope::group(group), at, 0).1.as_bytes().to_vec();
                 wires.push(writer.append(group, Kind::CERTIFICATE, certificate));
             }
             for _ in 0..APART {
                 written += 1;
-                let operation = operation(written, devices);
+                let operation = operation(Scope::group(group), written, devices);
                 wires.push(writer.append(group, Kind::OPERATION, cbor::encode(&operation)));
             }
         }
@@ -165,10 +165,10 @@ impl Writer {
 }
 
 /// What a group does in years: roles change, devices come and go, people leave and come back, keys are handed out.
-pub fn operation(number: usize, devices: usize) -> Operation {
+pub fn operation(scope: Scope, number: usize, devices: usize) -> Operation {
     // Spread over everybody but the coordinators.
     let who = COORDINATORS + number * 7 % (devices - 2 - COORDINATORS);
-    let (key, certificate) = person(who, 0);
+    let (key, certificate) = person(scope, who, 0);
     let member = MemberId(certificate.claims().member.0);
     let admit = |role| {
         let certificates = vec![certificate.as_bytes().to_vec().into()];
@@ -186,7 +186,8 @@ pub fn operation(number: usize, devices: usize) -> Operation {
         3 => Operation::Policy(Policy { settings: [(1, number as u64)].into() }),
         4..=6 => admit(BUSINESS),
         7 | 8 => {
-            let certificate = person(number % COORDINATORS, 1 + number % 4).1.as_bytes().to_vec().into();
+            let certificate =
+                person(scope, number % COORDINATORS, 1 + number % 4).1.as_bytes().to_vec().into();
             Operation::Certify(Certification { certificate, keys })
         }
         9..=13 => Operation::KeyUpdate(grant(DeviceId(key.verifying_key().to_bytes()))),
@@ -215,8 +216,8 @@ fn admit(founder: &mut Engine, certificate: &Certificate, role: RoleId) {
     founder.admit(&request, role).expect("the founder governs");
 }
 
-/// A member's `device`-th device with its certificate.
-pub fn person(number: usize, device: usize) -> (SigningKey, Certificate) {
+/// A member's `device`-th device with its certificate for the group of `scope`.
+pub fn person(scope: Scope, number: usize, device: usize) -> (SigningKey, Certificate) {
     let key = |tag: u8, device: usize| {
         let mut bytes = [tag; 32];
         bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
@@ -227,7 +228,7 @@ pub fn person(number: usize, device: usize) -> (SigningKey, Certificate) {
     // Any public key but a few of small order: nothing opens what is sealed to it.
     let agreement = device.verifying_key().to_montgomery().to_bytes();
     let member_id = MemberId(member.verifying_key().to_bytes());
-    let possession = Possession::sign(&device, member_id, agreement);
+    let possession = Possession::sign(&device, member_id, agreement, scope);
     let certificate = possession.certify(&member).expect("it names this member");
     (device, certificate)
 }

@@ -5,7 +5,7 @@ use lamppost_core::base::{Hash, Incarnation, MailboxId, RelayId, cbor};
 use lamppost_core::document::{AuthoredChange, Document};
 use lamppost_core::entry::keys::EntryKey;
 use lamppost_core::entry::seal;
-use lamppost_core::entry::{Certificate, Checkpoint, Kind, LogHead, LogId, Received, Wire};
+use lamppost_core::entry::{Certificate, Checkpoint, Kind, LogHead, LogId, Received, Scope, Wire};
 use lamppost_core::replica::{GroupLink, JoinRequest};
 use lamppost_core::sync::Receipt;
 use lamppost_core::sync::frame::{
@@ -370,6 +370,8 @@ fn receipts(seeds: &mut Seeds) {
 
 fn handovers(seeds: &mut Seeds) {
     seeds.push(("handover", with(0, Keys::of(8).certificate().as_bytes())));
+    let elsewhere = Keys::of(8).certificate_for(Scope::founding(&[0; 16]));
+    seeds.push(("handover", with(0, elsewhere.as_bytes())));
     seeds.push(("handover", vec![1, 0, 1]));
     seeds.push(("handover", with(2, &town().admission.to_bytes())));
     for step in 0..10 {
@@ -377,7 +379,7 @@ fn handovers(seeds: &mut Seeds) {
     }
     seeds.extend(town().evidence.iter().map(|evidence| ("handover", with(4, evidence))));
     seeds.extend((0..6).map(|step| ("handover", vec![5, 0, step, 3, 4, 5, 6])));
-    assert!(Certificate::verify(Keys::of(8).certificate().as_bytes()).is_ok());
+    assert!(Certificate::verify(Keys::of(8).certificate().as_bytes(), Scope::group(town().group)).is_ok());
 }
 
 fn joinings(seeds: &mut Seeds) {

@@ -12,7 +12,7 @@ use lamppost_core::base::{
 use lamppost_core::entry::keys::{Agreement, SealPurpose, Secret};
 use lamppost_core::entry::seal::Slot;
 use lamppost_core::entry::{
-    Certificate, Header, Kind, LogHead, LogId, Possession, Received, SealedKey, Verified, Wire,
+    Certificate, Header, Kind, LogHead, LogId, Possession, Received, Scope, SealedKey, Verified, Wire,
 };
 use lamppost_core::replica::testing::draft;
 use lamppost_core::replica::{
@@ -97,9 +97,14 @@ impl Keys {
         MemberId(self.member.verifying_key().to_bytes())
     }
 
-    /// The certificate of both.
+    /// The certificate of both, for the town's group.
     pub fn certificate(&self) -> Certificate {
-        let possession = Possession::sign(&self.device, self.member_id(), *self.agreement.public());
+        self.certificate_for(Scope::group(town().group))
+    }
+
+    /// The certificate of both.
+    pub fn certificate_for(&self, scope: Scope) -> Certificate {
+        let possession = Possession::sign(&self.device, self.member_id(), *self.agreement.public(), scope);
         possession.certify(&self.member).unwrap()
     }
 }
@@ -191,7 +196,7 @@ fn found() -> Town {
     let founder = Rows::of(&stores[&COORDINATOR]);
     let mut admission = None;
     for (who, role) in [(DEPUTY, 1), (VOLUNTEER, 2), (LIAISON, 3), (NEWCOMER, 2)] {
-        let request = engines[&who].request().unwrap();
+        let request = engines[&who].request(group).unwrap();
         admission = Some(engines.get_mut(&COORDINATOR).unwrap().admit(&request, RoleId(role)).unwrap());
     }
     let admission = admission.unwrap();

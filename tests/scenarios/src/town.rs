@@ -38,8 +38,9 @@ pub async fn phone_over(root: &Path, name: &str, transport: Arc<dyn Transport>) 
 /// Admits the newcomers and lets them join, each as the role named.
 pub async fn admit(coordinator: &Replica, newcomers: &[(&Replica, u8)]) {
     let mut admission = None;
+    let group = coordinator.info().await.unwrap().group;
     for (newcomer, role) in newcomers {
-        let request = newcomer.request().await.unwrap();
+        let request = newcomer.request(group).await.unwrap();
         admission = Some(coordinator.admit(request, RoleId(*role)).await.unwrap());
     }
     for (newcomer, _) in newcomers {

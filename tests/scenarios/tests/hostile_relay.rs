@@ -207,7 +207,7 @@ async fn a_flood_of_inventions_blocks_nothing() {
 async fn stranger_entries(stranger: &Replica) -> Vec<lamppost_core::entry::Wire> {
     let newcomer_root = tempfile::tempdir().unwrap();
     let newcomer = phone(newcomer_root.path(), "newcomer").await;
-    let request = newcomer.request().await.unwrap();
+    let request = newcomer.request(stranger.info().await.unwrap().group).await.unwrap();
     let admission = stranger.admit(request, lamppost_core::base::RoleId(2)).await.unwrap();
     assert!(admission.roll.iter().all(|wire| Received::parse(wire.clone()).is_ok()));
     admission.roll

@@ -60,6 +60,10 @@ async fn member_of(phone: &Replica) -> MemberId {
     phone.info().await.unwrap().member
 }
 
+async fn group_of(phone: &Replica) -> GroupId {
+    phone.info().await.unwrap().group
+}
+
 fn problem_of(joining: &Joining) -> &str {
     match joining {
         Joining::Fetching { problem: Some(problem) } => problem,
@@ -128,7 +132,7 @@ async fn the_only_coordinator_comes_back_with_the_words_and_governs() {
     sync(&volunteer, &relay).await.unwrap();
     sync(&new, &relay).await.unwrap();
     let newcomer = phone(root.path(), "newcomer").await;
-    new.admit(newcomer.request().await.unwrap(), VOLUNTEER).await.unwrap();
+    new.admit(newcomer.request(group_of(&new).await).await.unwrap(), VOLUNTEER).await.unwrap();
     sync(&new, &relay).await.unwrap();
     let link = new.group_link().await.unwrap();
     assert!(matches!(newcomer.join_by_link(link).await.unwrap(), Joining::Done(_)));
@@ -176,7 +180,7 @@ async fn words_that_are_another_groups_or_were_replaced_or_of_one_who_was_taken_
     // A recovery gives the member a new key.
     let second = phone(root.path(), "second").await;
     let member = member_of(&volunteer).await;
-    coordinator.recover(member, second.request().await.unwrap()).await.unwrap();
+    coordinator.recover(member, second.request(group_of(&coordinator).await).await.unwrap()).await.unwrap();
     sync(&coordinator, &relay).await.unwrap();
     let (old, link) = paper.typed_into(root.path(), "old words").await;
     let error = old.join_by_link(link.clone()).await.unwrap_err();
@@ -199,7 +203,7 @@ async fn words_that_are_another_groups_or_were_replaced_or_of_one_who_was_taken_
     assert!(matches!(error, Error::Removed), "{error}");
     assert!(matches!(out.info().await, Err(Error::NotLetIn)));
     // Admitted again, by the request of that phone, it is the same member.
-    coordinator.admit(out.request().await.unwrap(), VOLUNTEER).await.unwrap();
+    coordinator.admit(out.request(group_of(&coordinator).await).await.unwrap(), VOLUNTEER).await.unwrap();
     sync(&coordinator, &relay).await.unwrap();
     assert!(matches!(out.join_by_link(link).await.unwrap(), Joining::Done(_)));
     assert_eq!(member_of(&out).await, member);
@@ -211,25 +215,33 @@ async fn two_small_codes_let_somebody_in_and_then_no_coordinator_is_needed() {
     let (relay, coordinator, _volunteer) = town(root.path()).await;
     let newcomer = phone(root.path(), "newcomer").await;
 
-    let shown = newcomer.request().await.unwrap().to_qr().unwrap();
-    assert!(shown.len() <= VERSION_10_L, "{} characters", shown.len());
-    assert_eq!(LinkKind::of(&shown), Ok(LinkKind::Request));
-    let scanned = JoinRequest::parse(&shown).unwrap();
-    coordinator.admit(scanned, VOLUNTEER).await.unwrap();
-    sync(&coordinator, &relay).await.unwrap();
-
+    // First the coordinator's code: it tells the newcomer's phone which group the request is for.
     let link = coordinator.group_link().await.unwrap();
     let named = GroupLink { relay_url: "wss://relay.example.org/v1/session".into(), ..link.clone() };
     assert!(named.to_qr().len() <= VERSION_5_M, "{} characters", named.to_qr().len());
     let shown = link.to_qr();
+    let scanned = GroupLink::parse(&shown).unwrap();
+    let group = scanned.group;
+    let joining = newcomer.join_by_link(scanned).await.unwrap();
+    assert!(problem_of(&joining).contains("has not heard of this device"), "{joining:?}");
+
+    // Then the newcomer's.
+    let asked = newcomer.request(group).await.unwrap().to_qr().unwrap();
+    assert!(asked.len() <= VERSION_10_L, "{} characters", asked.len());
+    assert_eq!(LinkKind::of(&asked), Ok(LinkKind::Request));
+    let scanned = JoinRequest::parse(&asked, group_of(&coordinator).await).unwrap();
+    coordinator.admit(scanned, VOLUNTEER).await.unwrap();
+    sync(&coordinator, &relay).await.unwrap();
+
     // Each code is told from the others, and one that was not meant says so.
     let other = BadLink::OtherKind { found: LinkKind::Group, wanted: LinkKind::Request };
-    assert_eq!(JoinRequest::parse(&shown), Err(other));
+    assert_eq!(JoinRequest::parse(&shown, group), Err(other));
     assert!(Invitation::parse(&shown).unwrap_err().to_string().contains("the link of a group"));
+    assert_eq!(JoinRequest::parse(&asked, GroupId([9; 32])), Err(BadLink::OtherGroup));
     drop(coordinator);
 
-    let scanned = GroupLink::parse(&shown).unwrap();
-    assert!(matches!(newcomer.join_by_link(scanned).await.unwrap(), Joining::Done(_)));
+    let joining = newcomer.await_admission(Budget::UNLIMITED).await.unwrap();
+    assert!(matches!(joining, Joining::Done(_)), "{joining:?}");
     sync(&newcomer, &relay).await.unwrap();
     assert_eq!(texts(&newcomer).await, ["by the coordinator", "by the volunteer"]);
     record(&newcomer, "a first word").await;
@@ -247,7 +259,10 @@ async fn a_newcomer_who_is_faster_than_the_coordinators_phone_waits_and_survives
     let root = tempfile::tempdir().unwrap();
     let (relay, coordinator, _volunteer) = town(root.path()).await;
     let newcomer = phone(root.path(), "newcomer").await;
-    coordinator.admit(newcomer.request().await.unwrap(), VOLUNTEER).await.unwrap();
+    coordinator
+        .admit(newcomer.request(group_of(&coordinator).await).await.unwrap(), VOLUNTEER)
+        .await
+        .unwrap();
     let link = coordinator.group_link().await.unwrap();
     let joining = newcomer.join_by_link(link.clone()).await.unwrap();
     assert!(problem_of(&joining).contains("has to connect first"), "{joining:?}");
@@ -276,7 +291,10 @@ async fn a_link_to_another_relay_or_group_leads_nowhere_and_the_right_one_takes_
     let (running, coordinator, _volunteer) = town(root.path()).await;
     let elsewhere = relay(&root.path().join("elsewhere")).await;
     let newcomer = phone(root.path(), "newcomer").await;
-    coordinator.admit(newcomer.request().await.unwrap(), VOLUNTEER).await.unwrap();
+    coordinator
+        .admit(newcomer.request(group_of(&coordinator).await).await.unwrap(), VOLUNTEER)
+        .await
+        .unwrap();
     sync(&coordinator, &running).await.unwrap();
     let link = coordinator.group_link().await.unwrap();
 
@@ -306,7 +324,7 @@ async fn a_second_device_comes_in_by_the_link_once_the_first_has_confirmed_it() 
     drop(coordinator);
     let tablet = phone(root.path(), "tablet").await;
     let member = member_of(&volunteer).await;
-    let request = tablet.request_as_device_of(member).await.unwrap();
+    let request = tablet.request_as_device_of(group_of(&volunteer).await, member).await.unwrap();
     let link = volunteer.group_link().await.unwrap();
     let joining = tablet.join_by_link(link).await.unwrap();
     problem_of(&joining);

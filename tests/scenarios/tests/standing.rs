@@ -54,7 +54,7 @@ async fn who_was_removed_is_shown_the_proof_and_remembers_it_until_admitted_agai
     assert_eq!(detail.delivery, Delivery::Refused, "it does not wait for ever");
     assert!(detail.steps.iter().any(|step| matches!(step, Step::SetAside { .. })), "{:?}", detail.steps);
 
-    let request = volunteer.request().await.unwrap();
+    let request = volunteer.request(coordinator.info().await.unwrap().group).await.unwrap();
     coordinator.admit(request, roles::VOLUNTEER).await.unwrap();
     sync(&coordinator, &relay).await.unwrap();
     sync(&volunteer, &relay).await.unwrap();

@@ -231,7 +231,7 @@ async fn who_was_not_admitted_gets_nothing() {
     sync(&coordinator, &relay).await.unwrap();
     let stranger = phone(root.path(), "a stranger").await;
     let other = phone(root.path(), "another one").await;
-    let request = other.request().await.unwrap();
+    let request = other.request(coordinator.info().await.unwrap().group).await.unwrap();
     let admission = coordinator.admit(request, RoleId(roles::ROLE_VOLUNTEER)).await.unwrap();
     assert!(matches!(stranger.join(admission).await, Err(Error::Admission(_))));
     assert!(matches!(sync(&stranger, &relay).await, Err(Error::NoGroup)));

@@ -164,8 +164,10 @@ fn each_wrong_knock_has_its_reason_on_both_sides() {
 fn who_was_recovered_and_removed_comes_back_by_an_invitation_as_the_same_member() {
     let mut desk = desk();
     let (lost, mut new) = (open(2, &MemoryStore::default(), &desk.hands), newcomer(3, &desk));
-    desk.coordinator.admit(&lost.request().unwrap(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
-    desk.coordinator.recover(lost.member_id(), &new.request().unwrap()).unwrap();
+    desk.coordinator
+        .admit(&lost.request(desk.invitation.group).unwrap(), RoleId(roles::ROLE_VOLUNTEER))
+        .unwrap();
+    desk.coordinator.recover(lost.member_id(), &new.request(desk.invitation.group).unwrap()).unwrap();
     // The knock of a device that belongs by now needs nobody's decision.
     let sealed = knock_of(&mut new, RELAY);
     desk.hear(new.device_id(), Some(sealed), 1);
@@ -196,7 +198,7 @@ fn open_invitations_are_listed_until_they_are_used_up_refused_withdrawn_or_over(
 
     // Another coordinator's device hears of it, and of its withdrawal.
     let mut other = open(7, &MemoryStore::default(), &desk.hands);
-    let request = other.request().unwrap();
+    let request = other.request(desk.invitation.group).unwrap();
     let admission = desk.coordinator.admit(&request, RoleId(roles::ROLE_COORDINATOR)).unwrap();
     other.join(&admission).unwrap();
     let hand = |from: &Engine, to: &mut Engine| {

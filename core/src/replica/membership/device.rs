@@ -6,8 +6,8 @@ use minicbor::bytes::ByteVec;
 
 use super::Admission;
 use super::keys::KeyPlan;
-use crate::base::MemberId;
-use crate::entry::Possession;
+use crate::base::{GroupId, MemberId};
+use crate::entry::{Possession, Scope};
 use crate::replica::disk::META;
 use crate::replica::engine::{Engine, Identity, RECOVERED};
 use crate::replica::error::Error;
@@ -31,11 +31,11 @@ impl DeviceRequest {
 }
 
 impl Engine {
-    /// On the new device: asks to become one of `member`'s.
+    /// On the new device: asks to become one of `member`'s in `group`. Both are shown by that member's other device.
     ///
     /// # Errors
     /// [`Error::HasGroup`] if it belongs to a group already; errors of the store.
-    pub fn request_as_device_of(&mut self, member: MemberId) -> Result<DeviceRequest, Error> {
+    pub fn request_as_device_of(&mut self, group: GroupId, member: MemberId) -> Result<DeviceRequest, Error> {
         self.must_be_free()?;
         if self.identity.member.is_some() {
             // It is somebody's from now on: a member's key of its own would make it somebody else's too.
@@ -46,8 +46,7 @@ impl Engine {
                 Ok(())
             })?;
         }
-        let agreement = *self.identity.agreement.public();
-        let possession = Possession::sign(&self.identity.device, member, agreement);
+        let possession = self.identity.possession(member, Scope::group(group));
         Ok(DeviceRequest(possession.as_bytes().to_vec()))
     }
 
@@ -55,12 +54,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::KeyElsewhere`] if the member's key is on another device; [`Error::Admission`] if the request is not
-    /// genuine, or for another member; errors of the store.
+    /// genuine, or for another member or group; errors of the store.
     pub fn add_device(&mut self, request: &DeviceRequest) -> Result<Admission, Error> {
-        self.fresh()?;
+        let scope = Scope::group(self.fresh()?.roll.group());
         let refuse = |why: &dyn std::fmt::Display| Error::Admission(why.to_string());
-        let possession =
-            Possession::verify(&request.0).map_err(|e| Error::of_certificate("a device's request", e))?;
+        let possession = Possession::verify(&request.0, scope)
+            .map_err(|e| Error::of_certificate("a device's request", e))?;
         let member = self.identity.member.clone().ok_or(Error::KeyElsewhere)?;
         let certificate =
             possession.certify(&member).ok_or_else(|| refuse(&"the device asks for another member"))?;

@@ -15,7 +15,7 @@ use crate::base::{
 use crate::entry::chain::verify_run;
 use crate::entry::link::{self, GroupLink};
 use crate::entry::seal::{Slot, write_clear};
-use crate::entry::{Certificate, Kind, LogHead, LogId, Received, Verified, Wire};
+use crate::entry::{Certificate, Kind, LogHead, LogId, Received, Scope, Verified, Wire};
 use crate::replica::disk::{self, META, OutboxRow};
 use crate::replica::engine::Engine;
 use crate::replica::error::Error;
@@ -74,7 +74,8 @@ impl Engine {
         let keys = self.founding_keys(&template, role)?;
         let mut nonce = [0; 16];
         self.rng.fill_bytes(&mut nonce);
-        let certificate = ByteVec::from(self.certificate()?.as_bytes().to_vec());
+        let certificate = self.identity.certificate(Scope::founding(&nonce)).ok_or(Error::NotCertified)?;
+        let certificate = ByteVec::from(certificate.as_bytes().to_vec());
         let founding = Founding { template, role, certificate, keys, nonce };
         let slot = Slot {
             group: None,
@@ -106,16 +107,18 @@ impl Engine {
         if self.group.is_some() { Err(Error::HasGroup) } else { Ok(()) }
     }
 
-    /// What this device hands to a coordinator in order to be admitted; or to be admitted again, after it was removed: then
-    /// it belongs once it has synced, and needs no admission.
+    /// What this device hands to a coordinator of `group` in order to be admitted; or to be admitted again, after it was
+    /// removed: then it belongs once it has synced, and needs no admission. It is of no use in another group.
     ///
     /// # Errors
-    /// [`Error::HasGroup`] if it belongs to a group already.
-    pub fn request(&self) -> Result<JoinRequest, Error> {
-        if self.group.is_some() && self.removal()?.is_none() {
+    /// [`Error::HasGroup`] if it belongs to a group already, or belonged to another than this.
+    pub fn request(&self, group: GroupId) -> Result<JoinRequest, Error> {
+        if self.group_id().is_some_and(|own| own != group)
+            || (self.group.is_some() && self.removal()?.is_none())
+        {
             return Err(Error::HasGroup);
         }
-        Ok(JoinRequest::from_bytes(self.certificate()?.as_bytes().to_vec()))
+        Ok(JoinRequest::from_bytes(self.certificate_for(group)?.as_bytes().to_vec()))
     }
 
     /// Admits whoever asks, as `role`, and returns what they need to begin.
@@ -139,8 +142,9 @@ impl Engine {
         invitation: Option<MailboxId>,
     ) -> Result<(), Error> {
         self.must_govern("admit anybody")?;
-        let certificate =
-            Certificate::verify(request.as_bytes()).map_err(|e| Error::of_certificate(A_JOIN_REQUEST, e))?;
+        let certificate = request
+            .certificate(self.group()?.roll.group())
+            .map_err(|e| Error::of_certificate(A_JOIN_REQUEST, e))?;
         let claims = *certificate.claims();
         let state = Arc::clone(self.state()?);
         if state.device(claims.device).is_some_and(|(device, _)| device.key != claims.member) {
@@ -272,10 +276,10 @@ impl Engine {
             return Err(refuse(&"parts of its roll are missing or not genuine"));
         }
         let group = self.new_group(roll)?;
-        let own = certificates_in(&kept).remove(&self.device_id());
+        let own = certificates_in(admission.group, &kept).remove(&self.device_id());
         self.transact(|engine, batch| {
             // A device of a member whose key is elsewhere finds what that key says of it in the roll.
-            if engine.identity.certificate.is_none() {
+            if engine.identity.member_id().is_none() {
                 let identity = engine.identity.certified(own.ok_or(Error::NotCertified)?);
                 engine.become_device(batch, identity);
             }
@@ -295,10 +299,10 @@ impl Engine {
 
     /// Why the roll makes this device nobody's who belongs.
     fn why_outside(&self) -> &'static str {
-        let (Ok(state), Ok(certificate)) = (self.state(), self.certificate()) else {
+        let (Ok(state), Some(key)) = (self.state(), self.identity.member_id()) else {
             return "it does not name this device";
         };
-        match state.owner(certificate.claims().member) {
+        match state.owner(key) {
             None => "a recovery has replaced the key of this device's member",
             Some(member) if state.member(member).is_some() => {
                 "its member has as many devices as one may have: take one out first"
@@ -373,21 +377,22 @@ pub(super) fn watch_template() -> Template {
     Template { roles: role_rows.collect(), compartments: std::iter::once(roll).chain(rows).collect() }
 }
 
-/// The certificates of devices that roll entries carry.
+/// The certificates of devices that entries of a group's roll carry, but for those that are no use in it.
 pub(super) fn certificates_in<'a>(
+    group: GroupId,
     entries: impl IntoIterator<Item = &'a Verified>,
 ) -> BTreeMap<DeviceId, Certificate> {
     let mut certificates = BTreeMap::new();
     for entry in entries {
         let body = entry.body().unwrap_or_default();
-        let carried = if entry.header().kind == Kind::CERTIFICATE {
-            vec![body.to_vec()]
+        let (scope, carried) = if entry.header().kind == Kind::CERTIFICATE {
+            (Scope::group(group), vec![body.to_vec()])
         } else {
-            let operation = cbor::decode::<Operation>(body).ok();
-            let carried = operation.map(|operation| operation.certificates().to_vec());
-            carried.unwrap_or_default().into_iter().map(Vec::from).collect()
+            let Ok(operation) = cbor::decode::<Operation>(body) else { continue };
+            let carried = operation.certificates().iter().map(|bytes| bytes.to_vec()).collect();
+            (operation.scope(group), carried)
         };
-        for certificate in carried.iter().filter_map(|bytes| Certificate::verify(bytes).ok()) {
+        for certificate in carried.iter().filter_map(|bytes| Certificate::verify(bytes, scope).ok()) {
             certificates.insert(certificate.claims().device, certificate);
         }
     }

@@ -130,8 +130,9 @@ impl Engine {
         self.must_govern("recover a member")?;
         let state = Arc::clone(self.state()?);
         let refuse = |why: &str| Error::Admission(why.to_owned());
-        let certificate =
-            Certificate::verify(request.as_bytes()).map_err(|e| Error::of_certificate(A_JOIN_REQUEST, e))?;
+        let certificate = request
+            .certificate(self.group()?.roll.group())
+            .map_err(|e| Error::of_certificate(A_JOIN_REQUEST, e))?;
         let claims = *certificate.claims();
         let held =
             state.member(member).ok_or_else(|| refuse("there is no such member: admit them instead"))?;
@@ -297,7 +298,7 @@ impl Engine {
 
     /// The certificates of devices, from the roll.
     fn certificates_of(&self, devices: &BTreeSet<DeviceId>) -> Result<Vec<Certificate>, Error> {
-        let mut certificates = certificates_in(&self.roll_entries()?);
+        let mut certificates = certificates_in(self.group()?.roll.group(), &self.roll_entries()?);
         certificates.retain(|device, _| devices.contains(device));
         Ok(certificates.into_values().collect())
     }

@@ -64,7 +64,7 @@ impl Engine {
         self.transact(|engine, batch| {
             engine.give_up(batch, &carried.places)?;
             engine.become_device(batch, identity);
-            let certificate = engine.certificate()?.clone();
+            let certificate = engine.certificate_for(engine.group()?.roll.group())?;
             let reader = (new, *engine.identity.agreement.public());
             engine.begin_log(batch, CompartmentId::ROLL)?;
             let state = Arc::clone(engine.state()?);

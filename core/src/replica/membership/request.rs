@@ -1,10 +1,12 @@
 //! A newcomer's request to join, as bytes and as a code to be scanned.
 
-use crate::entry::Certificate;
+use crate::base::GroupId;
+use crate::entry::certificate::BadCertificate;
 use crate::entry::link::{self, BadLink, LinkKind};
+use crate::entry::{Certificate, Scope};
 use crate::replica::error::Error;
 
-/// A newcomer's device and member key, signed by both. Holds no name.
+/// A newcomer's device and member key, signed by both, for one group. Holds no name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinRequest(Vec<u8>);
 
@@ -24,7 +26,8 @@ impl JoinRequest {
     /// # Errors
     /// [`Error::Admission`] if it is not genuine.
     pub fn to_uri(&self) -> Result<String, Error> {
-        let certificate = Certificate::verify(&self.0).map_err(|e| Error::Admission(e.to_string()))?;
+        let certificate =
+            Certificate::verify_for_any_group(&self.0).map_err(|e| Error::Admission(e.to_string()))?;
         Ok(link::write(LinkKind::Request, &certificate.pack()))
     }
 
@@ -38,15 +41,21 @@ impl JoinRequest {
         Ok(self.to_uri()?.to_ascii_uppercase())
     }
 
-    /// Reads a link, in upper or lower case.
+    /// Reads a link, in upper or lower case, that is to be a request to join `group`.
     ///
     /// # Errors
-    /// [`BadLink`]: something else, damaged, or of a newer version.
-    pub fn parse(text: &str) -> Result<Self, BadLink> {
+    /// [`BadLink`]: something else, damaged, of a newer version, or made for another group.
+    pub fn parse(text: &str, group: GroupId) -> Result<Self, BadLink> {
         let packed = link::read(text, LinkKind::Request)?;
         let packed = packed.try_into().map_err(|_| BadLink::Damaged)?;
-        let certificate = Certificate::unpack(&packed).map_err(|_| BadLink::Damaged)?;
+        let certificate =
+            Certificate::unpack(&packed, Scope::group(group)).map_err(|_| BadLink::OtherGroup)?;
         Ok(Self(certificate.as_bytes().to_vec()))
+    }
+
+    /// The certificate that it holds, for this group.
+    pub(super) fn certificate(&self, group: GroupId) -> Result<Certificate, BadCertificate> {
+        Certificate::verify(&self.0, Scope::group(group))
     }
 }
 
@@ -65,23 +74,27 @@ mod tests {
     fn a_request_fits_a_code_and_comes_out_as_it_went_in() {
         let [member, device] = [1, 2].map(|n| SigningKey::from_bytes(&[n; 32]));
         let id = MemberId(member.verifying_key().to_bytes());
-        let certificate = Possession::sign(&device, id, [4; 32]).certify(&member).unwrap();
+        let group = GroupId([7; 32]);
+        let certificate =
+            Possession::sign(&device, id, [4; 32], Scope::group(group)).certify(&member).unwrap();
         let request = JoinRequest::from_bytes(certificate.as_bytes().to_vec());
         let code = request.to_qr().unwrap();
         assert!(code.len() == 376 && code.len() <= VERSION_10);
         assert!(code.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase() || c == ':'));
-        assert_eq!(JoinRequest::parse(&code), Ok(request.clone()));
-        assert_eq!(JoinRequest::parse(&request.to_uri().unwrap()), Ok(request));
+        assert_eq!(JoinRequest::parse(&code, group), Ok(request.clone()));
+        assert_eq!(JoinRequest::parse(&request.to_uri().unwrap(), group), Ok(request));
+        assert_eq!(JoinRequest::parse(&code, GroupId([8; 32])), Err(BadLink::OtherGroup));
 
         let mut forged = certificate.pack();
         forged[0] ^= 1;
         let forged = link::write(LinkKind::Request, &forged);
         assert_eq!(
-            JoinRequest::parse(&forged),
-            Err(BadLink::Damaged),
+            JoinRequest::parse(&forged, group),
+            Err(BadLink::OtherGroup),
             "the checksum fits, the signatures do not"
         );
-        assert_eq!(JoinRequest::parse(&link::write(LinkKind::Request, &[1; 223])), Err(BadLink::Damaged));
+        let short = link::write(LinkKind::Request, &[1; 223]);
+        assert_eq!(JoinRequest::parse(&short, group), Err(BadLink::Damaged));
         assert!(matches!(JoinRequest::from_bytes(vec![1]).to_uri(), Err(Error::Admission(_))));
     }
 }

@@ -224,7 +224,8 @@ fn who_was_removed_can_be_admitted_again() {
     gossip(&mut [&mut carla, &mut vic, &mut vera]);
     vic.record(draft("unseen")).unwrap();
     let member = vic.member_id();
-    let request = JoinRequest::from_bytes(vic.certificate().unwrap().as_bytes().to_vec());
+    let request =
+        JoinRequest::from_bytes(vic.certificate_for(vic.group_id().unwrap()).unwrap().as_bytes().to_vec());
     carla.remove(Target::Member(member)).unwrap();
     carla.admit(&request, RoleId(ROLE_VOLUNTEER)).unwrap();
     gossip(&mut [&mut carla, &mut vic, &mut vera]);
@@ -244,7 +245,7 @@ fn who_was_removed_can_be_admitted_again() {
 fn what_a_lost_phone_wrote_before_stays_when_its_member_goes_later() {
     let Town { mut carla, mut vic, mut vera, .. } = town();
     let mut tablet = engine(9);
-    let request = tablet.request_as_device_of(vic.member_id()).unwrap();
+    let request = tablet.request_as_device_of(vic.group_id().unwrap(), vic.member_id()).unwrap();
     tablet.join(&vic.add_device(&request).unwrap()).unwrap();
     tablet.record(draft("on the tablet")).unwrap();
     gossip(&mut [&mut carla, &mut vic, &mut vera, &mut tablet]);
@@ -269,7 +270,7 @@ fn who_was_recovered_and_then_removed_is_admitted_again_as_the_same_member() {
     gossip(&mut [&mut carla, &mut vic, &mut vera]);
     let member = vic.member_id();
     let mut new = engine(7);
-    let request = new.request().unwrap();
+    let request = new.request(carla.group_id().unwrap()).unwrap();
     carla.recover(member, &request).unwrap();
     new.join(&carla.admission().unwrap()).unwrap();
     gossip(&mut [&mut carla, &mut new, &mut vera]);
@@ -277,7 +278,8 @@ fn who_was_recovered_and_then_removed_is_admitted_again_as_the_same_member() {
     gossip(&mut [&mut carla, &mut new, &mut vera]);
     assert!(matches!(new.info(), Err(Error::Removed)));
     // The key that the recovery replaced is nobody's.
-    let replaced = JoinRequest::from_bytes(vic.certificate().unwrap().as_bytes().to_vec());
+    let replaced =
+        JoinRequest::from_bytes(vic.certificate_for(vic.group_id().unwrap()).unwrap().as_bytes().to_vec());
     assert!(matches!(carla.admit(&replaced, RoleId(ROLE_VOLUNTEER)), Err(Error::Admission(_))));
     assert!(matches!(carla.recover(vera.member_id(), &replaced), Err(Error::Admission(_))));
 
@@ -297,7 +299,7 @@ fn who_is_admitted_twice_is_admitted_once() {
     let Town { mut carla, .. } = town();
     for role in [ROLE_COORDINATOR, ROLE_VOLUNTEER] {
         let newcomer = engine(10 + u64::from(role));
-        let request = newcomer.request().unwrap();
+        let request = newcomer.request(carla.group_id().unwrap()).unwrap();
         carla.admit(&request, RoleId(role)).unwrap();
         let outbox = carla.outbox_len().unwrap();
         carla.admit(&request, RoleId(role)).unwrap();
@@ -345,7 +347,7 @@ fn a_member_uses_two_devices_and_takes_one_out() {
     let Town { mut carla, mut vic, mut vera, .. } = town();
     vic.record(draft("from the phone")).unwrap();
     let mut tablet = engine(7);
-    let request = tablet.request_as_device_of(vic.member_id()).unwrap();
+    let request = tablet.request_as_device_of(vic.group_id().unwrap(), vic.member_id()).unwrap();
     assert!(matches!(vera.add_device(&request), Err(Error::Admission(_))), "it is not hers");
     let admission = vic.add_device(&request).unwrap();
     tablet.join(&admission).unwrap();
@@ -387,7 +389,10 @@ fn who_lost_everything_comes_back_as_the_same_member() {
     gossip(&mut [&mut carla, &mut vic, &mut vera]);
     let member = vic.member_id();
     let mut new = engine(7);
-    assert_eq!(carla.recover(member, &new.request().unwrap()).unwrap(), Decision::Done);
+    assert_eq!(
+        carla.recover(member, &new.request(carla.group_id().unwrap()).unwrap()).unwrap(),
+        Decision::Done
+    );
     new.join(&carla.admission().unwrap()).unwrap();
     assert_eq!(new.member_id(), member);
     gossip(&mut [&mut carla, &mut new, &mut vera]);
@@ -403,7 +408,7 @@ fn who_lost_everything_comes_back_as_the_same_member() {
     }
     // The old key certifies nothing any more.
     let mut thief = engine(8);
-    let request = thief.request_as_device_of(member).unwrap();
+    let request = thief.request_as_device_of(vic.group_id().unwrap(), member).unwrap();
     assert!(matches!(vic.add_device(&request), Err(Error::Removed)));
 }
 
@@ -597,7 +602,8 @@ fn a_backup_of_somebody_who_was_out_at_the_time_is_gone_on_with() {
     carla.remove(Target::Member(vic.member_id())).unwrap();
     hand(&carla, &mut vic);
     let backup = copy_of(&vic);
-    let request = JoinRequest::from_bytes(vic.certificate().unwrap().as_bytes().to_vec());
+    let request =
+        JoinRequest::from_bytes(vic.certificate_for(vic.group_id().unwrap()).unwrap().as_bytes().to_vec());
     carla.admit(&request, RoleId(ROLE_VOLUNTEER)).unwrap();
     gossip(&mut [&mut carla, &mut vic, &mut vera]);
     vic.record(draft("let in again")).unwrap();
@@ -663,7 +669,10 @@ fn a_frozen_document_that_was_sent_before_the_loss_is_signed_anew_and_harms_noth
     restored.renew().unwrap();
     // One hears of the old word first, one of the new one.
     let mut late = engine(9);
-    late.join(&restored.admit(&late.request().unwrap(), RoleId(ROLE_LIAISON)).unwrap()).unwrap();
+    late.join(
+        &restored.admit(&late.request(restored.group_id().unwrap()).unwrap(), RoleId(ROLE_LIAISON)).unwrap(),
+    )
+    .unwrap();
     hand(&restored, &mut late);
     gossip(&mut [&mut restored, &mut lia, &mut late, &mut carla]);
     for phone in [&mut restored, &mut lia, &mut late] {
@@ -747,7 +756,7 @@ fn what_a_restored_coordinator_decided_and_did_not_send_is_decided_anew() {
     gossip(&mut [&mut carla, &mut vic]);
     let mut restored = restore(1, backup);
     let newcomer = engine(9);
-    restored.admit(&newcomer.request().unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
+    restored.admit(&newcomer.request(restored.group_id().unwrap()).unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
     restored.renew().unwrap();
     gossip(&mut [&mut restored, &mut vic]);
     assert!(vic.state().unwrap().member(newcomer.member_id()).is_some());
@@ -803,7 +812,8 @@ fn what_was_recorded_alone_comes_along() {
     assert_eq!(observations(&new), ["alone, amended"]);
     assert_eq!(new.list(&Filter::default()).unwrap()[0].1, Delivery::OnPhone);
     assert!(matches!(new.annotate(id, "?", ""), Err(Error::NoGroup)));
-    let admission = carla.admit(&new.request().unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
+    let admission =
+        carla.admit(&new.request(carla.group_id().unwrap()).unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
     new.join(&admission).unwrap();
     gossip(&mut [&mut carla, &mut new, &mut vera]);
     for phone in [&mut carla, &mut vera] {
@@ -815,7 +825,7 @@ fn what_was_recorded_alone_comes_along() {
     // A tablet that becomes somebody's second device: its words are that member's.
     let mut tablet = engine(8);
     tablet.record(draft("on the tablet")).unwrap();
-    let request = tablet.request_as_device_of(vic.member_id()).unwrap();
+    let request = tablet.request_as_device_of(vic.group_id().unwrap(), vic.member_id()).unwrap();
     tablet.join(&vic.add_device(&request).unwrap()).unwrap();
     gossip(&mut [&mut carla, &mut vic, &mut vera, &mut tablet]);
     for phone in [&carla, &vera, &tablet] {
@@ -827,7 +837,10 @@ fn what_was_recorded_alone_comes_along() {
     // Who may not write it keeps it.
     let mut shop = engine(9);
     shop.record(draft("before it was a shop")).unwrap();
-    shop.join(&carla.admit(&shop.request().unwrap(), RoleId(ROLE_BUSINESS)).unwrap()).unwrap();
+    shop.join(
+        &carla.admit(&shop.request(carla.group_id().unwrap()).unwrap(), RoleId(ROLE_BUSINESS)).unwrap(),
+    )
+    .unwrap();
     assert_eq!(observations(&shop), ["before it was a shop"]);
     assert_eq!(shop.list(&Filter::default()).unwrap()[0].1, Delivery::OnPhone);
 }

@@ -53,12 +53,12 @@ fn what_the_roll_says_of_a_removal_is_final_until_it_says_otherwise() {
     let shown: Vec<_> = shown.iter().map(|(row, delivery)| (row.text.as_str(), *delivery)).collect();
     assert_eq!(shown, [("not sent", Delivery::Refused), ("before", Delivery::OnPhone)]);
 
-    carla.admit(&vic.request().unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
+    carla.admit(&vic.request(carla.group_id().unwrap()).unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
     hand(&carla, &mut vic);
     assert_eq!(vic.removal().unwrap(), None);
     vic.info().unwrap();
     vic.record(draft("after")).unwrap();
-    assert!(matches!(vic.request(), Err(Error::HasGroup)));
+    assert!(matches!(vic.request(carla.group_id().unwrap()), Err(Error::HasGroup)));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn who_was_let_in_by_somebody_removed_hears_by_whom() {
     let mut friend = joined(&mut cosma, 7, ROLE_VOLUNTEER);
     // One more device of the same member, which the friend entered.
     let mut tablet = engine(8);
-    let request = tablet.request_as_device_of(friend.member_id()).unwrap();
+    let request = tablet.request_as_device_of(friend.group_id().unwrap(), friend.member_id()).unwrap();
     tablet.join(&friend.add_device(&request).unwrap()).unwrap();
     for phone in [&mut friend, &mut tablet] {
         hand(&carla, phone);
@@ -94,7 +94,9 @@ fn the_mere_word_of_a_relay_is_told_and_stops_nobody_from_writing() {
     assert!(matches!(notice, Some(RemovalNotice::Said { .. })), "{notice:?}");
     assert_eq!(vic.info().unwrap().removal, notice);
     vic.record(draft("written all the same")).unwrap();
-    vic.request().unwrap();
+    let group = vic.group_id().unwrap();
+    vic.request(group).unwrap();
+    assert!(matches!(vic.request(crate::base::GroupId([9; 32])), Err(Error::HasGroup)));
     // It serves this device again, or another one does.
     catch_up(&mut vic);
     assert_eq!(vic.removal().unwrap(), None);
@@ -148,7 +150,7 @@ fn a_device_without_keys_says_what_it_waits_for() {
     assert_eq!(new.concerns().unwrap(), []);
     // Nor is a device that nobody has confirmed told to found a group.
     let mut tablet = engine(8);
-    tablet.request_as_device_of(vic.member_id()).unwrap();
+    tablet.request_as_device_of(vic.group_id().unwrap(), vic.member_id()).unwrap();
     assert!(matches!(tablet.info(), Err(Error::NotCertified)));
 }
 
@@ -243,7 +245,7 @@ fn texts_name_people_by_their_pseudonyms_and_concern_who_can_act() {
     let why = carla.get(missing).unwrap_err().to_string();
     assert!(why.contains(&format!("no document {} ", missing.short())), "{why}");
     let mut tablet = engine(7);
-    let request = tablet.request_as_device_of(vic.member_id()).unwrap();
+    let request = tablet.request_as_device_of(vic.group_id().unwrap(), vic.member_id()).unwrap();
     tablet.join(&vic.add_device(&request).unwrap()).unwrap();
     assert!(matches!(tablet.renew(), Err(Error::KeyElsewhere)));
 }

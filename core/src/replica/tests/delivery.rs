@@ -90,7 +90,8 @@ fn what_was_cut_off_and_counts_again_is_not_at_the_relay_that_refused_it() {
     hand(&vic, &mut carla);
     let cut_off: Vec<_> = carla.set_aside().unwrap().iter().map(|row| row.entry).collect();
     carla.accept(&cut_off).unwrap();
-    let request = JoinRequest::from_bytes(vic.certificate().unwrap().as_bytes().to_vec());
+    let request =
+        JoinRequest::from_bytes(vic.certificate_for(vic.group_id().unwrap()).unwrap().as_bytes().to_vec());
     carla.admit(&request, RoleId(roles::ROLE_VOLUNTEER)).unwrap();
     hand(&carla, &mut vic);
     assert_eq!(shown(2, &vic, id), Delivery::Refused);

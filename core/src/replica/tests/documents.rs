@@ -93,7 +93,7 @@ fn where_the_group_asks_for_it_a_new_member_reports_after_a_lesson() {
     carla.set_policy(settings::LESSON_FIRST, 1).unwrap();
     let mut alone = engine(9);
     let waiting = alone.record(draft("recorded alone")).unwrap();
-    carla.admit(&alone.request().unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
+    carla.admit(&alone.request(carla.group_id().unwrap()).unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
     alone.join(&carla.admission().unwrap()).unwrap();
     assert!(alone.record(draft("before the lesson has come")).is_err());
     hand(&carla, &mut vic);
@@ -152,7 +152,7 @@ fn a_report_after_the_first_reads_no_rows_for_the_lesson_that_it_asks_for() {
     let scans = Arc::new(AtomicU64::new(0));
     let store = Counting(MemoryStore::default(), Arc::clone(&scans));
     let mut nora = Engine::open(environment(9, Arc::new(store))).unwrap();
-    carla.admit(&nora.request().unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
+    carla.admit(&nora.request(carla.group_id().unwrap()).unwrap(), RoleId(ROLE_VOLUNTEER)).unwrap();
     nora.join(&carla.admission().unwrap()).unwrap();
     hand(&carla, &mut nora);
     nora.take_lesson(id, vec![0]).unwrap();

@@ -242,7 +242,9 @@ fn what_was_recorded_alone_is_found_once_after_it_came_along() {
     newcomer.record(report("written alone", 0)).unwrap();
     assert_eq!(find(&mut newcomer, "alone").len(), 1);
     let Town { mut carla, .. } = town();
-    let admission = carla.admit(&newcomer.request().unwrap(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    let admission = carla
+        .admit(&newcomer.request(carla.group_id().unwrap()).unwrap(), RoleId(roles::ROLE_VOLUNTEER))
+        .unwrap();
     newcomer.join(&admission).unwrap();
     assert_eq!(find(&mut newcomer, "alone").len(), 1);
 }
@@ -251,7 +253,9 @@ fn what_was_recorded_alone_is_found_once_after_it_came_along() {
 fn two_coordinators_who_merge_at_once_see_both_cases_and_what_they_share() {
     let Town { mut carla, mut vic, .. } = town();
     let mut cosma = engine(5);
-    let admission = carla.admit(&cosma.request().unwrap(), RoleId(roles::ROLE_COORDINATOR)).unwrap();
+    let admission = carla
+        .admit(&cosma.request(carla.group_id().unwrap()).unwrap(), RoleId(roles::ROLE_COORDINATOR))
+        .unwrap();
     cosma.join(&admission).unwrap();
     let [a, b, c] = [0, 1, 2].map(|step| vic.record(report("a swap", step)).unwrap());
     for coordinator in [&mut carla, &mut cosma] {
@@ -285,7 +289,9 @@ fn two_coordinators_who_merge_at_once_see_both_cases_and_what_they_share() {
 fn what_was_said_to_be_two_is_suggested_again_once_all_took_it_back() {
     let Town { mut carla, mut vic, .. } = town();
     let mut cosma = engine(5);
-    let admission = carla.admit(&cosma.request().unwrap(), RoleId(roles::ROLE_COORDINATOR)).unwrap();
+    let admission = carla
+        .admit(&cosma.request(carla.group_id().unwrap()).unwrap(), RoleId(roles::ROLE_COORDINATOR))
+        .unwrap();
     cosma.join(&admission).unwrap();
     let [a, b] = [0, 3].map(|step| vic.record(report("a swap", step)).unwrap());
     for coordinator in [&mut carla, &mut cosma] {

@@ -37,7 +37,9 @@ fn worthless_seal_is_tried_once() {
     let Town { mut carla, mut vic, mut vera, .. } = town();
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let mut clio = Engine::open(environment(6, Arc::clone(&store))).unwrap();
-    let admission = carla.admit(&clio.request().unwrap(), RoleId(roles::ROLE_COORDINATOR)).unwrap();
+    let admission = carla
+        .admit(&clio.request(carla.group_id().unwrap()).unwrap(), RoleId(roles::ROLE_COORDINATOR))
+        .unwrap();
     clio.join(&admission).unwrap();
     // An epoch whose key nobody gave to the new coordinator.
     let rotation = Rotation { compartment: GROUP, number: 1, public: [7; 32], previous: None };

@@ -74,7 +74,7 @@ fn votes_that_were_cast_offline_make_one_tally_everywhere() {
     gossip(&mut [&mut carla, &mut vic, &mut vera]);
     let request = engine(8);
     let mut tablet = request;
-    let device = tablet.request_as_device_of(vic.member_id()).unwrap();
+    let device = tablet.request_as_device_of(vic.group_id().unwrap(), vic.member_id()).unwrap();
     tablet.join(&vic.add_device(&device).unwrap()).unwrap();
     gossip(&mut [&mut carla, &mut vic, &mut vera, &mut tablet]);
     // Offline, each for themselves, and Vic from two devices.

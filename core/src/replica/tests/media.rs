@@ -294,7 +294,7 @@ fn what_was_recorded_alone_comes_along_with_its_photo() {
     let shown = vic.attach(id, &camera(), "").unwrap();
     vic.record_from_draft(id, draft("A van stood there")).unwrap();
     carla.found().unwrap();
-    carla.admit(&vic.request().unwrap(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    carla.admit(&vic.request(carla.group_id().unwrap()).unwrap(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
     vic.join(&Admission::from_bytes(&carla.admission().unwrap().to_bytes()).unwrap()).unwrap();
     vic.carry_out(Effect::CaughtUp, &mut SyncReport::default()).unwrap();
     let (row, delivery) = vic.list(&Filter::default()).unwrap().remove(0);

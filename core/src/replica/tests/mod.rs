@@ -2,6 +2,7 @@
 
 mod belonging;
 mod calls;
+mod certificates;
 mod delivery;
 mod documents;
 mod exchange;
@@ -62,13 +63,13 @@ struct Town {
 
 fn town() -> Town {
     let (mut carla, mut vic, mut vera, mut liaison) = (engine(1), engine(2), engine(3), engine(4));
-    carla.found().unwrap();
+    let group = carla.found().unwrap().group;
     for (newcomer, role) in [
         (&mut vic, roles::ROLE_VOLUNTEER),
         (&mut vera, roles::ROLE_VOLUNTEER),
         (&mut liaison, roles::ROLE_LIAISON),
     ] {
-        let request = newcomer.request().unwrap();
+        let request = newcomer.request(group).unwrap();
         carla.admit(&request, RoleId(role)).unwrap();
     }
     let admission = Admission::from_bytes(&carla.admission().unwrap().to_bytes()).unwrap();
@@ -81,7 +82,7 @@ fn town() -> Town {
 /// Somebody of a role who has joined the group.
 fn joined(by: &mut Engine, seed: u64, role: u8) -> Engine {
     let mut newcomer = engine(seed);
-    let admission = by.admit(&newcomer.request().unwrap(), RoleId(role)).unwrap();
+    let admission = by.admit(&newcomer.request(by.group_id().unwrap()).unwrap(), RoleId(role)).unwrap();
     newcomer.join(&admission).unwrap();
     newcomer
 }
@@ -357,7 +358,8 @@ fn an_operation_by_a_volunteer_has_no_effect() {
     let Town { mut carla, mut vic, mut vera, .. } = town();
     let stranger = engine(9);
     let member = stranger.member_id();
-    let certificates = vec![stranger.certificate().unwrap().as_bytes().to_vec().into()];
+    let certificates =
+        vec![stranger.certificate_for(carla.group_id().unwrap()).unwrap().as_bytes().to_vec().into()];
     let keys = crate::roll::KeyUpdate::default();
     let admit =
         crate::roll::operation::Admission { member, role: RoleId(1), certificates, keys, invitation: None };
@@ -382,7 +384,7 @@ fn keys_rotate_and_a_newcomer_reads_back_through_the_chain() {
     hand(&carla, &mut vic);
     vic.record(draft("after the rotation")).unwrap();
     let mut late = engine(9);
-    carla.admit(&late.request().unwrap(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    carla.admit(&late.request(carla.group_id().unwrap()).unwrap(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
     late.join(&carla.admission().unwrap()).unwrap();
     hand(&vic, &mut late);
     let mut seen = texts(&late, Kind::OBSERVATION);
@@ -397,7 +399,9 @@ fn keys_rotate_and_a_newcomer_reads_back_through_the_chain() {
 fn a_row_counts_what_came_before_what_it_builds_on() {
     let Town { mut carla, mut vic, .. } = town();
     let mut cosma = engine(5);
-    let admission = carla.admit(&cosma.request().unwrap(), RoleId(roles::ROLE_COORDINATOR)).unwrap();
+    let admission = carla
+        .admit(&cosma.request(carla.group_id().unwrap()).unwrap(), RoleId(roles::ROLE_COORDINATOR))
+        .unwrap();
     cosma.join(&admission).unwrap();
     let observation = carla.record(draft("a swap at the corner")).unwrap();
     hand(&carla, &mut vic);
@@ -447,9 +451,13 @@ fn a_cursor_passes_nothing_that_was_not_had() {
 fn who_is_admitted_while_somebody_else_rotates_gets_the_new_key() {
     let Town { mut carla, mut vic, .. } = town();
     let (mut cosma, mut newcomer) = (engine(5), engine(6));
-    let admission = carla.admit(&cosma.request().unwrap(), RoleId(roles::ROLE_COORDINATOR)).unwrap();
+    let admission = carla
+        .admit(&cosma.request(carla.group_id().unwrap()).unwrap(), RoleId(roles::ROLE_COORDINATOR))
+        .unwrap();
     cosma.join(&admission).unwrap();
-    let admission = cosma.admit(&newcomer.request().unwrap(), RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    let admission = cosma
+        .admit(&newcomer.request(cosma.group_id().unwrap()).unwrap(), RoleId(roles::ROLE_VOLUNTEER))
+        .unwrap();
     newcomer.join(&admission).unwrap();
     carla.rotate(crate::base::CompartmentId(roles::COMPARTMENT_GROUP)).unwrap();
     hand(&carla, &mut vic);
@@ -475,7 +483,10 @@ fn junk_in_the_roll_is_cited_by_nobody_and_breaks_no_store() {
     let stranger = ed25519_dalek::SigningKey::from_bytes(&[77; 32]);
     let owner = ed25519_dalek::SigningKey::from_bytes(&[78; 32]);
     let member = crate::base::MemberId(owner.verifying_key().to_bytes());
-    let certificate = crate::entry::Possession::sign(&stranger, member, [9; 32]).certify(&owner).unwrap();
+    let certificate =
+        crate::entry::Possession::sign(&stranger, member, [9; 32], crate::entry::Scope::group(group))
+            .certify(&owner)
+            .unwrap();
     let mut slot = crate::entry::seal::Slot {
         group: Some(group),
         compartment: crate::base::CompartmentId::ROLL,

@@ -78,9 +78,9 @@ fn open(seed: u64, clock: &Arc<AtomicU64>, store: Arc<dyn Store>) -> Result<Engi
 pub(super) fn group(days: u64) -> [Phone; 3] {
     let mut phones = [1, 2, 3].map(Phone::new);
     let [carla, vic, vera] = &mut phones;
-    carla.engine.found().unwrap();
+    let group = carla.engine.found().unwrap().group;
     for (newcomer, role) in [(&mut *vic, roles::ROLE_VOLUNTEER), (&mut *vera, roles::ROLE_VOLUNTEER)] {
-        let request = newcomer.engine.request().unwrap();
+        let request = newcomer.engine.request(group).unwrap();
         carla.engine.admit(&request, RoleId(role)).unwrap();
     }
     carla.engine.set_policy(settings::UNLINKED_DAYS, days).unwrap();
@@ -360,7 +360,7 @@ fn the_author_shreds_and_a_newcomer_takes_the_proof_without_the_word() {
         assert_eq!((phone.texts(), phone.bodies()), (vec![], 0));
     }
     let mut late = Phone::new(4);
-    let request = late.engine.request().unwrap();
+    let request = late.engine.request(phones[0].engine.group_id().unwrap()).unwrap();
     phones[0].engine.admit(&request, RoleId(roles::ROLE_VOLUNTEER)).unwrap();
     late.engine.join(&phones[0].engine.admission().unwrap()).unwrap();
     let wires = entries(&phones[0].engine, &late.engine);

@@ -9,12 +9,15 @@ use crate::base::{
     CompartmentId, DeviceId, EntryHash, EpochId, GroupId, Hash, MemberId, RoleId, cbor, limits,
 };
 use crate::entry::seal::{Slot, write_clear};
-use crate::entry::{Certificate, Kind, LogHead, LogId, Possession, SealedKeys, Verified};
+use crate::entry::{Certificate, Kind, LogHead, LogId, Possession, Scope, SealedKeys, Verified};
 use crate::roll::operation::{Admission, Certification, Policy, Removal, Shred};
 use crate::roll::{
     EpochName, Founding, Grant, Inserted, KeyUpdate, Operation, Roll, Room, Rotation, State, Target,
 };
 use crate::sync::inbox::{Logs, Verdict, judge};
+
+/// The nonce of the founding.
+const NONCE: [u8; 16] = [1; 16];
 
 /// A device that signs whatever it is told to.
 struct Pen {
@@ -48,7 +51,8 @@ impl Pen {
     }
 
     fn certificate(&self) -> Certificate {
-        Possession::sign(&self.device, self.member(), [3; 32]).certify(&self.member).unwrap()
+        let scope = self.group.map_or(Scope::founding(&NONCE), Scope::group);
+        Possession::sign(&self.device, self.member(), [3; 32], scope).certify(&self.member).unwrap()
     }
 
     fn write(&mut self, heads: Vec<EntryHash>, kind: Kind, body: Vec<u8>) -> Verified {
@@ -123,7 +127,7 @@ fn group() -> (Pen, Pen, Roll) {
         role: COORDINATOR,
         certificate: founder.certificate().as_bytes().to_vec().into(),
         keys: KeyUpdate { rotations: vec![rotation(0)], ..KeyUpdate::default() },
-        nonce: [1; 16],
+        nonce: NONCE,
     });
     let entry = founder.operate(Vec::new(), &founding);
     let mut roll = Roll::found(&entry).unwrap();
@@ -334,7 +338,9 @@ fn old_heads_give_no_new_room_to_a_relay() {
         device.group = volunteer.group;
         let own = device.enter(old.clone());
         assert_eq!(roll.insert(&own).unwrap(), Inserted::Counts);
-        let certificate = Pen::new(200).certificate().as_bytes().to_vec().into();
+        let mut stranger = Pen::new(200);
+        stranger.group = volunteer.group;
+        let certificate = stranger.certificate().as_bytes().to_vec().into();
         let certify = Operation::Certify(Certification { certificate, keys: KeyUpdate::default() });
         let entry = device.operate(old.clone(), &certify);
         assert_eq!(roll.insert(&entry).unwrap(), Inserted::WithoutEffect);

@@ -13,7 +13,8 @@ use crate::base::{
 };
 use crate::entry::seal::{Slot, write_clear};
 use crate::entry::{
-    Certificate, Claims, Header, Kind, LogHead, LogId, Possession, Received, SealedKeys, Verified, Wire,
+    Certificate, Claims, Header, Kind, LogHead, LogId, Possession, Received, Scope, SealedKeys, Verified,
+    Wire,
 };
 use crate::roll::operation::{
     Acceptance, Admission, Certification, EndHold, Hold, Policy, Recovery, Removal, Shred, Target, Watermark,
@@ -158,20 +159,20 @@ pub fn device(phone: (u8, u8)) -> DeviceId {
     DeviceId(device_key(phone).verifying_key().to_bytes())
 }
 
-fn certificate(phone: (u8, u8), key: &SigningKey) -> Certificate {
+fn certificate(phone: (u8, u8), key: &SigningKey, scope: Scope) -> Certificate {
     let member = MemberId(key.verifying_key().to_bytes());
     let agreement = [phone.0 * DEVICES + phone.1; 32];
-    Possession::sign(&device_key(phone), member, agreement).certify(key).unwrap()
+    Possession::sign(&device_key(phone), member, agreement, scope).certify(key).unwrap()
 }
 
 /// A device's own certificate: devices 2 and 3 are those of the keys of recoveries.
-fn own_certificate((person, number): (u8, u8)) -> Certificate {
-    certificate((person, number), &person_key(person, number.saturating_sub(1)))
+fn own_certificate((person, number): (u8, u8), scope: Scope) -> Certificate {
+    certificate((person, number), &person_key(person, number.saturating_sub(1)), scope)
 }
 
 impl Town {
     pub fn play(coordinators: u8, steps: &[Step]) -> Self {
-        let certificate = own_certificate((0, 0));
+        let certificate = own_certificate((0, 0), Scope::founding(&[1; 16]));
         let founding = Operation::Found(Founding {
             template: template(),
             role: COORDINATOR,
@@ -206,7 +207,8 @@ impl Town {
         for person in 1..8 {
             let role = if person < coordinators { COORDINATOR } else { VOLUNTEER };
             if person < coordinators || person >= COORDINATORS {
-                town.admit((0, 0), person, role, &[own_certificate((person, 0))]);
+                let certificate = own_certificate((person, 0), town.scope());
+                town.admit((0, 0), person, role, &[certificate]);
             }
         }
         let start: BTreeSet<usize> = (0..town.entries.len()).collect();
@@ -217,6 +219,10 @@ impl Town {
         }
         steps.iter().for_each(|step| town.step(*step));
         town
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::group(self.group)
     }
 
     pub fn model(&self) -> Model {
@@ -249,12 +255,13 @@ impl Town {
             11..=13 => self.remove(who, Target::Device(device(phone)), &[phone], z),
             14 | 15 => self.recover(who, person, y, z),
             16 | 17 => {
-                let brought = [own_certificate((person, 0)), own_certificate((person, z % DEVICES))];
+                let brought =
+                    [(person, 0), (person, z % DEVICES)].map(|phone| own_certificate(phone, self.scope()));
                 self.admit(who, person, COORDINATOR, &brought[..usize::from(y % 3)]);
             }
             18 | 19 => {
-                let brought =
-                    [own_certificate((person, 0)), own_certificate(((person + 1) % PEOPLE, z % DEVICES))];
+                let brought = [(person, 0), ((person + 1) % PEOPLE, z % DEVICES)]
+                    .map(|phone| own_certificate(phone, self.scope()));
                 self.admit(who, person, RoleId(y % 4), &brought[..usize::from(z % 3)]);
             }
             20 | 21 => self.certify(who, phone, z),
@@ -382,12 +389,13 @@ impl Town {
     }
 
     fn recover(&mut self, who: (u8, u8), person: u8, y: u8, z: u8) {
+        let scope = self.scope();
         let new = match y % 8 {
             // Not a new key at all.
-            0 => certificate((person, 2), &person_key((person + 1) % PEOPLE, 0)),
-            1 => own_certificate((person, 0)),
-            2 => certificate((person, 0), &person_key(person, 1)),
-            y => own_certificate((person, 2 + y % 2)),
+            0 => certificate((person, 2), &person_key((person + 1) % PEOPLE, 0), scope),
+            1 => own_certificate((person, 0), scope),
+            2 => certificate((person, 0), &person_key(person, 1), scope),
+            y => own_certificate((person, 2 + y % 2), scope),
         };
         let phones = [0, 1, 2, 3].map(|number| (person, number));
         let recovery = Recovery {
@@ -402,11 +410,12 @@ impl Town {
     }
 
     fn certify(&mut self, who: (u8, u8), phone: (u8, u8), z: u8) {
+        let scope = self.scope();
         let certificate = match z % 8 {
-            0 => certificate(phone, &person_key((phone.0 + 1) % PEOPLE, 0)),
-            1 => certificate(phone, &person_key(phone.0, 1)),
-            2 => certificate(phone, &person_key(phone.0, 0)),
-            _ => own_certificate(phone),
+            0 => certificate(phone, &person_key((phone.0 + 1) % PEOPLE, 0), scope),
+            1 => certificate(phone, &person_key(phone.0, 1), scope),
+            2 => certificate(phone, &person_key(phone.0, 0), scope),
+            _ => own_certificate(phone, scope),
         };
         let granted = device(if z % 16 == 15 { ((who.0 + 1) % PEOPLE, 0) } else { phone });
         let grant = Grant {
@@ -440,7 +449,7 @@ impl Town {
 
     fn write(&mut self, who: (u8, u8), operation: Operation, claims: Vec<Claims>) {
         if self.phones[&who].head.is_none() {
-            let certificate = own_certificate(who);
+            let certificate = own_certificate(who, self.scope());
             let claims = vec![*certificate.claims()];
             self.append(who, Kind::CERTIFICATE, certificate.as_bytes().to_vec(), claims);
         }

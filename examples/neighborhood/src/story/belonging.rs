@@ -78,9 +78,9 @@ impl Story {
 
     async fn add_a_tablet(&mut self, phone: &Phone) -> Result<Phone, Failure> {
         phone.replica.set_card("N., house with the blue door".to_owned(), "after six".to_owned()).await?;
-        let member = phone.replica.info().await?.member;
+        let info = phone.replica.info().await?;
         let tablet = Phone::open(&self.root, "newcomers-tablet").await?;
-        let request = tablet.replica.request_as_device_of(member).await?;
+        let request = tablet.replica.request_as_device_of(info.group, info.member).await?;
         tablet.replica.join(phone.replica.add_device(request).await?).await?;
         let device = tablet.replica.info().await?.device;
         phone.replica.name_device(device, "tablet".to_owned()).await?;
@@ -95,7 +95,7 @@ impl Story {
         say(format_args!("its member key stays on the phone, and on paper as {words} words"));
         let roster = self.coordinator.replica.roster().await?;
         let row =
-            roster.iter().find(|row| row.member == member).ok_or("the newcomer is not in the roster")?;
+            roster.iter().find(|row| row.member == info.member).ok_or("the newcomer is not in the roster")?;
         let name = row.name.as_deref().unwrap_or("?");
         let devices: Vec<&str> =
             row.devices.iter().map(|d| d.name.as_deref().unwrap_or("a device")).collect();
@@ -132,7 +132,8 @@ impl Story {
 
     async fn remove_a_coordinator(&mut self) -> Result<(), Failure> {
         let deputy = Phone::open(&self.root, "deputy").await?;
-        let request = deputy.replica.request().await?;
+        let group = self.coordinator.replica.info().await?.group;
+        let request = deputy.replica.request(group).await?;
         let admission = self.coordinator.replica.admit(request, roles::COORDINATOR).await?;
         deputy.replica.join(admission).await?;
         for phone in [&self.coordinator, &deputy] {
@@ -145,7 +146,7 @@ impl Story {
         self.coordinator.replica.remove(Target::Member(member)).await?;
         say("a second coordinator is taken out while offline, and goes on admitting people");
         let friend = Phone::open(&self.root, "deputys-friend").await?;
-        let request = friend.replica.request().await?;
+        let request = friend.replica.request(group).await?;
         friend.replica.join(deputy.replica.admit(request, roles::COORDINATOR).await?).await?;
         self.coordinator.sync(&self.url).await?;
         let deputys = deputy.replica.sync_once(&self.url, Budget::UNLIMITED).await;

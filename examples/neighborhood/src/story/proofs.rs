@@ -122,7 +122,8 @@ impl Story {
         let received =
             Phone::open_in_trouble(&self.root, "altered-on-the-way-in", Trouble::AltersReceived, 1).await?;
         for phone in [&sent, &received] {
-            let request = phone.replica.request().await?;
+            let group = self.coordinator.replica.info().await?.group;
+            let request = phone.replica.request(group).await?;
             let admission = self.coordinator.replica.admit(request, roles::VOLUNTEER).await?;
             self.coordinator.sync(&self.url).await?;
             phone.replica.join(admission).await?;

@@ -20,7 +20,8 @@ impl Story {
         chapter(
             2,
             "A coordinator founds a group and admits neighbours and the liaison officer",
-            "A newcomer's phone shows a request and gets an admission back, from hand to hand: no network is needed.",
+            "A newcomer's phone is shown which group it is, shows a request for that group and gets an admission back, from hand to \
+             hand: no network is needed.",
         );
         let info = self.coordinator.replica.found().await?;
         say(format_args!("group {}", info.group));
@@ -29,7 +30,7 @@ impl Story {
         let newcomers: Vec<(&Phone, RoleId)> = volunteers.chain([(&self.liaison, roles::LIAISON)]).collect();
         let mut last = None;
         for (phone, role) in &newcomers {
-            let request = phone.replica.request().await?;
+            let request = phone.replica.request(info.group).await?;
             last = Some(self.coordinator.replica.admit(request, *role).await?);
         }
         let admission = last.ok_or("nobody was admitted")?;

@@ -76,12 +76,12 @@ fn record(root: &Path, input: &Path, rows: usize, devices: usize) -> Result<(), 
     let descriptions = reports.iter().map(|r| town::drafts(r.clone()).1.observation.what_happened).collect();
     let sealed = reports.iter().map(town::sealed_text).collect();
     let mut founder = town::engine(root, FOUNDER)?;
-    founder.found()?;
+    let group = founder.found()?.group;
     let mut phones = (0..devices).map(|n| town::engine(root, &phone(n))).collect::<Result<Vec<_>, _>>()?;
     let mut joiner = town::engine(root, JOINER)?;
-    let mut admission = founder.admit(&joiner.request()?, RoleId(roles::ROLE_COORDINATOR))?;
+    let mut admission = founder.admit(&joiner.request(group)?, RoleId(roles::ROLE_COORDINATOR))?;
     for phone in &phones {
-        admission = founder.admit(&phone.request()?, RoleId(roles::ROLE_VOLUNTEER))?;
+        admission = founder.admit(&phone.request(group)?, RoleId(roles::ROLE_VOLUNTEER))?;
     }
     joiner.join(&admission)?;
     for phone in &mut phones {

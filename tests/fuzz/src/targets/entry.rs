@@ -2,8 +2,9 @@
 
 use lamppost_core::base::cose::{self, Purpose, Unverified};
 use lamppost_core::base::{CompartmentId, cbor, hash, limits};
+use lamppost_core::entry::certificate::BadCertificate;
 use lamppost_core::entry::chain::{verify_one, verify_run};
-use lamppost_core::entry::{Certificate, Claims, Header, Kind, LogHead, Received, Wire};
+use lamppost_core::entry::{Certificate, Claims, Header, Kind, LogHead, Received, Scope, Wire};
 use minicbor::bytes::ByteVec;
 
 use crate::tape::Tape;
@@ -86,9 +87,12 @@ fn keeps_rules(header: &Header) -> bool {
 }
 
 fn certificate(bytes: &[u8]) {
-    let Ok(certificate) = Certificate::verify(bytes) else { return };
+    let Ok(certificate) = Certificate::verify(bytes, Scope::group(town().group)) else { return };
     assert_eq!(certificate.as_bytes(), bytes);
     assert_eq!(certificate.claims().version, 1);
+    assert_eq!(certificate.claims().scope, Scope::group(town().group));
+    let elsewhere = Certificate::verify(bytes, Scope::founding(&[0; 16]));
+    assert_eq!(elsewhere, Err(BadCertificate::OtherGroup));
 }
 
 fn claims(tape: &mut Tape<'_>) {
@@ -98,11 +102,13 @@ fn claims(tape: &mut Tape<'_>) {
     let inner = cose::sign(&keys.device, Purpose::Possession, claims.to_vec());
     let bytes = cose::sign(&keys.member, purpose, inner);
     let read = cbor::decode::<Claims>(claims);
+    let scope = Scope::group(town().group);
     let fits = |claims: &Claims| {
-        (claims.version, claims.member, claims.device) == (1, keys.member_id(), keys.device_id())
+        let own = (1, keys.member_id(), keys.device_id(), scope);
+        (claims.version, claims.member, claims.device, claims.scope) == own
     };
     let good = purpose == Purpose::Certificate && read.as_ref().is_ok_and(fits);
-    let verified = Certificate::verify(&bytes);
+    let verified = Certificate::verify(&bytes, scope);
     assert_eq!(verified.is_ok(), good, "{verified:?}");
     if let Ok(certificate) = verified {
         assert_eq!(cbor::encode(certificate.claims()), claims);

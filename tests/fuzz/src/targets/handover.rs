@@ -4,7 +4,7 @@
 use lamppost_core::base::{EntryHash, GroupId, RelayId, RoleId, cbor};
 use lamppost_core::entry::evidence::{self, Evidence, commitment};
 use lamppost_core::entry::keys::{EntryKey, Secret};
-use lamppost_core::entry::{Certificate, Kind, Received, Wire};
+use lamppost_core::entry::{Certificate, Kind, Received, Scope, Wire};
 use lamppost_core::replica::{Admission, Error, JoinRequest};
 use lamppost_core::storage::MemoryStore;
 use minicbor::bytes::ByteVec;
@@ -19,7 +19,13 @@ pub fn handover(data: &[u8]) {
     match tape.below(6) {
         0 => request(tape.rest().to_vec()),
         1 => {
-            let mut bytes = Keys::of(3 + tape.below(6) as u64).certificate().as_bytes().to_vec();
+            let keys = Keys::of(3 + tape.below(6) as u64);
+            let certificate = match tape.below(8) {
+                0 => keys.certificate_for(Scope::founding(&[0; 16])),
+                1 => keys.certificate_for(Scope::group(GroupId(tape.bytes32()))),
+                _ => keys.certificate(),
+            };
+            let mut bytes = certificate.as_bytes().to_vec();
             if tape.once_in(2) {
                 tape.bend(&mut bytes);
             }
@@ -45,7 +51,7 @@ pub fn handover(data: &[u8]) {
 }
 
 fn request(bytes: Vec<u8>) {
-    let genuine = Certificate::verify(&bytes);
+    let genuine = Certificate::verify(&bytes, Scope::group(town().group));
     let request = JoinRequest::from_bytes(bytes.clone());
     assert_eq!(request.as_bytes(), bytes);
     let store = town().founder.store();

@@ -9,7 +9,7 @@ use lamppost_core::base::cose::{Purpose, Unverified};
 use lamppost_core::base::{CompartmentId, GroupId, Incarnation, RelayId, RoleId};
 use lamppost_core::entry::invitation::InvitationSecret;
 use lamppost_core::entry::knock::{Knock, open_answer, seal_answer};
-use lamppost_core::entry::{Certificate, Wire};
+use lamppost_core::entry::{Certificate, Scope, Wire};
 use lamppost_core::replica::{
     CodeLanguage, Engine, Error, GroupLink, Invitation, JoinRequest, Joining, LinkKind,
 };
@@ -61,6 +61,10 @@ pub fn joining(data: &[u8]) {
     }
 }
 
+fn scope() -> Scope {
+    Scope::group(town().group)
+}
+
 fn group_link() -> GroupLink {
     let Invitation { relay_url, group, .. } = invitation();
     GroupLink { relay_url, group }
@@ -80,8 +84,8 @@ fn link(text: &str) {
     let written = [
         Invitation::parse(text).map(|read| (read.to_uri(), read.to_qr())),
         GroupLink::parse(text).map(|read| (read.to_uri(), read.to_qr())),
-        JoinRequest::parse(text).map(|read| {
-            assert!(Certificate::verify(read.as_bytes()).is_ok(), "what is read is genuine");
+        JoinRequest::parse(text, town().group).map(|read| {
+            assert!(Certificate::verify(read.as_bytes(), scope()).is_ok(), "what is read is genuine");
             (read.to_uri().expect("it is genuine"), read.to_qr().expect("it is genuine"))
         }),
     ];
@@ -99,7 +103,7 @@ fn knock(tape: &mut Tape<'_>) {
     if tape.once_in(3) {
         tape.bend(&mut certificate);
     }
-    let genuine = Certificate::verify(&certificate).is_ok();
+    let genuine = Certificate::verify(&certificate, scope()).is_ok();
     let knock = Knock { certificate: ByteVec::from(certificate), relay: RelayId(tape.bytes32()) };
     let group = if tape.once_in(8) { GroupId(tape.bytes32()) } else { town().group };
     let mut sealed = knock.seal(&SECRET, group, [5; 16]);
@@ -199,7 +203,7 @@ fn give(engine: &mut Engine, session: &mut Session, input: Input, now_ms: u64, e
                         assert_eq!(opened.0.relay, relay);
                     }
                     (None, Some(certificate)) => {
-                        let certificate = Certificate::verify(certificate).expect("it is genuine");
+                        let certificate = Certificate::verify(certificate, scope()).expect("it is genuine");
                         assert_eq!(certificate.claims().device, device);
                     }
                     other => panic!("a newcomer shows one of the two: {other:?}"),

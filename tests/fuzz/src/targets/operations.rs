@@ -2,7 +2,7 @@
 
 use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, EpochId, Hash, MailboxId, MemberId, RoleId};
 use lamppost_core::entry::keys::{Agreement, SealPurpose, Secret, seal, seal_epochs};
-use lamppost_core::entry::{LogHead, LogId, Possession, SealedKey, SealedKeys};
+use lamppost_core::entry::{LogHead, LogId, Possession, Scope, SealedKey, SealedKeys};
 use lamppost_core::roll::operation::{
     Acceptance, Admission, Certification, EndHold, Hold, Policy, PreviousKey, Recovery, Removal, Shred,
     Watermark,
@@ -89,9 +89,11 @@ fn certificate(tape: &mut Tape<'_>) -> ByteVec {
     let certificate = match tape.below(8) {
         0 => {
             let member = somebody(tape);
-            let possession = Possession::sign(&keys.device, member.member_id(), *keys.agreement.public());
+            let (agreement, scope) = (*keys.agreement.public(), Scope::group(town().group));
+            let possession = Possession::sign(&keys.device, member.member_id(), agreement, scope);
             possession.certify(&member.member).unwrap()
         }
+        1 => keys.certificate_for(Scope::founding(&[0; 16])),
         _ => keys.certificate(),
     };
     let mut bytes = certificate.as_bytes().to_vec();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lamppost_core::base::{CompartmentId, EntryHash, EpochId, Hash, Template, cbor};
-use lamppost_core::entry::{Certificate, Kind, LogHead, LogId, Received, Verified};
+use lamppost_core::entry::{Certificate, Kind, LogHead, LogId, Received, Scope, Verified};
 use lamppost_core::roll::operation::{EndHold, Hold, Recovery, Removal};
 use lamppost_core::roll::{EpochName, Inserted, Operation, Roll, State, Target};
 use lamppost_core::sync::inbox::{Logs, Verdict, judge};
@@ -199,7 +199,8 @@ fn rights(entries: &[Verified], roll: &Roll, inserted: &BTreeMap<EntryHash, Inse
                 past.device(*gone).is_some_and(|(device, _)| Some(device.member) == member)
             }
             Operation::Certify(certify) => {
-                let claims = *Certificate::verify(&certify.certificate).unwrap().claims();
+                let scope = Scope::group(town().group);
+                let claims = *Certificate::verify(&certify.certificate, scope).unwrap().claims();
                 claims.device == author || member.is_some()
             }
             Operation::KeyUpdate(keys) => {

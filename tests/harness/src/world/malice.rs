@@ -38,7 +38,8 @@ impl World {
             };
         let mut stranger = self.stranger();
         let engine = stranger.engine(None).map_err(|e| e.to_string())?;
-        let (strange, request) = (engine.member_id(), engine.request().map_err(|e| e.to_string())?);
+        let group = self.group.expect("there is one because it was founded first");
+        let (strange, request) = (engine.member_id(), engine.request(group).map_err(|e| e.to_string())?);
         let certificate = request.as_bytes().to_vec().into();
         let others: Vec<_> = roll.state().members().map(|(id, _)| id).filter(|id| *id != own).collect();
         let Some(victim) = self.malice.pick(&others).copied() else { return Ok(()) };
@@ -91,10 +92,10 @@ impl World {
     /// A device that is nobody's says of itself that it belongs, and a member brings it to the relay.
     fn attack_by_smuggling(&mut self, at: usize, mut stranger: Phone, heads: Vec<EntryHash>) -> Step {
         let engine = stranger.engine(None).map_err(|e| e.to_string())?;
-        let request = engine.request().map_err(|e| e.to_string())?;
+        let group = self.group.expect("there is one because it was founded first");
+        let request = engine.request(group).map_err(|e| e.to_string())?;
         let certificate = request.as_bytes().to_vec().into();
         let entry = Operation::Certify(Certification { certificate, keys: KeyUpdate::default() });
-        let group = self.group.expect("there is one because it was founded first");
         let forged = testing::forge(engine, group, heads, &entry).map_err(|e| e.to_string())?;
         self.model.strangers.insert(engine.member_id());
         self.tally.attacks += 1;
@@ -136,10 +137,11 @@ impl World {
 
     /// Device after device: each is theirs to enter, until there are too many.
     fn flood_with_devices(&mut self, at: usize, own: MemberId) -> Step {
+        let group = self.group.expect("there is one because it was founded first");
         for _ in 0..FLOOD_DEVICES {
             let mut invented = self.stranger();
             let engine = invented.engine(None).map_err(|e| e.to_string())?;
-            let request = engine.request_as_device_of(own).map_err(|e| e.to_string())?;
+            let request = engine.request_as_device_of(group, own).map_err(|e| e.to_string())?;
             self.attempt(at, "enters a device that is not there", |engine| engine.add_device(&request))?;
         }
         Ok(())

@@ -174,7 +174,8 @@ impl World {
         let Some(request) = testing::request_again(engine) else { return Ok(()) };
         let Some(member) = self.phones[other].member else { return Ok(()) };
         // Of a recovered member the certificate names the new key, and not the member.
-        let certificate = Certificate::verify(request.as_bytes()).map_err(|e| e.to_string())?;
+        let certificate =
+            Certificate::verify(request.as_bytes(), Scope::group(roll.group())).map_err(|e| e.to_string())?;
         if certificate.claims().member != member {
             return Ok(());
         }
@@ -192,7 +193,8 @@ impl World {
         let members: Vec<_> = roll.state().members().map(|(id, _)| id).collect();
         let member = members[self.unrest.index(members.len())];
         let Some(new) = self.new_phone(self.role_of(&roll, member)) else { return Ok(()) };
-        let Some(request) = self.act(new, "asks to be recovered", |engine| engine.request())? else {
+        let Some(request) = self.act(new, "asks to be recovered", |engine| engine.request(roll.group()))?
+        else {
             return Ok(());
         };
         self.model.touched.insert(member);
@@ -210,8 +212,9 @@ impl World {
             return Ok(());
         };
         let Some(new) = self.new_phone(self.phones[at].role) else { return Ok(()) };
+        let group = self.group.expect("there is one because it was founded first");
         let Some(request) =
-            self.act(new, "asks for a member", |engine| engine.request_as_device_of(member))?
+            self.act(new, "asks for a member", |engine| engine.request_as_device_of(group, member))?
         else {
             return Ok(());
         };

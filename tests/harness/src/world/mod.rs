@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lamppost_core::base::{CompartmentId, DeviceId, GroupId, MemberId, RoleId};
-use lamppost_core::entry::{Certificate, Kind as EntryKind, Received, Verified};
+use lamppost_core::entry::{Certificate, Kind as EntryKind, Received, Scope, Verified};
 use lamppost_core::replica::testing::{self, draft};
 use lamppost_core::replica::{
     CaseLink, CodeLanguage, Concern, Decision, Delivery, Engine, Error, Filter, HistoryRow, LiaisonAnswer,

@@ -93,7 +93,8 @@ impl World {
             .collect();
         let Some(by) = self.chance.pick(&coordinators).copied() else { return Ok(()) };
         let role = RoleId(self.phones[at].role);
-        let Some(request) = self.act(at, "asks to join", |engine| match engine.request() {
+        let group = self.group.expect("there is one because it was founded first");
+        let Some(request) = self.act(at, "asks to join", |engine| match engine.request(group) {
             // Its disk had failed after it wrote: it has joined.
             Err(Error::HasGroup) => Ok(None),
             request => request.map(Some),

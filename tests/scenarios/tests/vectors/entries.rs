@@ -3,7 +3,7 @@
 use ed25519_dalek::SigningKey;
 use hkdf::Hkdf;
 use lamppost_core::base::cose::{self, Purpose};
-use lamppost_core::base::{CompartmentId, EntryHash, EpochId, Hash, cbor, hash, limits};
+use lamppost_core::base::{CompartmentId, EntryHash, EpochId, GroupId, Hash, cbor, hash, limits};
 use lamppost_core::document::{AuthoredChange, create_id, is_created_by};
 use lamppost_core::entry::certificate::BadCertificate;
 use lamppost_core::entry::chain::{verify_one, verify_run};
@@ -12,12 +12,12 @@ use lamppost_core::entry::keys::{Agreement, EntryKey, Place, SALT_BYTES, SealPur
 use lamppost_core::entry::plaintext::{self, Content, Form};
 use lamppost_core::entry::seal;
 use lamppost_core::entry::{
-    Certificate, Claims, Header, Kind, Malformed, Received, SealedKey, SealedKeys, Wire,
+    Certificate, Claims, Header, Kind, Malformed, Received, Scope, SealedKey, SealedKeys, Wire,
 };
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::town::{COMMON, GROUP, Party, Town, content_json, flip, hex, sign_header, unhex};
+use crate::town::{COMMON, GROUP, NONCE, Party, Town, content_json, flip, hex, sign_header, unhex};
 
 pub fn keys(town: &Town) -> Value {
     let epochs = town.epoch_keys.iter().zip(town.epochs).map(|(key, epoch)| {
@@ -76,9 +76,13 @@ pub fn certificates(town: &Town) -> Value {
     let unconfirmed = cose::sign(&vic.device, Purpose::Possession, cbor::encode(&claims));
     let mut more_claims = cbor::encode(&claims);
     more_claims[0] += 1;
-    more_claims.extend([4, 0]);
+    more_claims.extend([5, 0]);
     let more_claims = cose::sign(&vic.device, Purpose::Possession, more_claims);
     let more_claims = cose::sign(&vic.member, Purpose::Certificate, more_claims);
+    let elsewhere = |scope: Scope| {
+        let certificate = Party { scope, ..vic.with_device_of(vic) }.certificate();
+        certificate.as_bytes().to_vec()
+    };
     let refused = [
         ("another member signed", signed(&vera.member, &vic.device, &claims)),
         ("another device signed", signed(&vic.member, &vera.device, &claims)),
@@ -92,11 +96,16 @@ pub fn certificates(town: &Town) -> Value {
         ("a bit of the inner signature is flipped", flip(good.as_bytes(), 190)),
         ("a bit of the outer signature is flipped", flip(good.as_bytes(), -8)),
         ("a byte follows", [good.as_bytes(), &[0]].concat()),
+        ("genuine, for another group", elsewhere(Scope::group(GroupId([9; 32])))),
+        ("genuine, for a founding entry", elsewhere(Scope::founding(&NONCE))),
     ];
     for (what, bytes) in &refused {
-        assert!(Certificate::verify(bytes).is_err(), "{what}");
+        assert!(Certificate::verify(bytes, vic.scope).is_err(), "{what}");
     }
-    assert_eq!(Certificate::verify(&refused[3].1), Err(BadCertificate::UnknownVersion(2)));
+    assert_eq!(Certificate::verify(&refused[3].1, vic.scope), Err(BadCertificate::UnknownVersion(2)));
+    for (what, bytes) in &refused[refused.len() - 2..] {
+        assert_eq!(Certificate::verify(bytes, vic.scope), Err(BadCertificate::OtherGroup), "{what}");
+    }
     json!({
         "accepted": [{
             "bytes": hex(good.as_bytes()),
@@ -104,7 +113,9 @@ pub fn certificates(town: &Town) -> Value {
             "member": claims.member.to_string(),
             "device": claims.device.to_string(),
             "agreement": hex(&claims.agreement),
+            "scope": town.group.to_string(),
         }],
+        "group": town.group.to_string(),
         "refused": refused.map(|(why, bytes)| json!({ "why": why, "bytes": hex(&bytes) })),
     })
 }

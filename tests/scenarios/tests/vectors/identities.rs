@@ -1,13 +1,14 @@
 //! Vectors of sections 4.3 and 4.4: whose a device, a key and an invitation are; and what founds no roll.
 
 use lamppost_core::base::{MailboxId, cbor};
-use lamppost_core::entry::Verified;
+use lamppost_core::entry::{Scope, Verified};
 use lamppost_core::roll::operation::Admission;
 use lamppost_core::roll::{Founding, KeyUpdate, Operation, Roll, Target};
+use minicbor::bytes::ByteVec;
 use serde_json::{Value, json};
 
 use crate::story::{Story, admit, certify, policy, recover, remove, remove_member};
-use crate::town::{COORDINATOR, GROUP, INVITED, Party, VOLUNTEER, hex, operation, template};
+use crate::town::{COORDINATOR, GROUP, INVITED, NONCE, Party, VOLUNTEER, hex, operation, template};
 
 pub fn histories() -> Vec<Story> {
     vec![
@@ -17,6 +18,7 @@ pub fn histories() -> Vec<Story> {
         one_key_for_two(),
         no_new_key(),
         one_invitation(),
+        founder_again(),
     ]
 }
 
@@ -145,23 +147,43 @@ fn one_invitation() -> Story {
     s
 }
 
+/// The certificate of the founding entry was signed before the group had an id. It is good in this group alone.
+fn founder_again() -> Story {
+    let mut s =
+        Story::new("B and C remove A; B admits A as a volunteer, by the certificate of the founding entry");
+    let base = s.base;
+    let asked = s.write("b", &[base], remove_member(&s.a));
+    let removed = s.write("c", &[asked], remove_member(&s.a));
+    let founder = Party { scope: Scope::founding(&NONCE), ..s.a.with_device_of(&s.a) };
+    s.write("b", &[removed], admit(&founder, VOLUNTEER));
+    assert!(belongs(&s, "a"));
+    s
+}
+
 /// Entries that are no roll.
 pub fn refused() -> Value {
     let s = Story::new("what founds no roll");
-    let founding = |device: &Party| {
+    let founding_by = |device: &Party, scope: Scope| {
+        let founder = Party { scope, ..s.a.with_device_of(&s.a) };
+        let certificate = founder.certificate();
         let founding = Founding {
             template: template(),
             role: COORDINATOR,
-            certificate: s.a.certificate_bytes(),
+            certificate: ByteVec::from(certificate.as_bytes().to_vec()),
             keys: KeyUpdate::default(),
-            nonce: [0x5a; 16],
+            nonce: NONCE,
         };
         operation(device, None, &[], 0, &Operation::Found(founding))
     };
+    let founding = |device: &Party| founding_by(device, Scope::founding(&NONCE));
     let good = founding(&s.a);
     assert!(Roll::found(&good).is_ok());
     let by_another = founding(&s.b);
     assert!(Roll::found(&by_another).is_err());
+    let for_another_founding = founding_by(&s.a, Scope::founding(&[0; 16]));
+    assert!(Roll::found(&for_another_founding).is_err());
+    let for_a_group = founding_by(&s.a, s.a.scope);
+    assert!(Roll::found(&for_a_group).is_err());
     let mut again = cbor::decode::<Operation>(good.body().unwrap()).unwrap();
     if let Operation::Found(founding) = &mut again {
         founding.nonce = [0; 16];
@@ -175,6 +197,8 @@ pub fn refused() -> Value {
         |entries: &[&Verified]| entries.iter().map(|entry| hex(&entry.to_bytes())).collect::<Vec<_>>();
     json!([
         { "why": "the founder's certificate is another device's", "entries": bytes(&[&by_another]) },
+        { "why": "the founder's certificate is for another founding", "entries": bytes(&[&for_another_founding]) },
+        { "why": "the founder's certificate is for a group", "entries": bytes(&[&for_a_group]) },
         { "why": "a group is founded within a group", "entries": bytes(&[&good, &again]) },
         { "why": "nothing founds it", "entries": bytes(&[&admission]) },
     ])

@@ -1,11 +1,11 @@
 //! Vectors of sections 4.7 and 4.8: links of every kind, mailboxes, knocks and short codes.
 
 use lamppost_core::base::{GroupId, RelayId, cbor, hash};
-use lamppost_core::entry::Certificate;
 use lamppost_core::entry::invitation::{Invitation, InvitationSecret};
 use lamppost_core::entry::keys::SALT_BYTES;
 use lamppost_core::entry::knock::{Knock, open_answer, seal_answer, short_code};
 use lamppost_core::entry::link::{BadLink, GroupLink, LinkKind};
+use lamppost_core::entry::{Certificate, Scope};
 use lamppost_core::replica::JoinRequest;
 use minicbor::bytes::ByteVec;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ pub fn invitations(town: &Town) -> Value {
     }
     let certificate = town.vic.certificate().as_bytes().to_vec();
     let (group_links, bad_group_links) = group_links(town, &addresses, good);
-    let (request, bad_requests) = requests(&certificate);
+    let (request, bad_requests) = requests(town.group, &certificate);
     let relay = RelayId(town.relay.verifying_key().to_bytes());
     let knock = Knock { certificate: ByteVec::from(certificate.clone()), relay };
     let sealed = knock.seal(&secret, town.group, [0x5a; SALT_BYTES]);
@@ -130,11 +130,11 @@ fn group_links(town: &Town, addresses: &[&str; 3], invitation: String) -> (Value
 }
 
 /// A good request to join, and bad ones.
-fn requests(certificate: &[u8]) -> (Value, Value) {
+fn requests(group: GroupId, certificate: &[u8]) -> (Value, Value) {
     let request = JoinRequest::from_bytes(certificate.to_vec());
     let link = request.to_uri().unwrap();
-    assert_eq!(JoinRequest::parse(&link), Ok(request.clone()));
-    let packed = Certificate::verify(certificate).unwrap().pack();
+    assert_eq!(JoinRequest::parse(&link, group), Ok(request.clone()));
+    let packed = Certificate::verify(certificate, Scope::group(group)).unwrap().pack();
     let of = |change: fn(&mut Vec<u8>)| {
         let mut content = [&[3][..], &packed].concat();
         change(&mut content);
@@ -148,7 +148,7 @@ fn requests(certificate: &[u8]) -> (Value, Value) {
         ("of another kind", of(|content| content[0] = 2)),
     ];
     for (what, link) in &refused {
-        assert!(JoinRequest::parse(link).is_err(), "{what}");
+        assert!(JoinRequest::parse(link, group).is_err(), "{what}");
     }
     let good = json!({ "link": link, "qr_link": request.to_qr().unwrap(), "certificate": hex(certificate) });
     (good, json!(refused.map(|(why, link)| json!({ "why": why, "link": link }))))

@@ -1,7 +1,7 @@
 //! Vectors of section 4.2: operations as they stand in a body, and those that are refused wherever they are read.
 
-use lamppost_core::base::{CompartmentId, EntryHash, EpochId, Hash, cbor, limits};
-use lamppost_core::entry::{Certificate, LogHead, LogId};
+use lamppost_core::base::{CompartmentId, EntryHash, EpochId, GroupId, Hash, cbor, limits};
+use lamppost_core::entry::{Certificate, LogHead, LogId, Scope};
 use lamppost_core::roll::operation::{
     Acceptance, Admission, Certification, EndHold, Hold, Policy, Recovery, Removal, Shred, Watermark,
     hold_reasons,
@@ -13,25 +13,30 @@ use serde_json::{Value, json};
 use crate::town::{COMMON, COORDINATOR, GROUP, Party, Town, VOLUNTEER, flip, hex};
 
 /// Whether a reader takes it.
-fn is_read(bytes: &[u8]) -> bool {
+fn is_read(group: GroupId, bytes: &[u8]) -> bool {
     let Ok(operation) = cbor::decode::<Operation>(bytes) else { return false };
-    let are_genuine = operation.certificates().iter().all(|bytes| Certificate::verify(bytes).is_ok());
+    let scope = operation.scope(group);
+    let are_genuine = operation.certificates().iter().all(|bytes| Certificate::verify(bytes, scope).is_ok());
     assert_eq!(cbor::encode(&operation), bytes);
     operation.check().is_ok() && are_genuine
 }
 
 pub fn operations(town: &Town) -> Value {
     let accepted = accepted(town).into_iter().map(|(what, bytes)| {
-        assert!(is_read(&bytes), "{what}");
+        assert!(is_read(town.group, &bytes), "{what}");
         json!({ "what": what, "bytes": hex(&bytes) })
     });
     let mut refused = refused(town);
     refused.extend(refused_keys(town));
     let refused = refused.into_iter().map(|(why, bytes)| {
-        assert!(!is_read(&bytes), "{why}");
+        assert!(!is_read(town.group, &bytes), "{why}");
         json!({ "why": why, "bytes": hex(&bytes) })
     });
-    json!({ "accepted": accepted.collect::<Vec<_>>(), "refused": refused.collect::<Vec<_>>() })
+    json!({
+        "group": town.group.to_string(),
+        "accepted": accepted.collect::<Vec<_>>(),
+        "refused": refused.collect::<Vec<_>>(),
+    })
 }
 
 type Cases = Vec<(&'static str, Vec<u8>)>;
@@ -195,6 +200,10 @@ fn refused(town: &Town) -> Cases {
     let vic = &town.vic;
     let member = Target::Member(vic.member_id());
     let bent = ByteVec::from(flip(&vic.certificate_bytes(), -1));
+    let elsewhere =
+        Party { scope: Scope::group(GroupId([9; 32])), ..vic.with_device_of(vic) }.certificate_bytes();
+    let carla = Party { scope: Scope::founding(&[0; 16]), ..town.carla.with_device_of(&town.carla) };
+    let (founded_elsewhere, of_the_group) = (carla.certificate_bytes(), town.carla.certificate_bytes());
     let founding = |change: &dyn Fn(&mut Founding)| {
         let Operation::Found(mut founding) = cbor::decode(town.founding.body().unwrap()).unwrap() else {
             unreachable!("it is a founding")
@@ -218,6 +227,23 @@ fn refused(town: &Town) -> Cases {
             "found with a bent certificate",
             founding(&|f| f.certificate = ByteVec::from(flip(&f.certificate, -1))),
         ),
+        (
+            "found with a certificate for another founding",
+            founding(&|f| f.certificate = founded_elsewhere.clone()),
+        ),
+        ("found with a certificate for a group", founding(&|f| f.certificate = of_the_group.clone())),
+        (
+            "admit with a certificate for another group",
+            cbor::encode(&admission(town, vec![elsewhere.clone()])),
+        ),
+        ("admit with a certificate for a founding", {
+            cbor::encode(&admission(town, vec![founded_elsewhere.clone()]))
+        }),
+        ("recover with a certificate for another group", recovery(town, elsewhere.clone(), Vec::new())),
+        ("certify with a certificate for another group", {
+            let certification = Certification { certificate: elsewhere.clone(), keys: KeyUpdate::default() };
+            cbor::encode(&Operation::Certify(certification))
+        }),
         ("admit with a bent certificate", cbor::encode(&admission(town, vec![bent.clone()]))),
         ("admit with 17 certificates", cbor::encode(&admission(town, vec![vic.certificate_bytes(); 17]))),
         ("recover with a bent certificate", recovery(town, bent, Vec::new())),

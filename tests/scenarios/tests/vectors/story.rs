@@ -18,8 +18,8 @@ use rand_core::SeedableRng;
 use serde_json::{Value, json};
 
 use crate::town::{
-    CLAIMED_MS, COMMON, COORDINATOR, COORDINATORS, GROUP, Party, VOLUNTEER, begin, hand_out, head_of, hex,
-    sign_header, template,
+    CLAIMED_MS, COMMON, COORDINATOR, COORDINATORS, GROUP, NONCE, Party, VOLUNTEER, begin, hand_out, head_of,
+    hex, sign_header, template,
 };
 use lamppost_core::entry::keys::Agreement;
 
@@ -49,8 +49,8 @@ impl Story {
     /// A founds the group and admits the others, one after the other.
     pub fn new(what: &'static str) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(2);
-        let [a, b, c, v, x, y, b_tablet, v_tablet] = [(); 8].map(|()| Party::draw(&mut rng));
-        let (b_tablet, v_tablet) = (b.with_device_of(&b_tablet), v.with_device_of(&v_tablet));
+        let [mut a, mut b, mut c, mut v, mut x, mut y, b_tablet, v_tablet] =
+            [(); 8].map(|()| Party::draw(&mut rng));
         let epoch = Agreement::draw(&mut rng);
         let common = Agreement::draw(&mut rng);
         let coordinators = Agreement::draw(&mut rng);
@@ -60,7 +60,7 @@ impl Story {
             role: COORDINATOR,
             certificate: a.certificate_bytes(),
             keys: begin(&mut rng, &begun, &[&a]),
-            nonce: [0x5a; 16],
+            nonce: NONCE,
         });
         let slot = Slot {
             group: None,
@@ -72,13 +72,16 @@ impl Story {
             checkpoint: None,
         };
         let founding = write_clear(&a.device, &slot, Kind::OPERATION, None, cbor::encode(&founding)).unwrap();
+        let group = founding.group();
+        [&mut a, &mut b, &mut c, &mut v, &mut x, &mut y].into_iter().for_each(|party| party.enter(group));
+        let (b_tablet, v_tablet) = (b.with_device_of(&b_tablet), v.with_device_of(&v_tablet));
         let keys = [&b, &c, &v].map(|newcomer| hand_out(&mut rng, &begun[1..2], &[newcomer]));
         let mut story = Self {
             what,
             rng,
             logs: BTreeMap::from([(a.device_id(), head_of(&founding))]),
             base: founding.hash(),
-            group: founding.group(),
+            group,
             entries: vec![founding],
             sealed: Vec::new(),
             a,

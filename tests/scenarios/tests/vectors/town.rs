@@ -11,7 +11,8 @@ use lamppost_core::entry::keys::{Agreement, EntryKey, SALT_BYTES, SealPurpose, S
 use lamppost_core::entry::plaintext::{Content, Form};
 use lamppost_core::entry::seal::{self, Slot, write_clear, write_sealed};
 use lamppost_core::entry::{
-    Certificate, Checkpoint, Kind, LogHead, Possession, Received, SealedKey, SealedKeys, Verified, Wire,
+    Certificate, Checkpoint, Kind, LogHead, Possession, Received, Scope, SealedKey, SealedKeys, Verified,
+    Wire,
 };
 use lamppost_core::roll::operation::{Admission, PreviousKey};
 use lamppost_core::roll::{EpochName, Founding, Grant, KeyUpdate, Operation, Rotation};
@@ -31,12 +32,17 @@ pub const CLAIMED_MS: u64 = 1_780_000_000_000;
 /// An invitation.
 pub const INVITED: MailboxId = MailboxId([0x4d; 16]);
 
+/// The nonce of every founding entry.
+pub const NONCE: [u8; 16] = [0x5a; 16];
+
 /// One person with one device.
 pub struct Party {
     pub member: SigningKey,
     pub device: SigningKey,
     pub agreement: Agreement,
     pub secrets: [[u8; 32]; 3],
+    /// The group that its certificates are for.
+    pub scope: Scope,
 }
 
 impl Party {
@@ -47,6 +53,7 @@ impl Party {
             device: SigningKey::from_bytes(&secrets[1]),
             agreement: Agreement::from_secret(Secret(secrets[2])),
             secrets,
+            scope: Scope::founding(&NONCE),
         }
     }
 
@@ -58,9 +65,16 @@ impl Party {
         DeviceId(self.device.verifying_key().to_bytes())
     }
 
+    /// For the founding entry until [`Party::enter`], for the group from then on.
     pub fn certificate(&self) -> Certificate {
-        let possession = Possession::sign(&self.device, self.member_id(), *self.agreement.public());
+        let agreement = *self.agreement.public();
+        let possession = Possession::sign(&self.device, self.member_id(), agreement, self.scope);
         possession.certify(&self.member).unwrap()
+    }
+
+    /// Makes every later certificate one for this group.
+    pub fn enter(&mut self, group: GroupId) {
+        self.scope = Scope::group(group);
     }
 
     pub fn certificate_bytes(&self) -> ByteVec {
@@ -75,6 +89,7 @@ impl Party {
             device: other.device.clone(),
             agreement: other.agreement.clone(),
             secrets,
+            scope: self.scope,
         }
     }
 
@@ -118,7 +133,7 @@ impl Town {
     pub fn new() -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let rng = &mut rng;
-        let [carla, vic, vera] = [Party::draw(rng), Party::draw(rng), Party::draw(rng)];
+        let [mut carla, mut vic, mut vera] = [Party::draw(rng), Party::draw(rng), Party::draw(rng)];
         let relay = SigningKey::from_bytes(&Secret::draw(rng).0);
         let epoch_keys = [Agreement::draw(rng), Agreement::draw(rng)];
         let epochs = [EpochId::of(0, epoch_keys[0].public()), EpochId::of(1, epoch_keys[1].public())];
@@ -130,10 +145,11 @@ impl Town {
             role: COORDINATOR,
             certificate: carla.certificate_bytes(),
             keys: begin(rng, &begun, &[&carla]),
-            nonce: [0x5a; 16],
+            nonce: NONCE,
         });
         let founding = operation(&carla, None, &[], 0, &founding);
         let group = founding.group();
+        [&mut carla, &mut vic, &mut vera].into_iter().for_each(|party| party.enter(group));
 
         let mut admissions = Vec::new();
         let mut last = founding.clone();

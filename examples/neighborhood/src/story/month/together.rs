@@ -31,7 +31,8 @@ impl Story {
 
     async fn newcomer(&self, name: &str, role: RoleId) -> Result<Phone, Failure> {
         let phone = Phone::open(&self.root, name).await?;
-        let admission = self.coordinator.replica.admit(phone.replica.request().await?, role).await?;
+        let group = self.coordinator.replica.info().await?.group;
+        let admission = self.coordinator.replica.admit(phone.replica.request(group).await?, role).await?;
         phone.replica.join(admission).await?;
         for phone in [&self.coordinator, &phone, &self.coordinator, &phone] {
             phone.sync(&self.url).await?;
