@@ -264,7 +264,7 @@ impl Roll {
     pub fn enters_itself(&self, entry: &Received) -> Result<Option<bool>, NotARoll> {
         let header = entry.header();
         let Some(parents) = self.numbers(&header.roll_heads) else { return Ok(None) };
-        let body = read(entry)?;
+        let body = read(entry, Some(&self.founder))?;
         let past = self.history.closure(&parents);
         let view = View::new(&self.history, &self.template, &past, &mut self.weighed.clone());
         let certificate = body.certificates.first().filter(|_| body.operation.is_none());
