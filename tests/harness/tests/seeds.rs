@@ -31,6 +31,7 @@ fn two_hundred_seeds_keep_every_promise() {
         tally.roles_changed,
         tally.arrivals,
         tally.set_aside,
+        tally.kept_back,
     ] {
         assert!(happened > 50, "{tally}");
     }
@@ -46,6 +47,15 @@ fn sixty_seeds_with_a_hostile_app_keep_every_promise() {
     println!("{}", outcome.tally);
     assert_eq!(outcome.broken, [], "replay: lamppost-sim --malice --steps {STEPS} --seed N");
     assert!(outcome.tally.attacks > 300, "{}", outcome.tally);
+}
+
+/// Nobody is taken out, so everybody has to have everything in the end: what a relay of another year kept back, too.
+#[test]
+fn sixty_calm_seeds_end_with_everything_everywhere() {
+    let outcome = run_seeds(Plan { first: 0, seeds: 60, steps: STEPS, story: Story::Calm }, &|_| {});
+    println!("{}", outcome.tally);
+    assert_eq!(outcome.broken, [], "replay: lamppost-sim --calm --steps {STEPS} --seed N");
+    assert!(outcome.tally.kept_back > 20, "{}", outcome.tally);
 }
 
 #[test]

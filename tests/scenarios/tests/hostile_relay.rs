@@ -10,8 +10,8 @@ use lamppost_core::sync::Frame;
 use lamppost_core::sync::session::Misbehaviour;
 use lamppost_core::watch::roles;
 use lamppost_scenarios::meddler::Meddler;
-use lamppost_scenarios::town::{admit, pair, phone, record, relay, sync, texts};
-use lamppost_server::Running;
+use lamppost_scenarios::town::{admit, pair, phone, record, relay, relay_with, sync, texts};
+use lamppost_server::{Running, Settings};
 use tempfile::TempDir;
 
 /// A volunteer behind a meddler, and a coordinator whose observations have reached the honest relay.
@@ -313,6 +313,36 @@ async fn a_second_history_of_the_same_relay_is_noticed() {
     assert_eq!(misbehaviour(sync(&coordinator, &forgetful).await), Misbehaviour::TwoHistories);
 }
 
+/// The same copy, and this time it says so: nothing can be proven any more, so people are told, and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_begins_a_new_life_is_told_of_and_given_everything_again() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("relay");
+    let first = relay(&directory).await;
+    let (coordinator, volunteer) = pair(root.path(), Arc::new(WebSocketTransport::default())).await;
+    assert_eq!(sync(&coordinator, &first).await.unwrap().store_lost, None);
+    first.stop().await;
+    let copy = root.path().join("copy");
+    copy_directory(&directory, &copy);
+    let first = relay(&directory).await;
+    record(&coordinator, "acknowledged, then lost").await;
+    sync(&coordinator, &first).await.unwrap();
+    first.stop().await;
+
+    let restored = relay_with(&copy, Settings { after_restore: true, ..Settings::default() }).await;
+    let report = sync(&coordinator, &restored).await.unwrap();
+    let lost = report.store_lost.unwrap();
+    assert!(!lost.agreed && lost.acknowledged > 2, "{lost:?}");
+    assert!(lost.lacking.is_some_and(|lacking| lacking > 0 && lacking < lost.acknowledged), "{lost:?}");
+    assert!(lost.checkpoint.or(lost.receipted).is_some(), "what it had vouched for stays on record");
+    assert_eq!(coordinator.earlier_lives().await.unwrap(), [lost]);
+    assert_eq!(coordinator.outbox_len().await.unwrap(), 0);
+    assert_eq!(sync(&volunteer, &restored).await.unwrap().store_lost, None, "it knew no other life");
+    assert_eq!(texts(&volunteer).await, ["acknowledged, then lost"]);
+    // The next session has nothing to tell.
+    assert_eq!(sync(&coordinator, &restored).await.unwrap().store_lost, None);
+}
+
 fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for child in std::fs::read_dir(from).unwrap() {
@@ -340,8 +370,11 @@ async fn phones_heal_a_relay_that_lost_its_disk() {
     let fresh = relay(&root.path().join("fresh")).await;
     assert!(matches!(misbehaviour(sync(&coordinator, &fresh).await), Misbehaviour::AnotherRelay { .. }));
     coordinator.trust_new_relay().await.unwrap();
-    sync(&coordinator, &fresh).await.unwrap();
+    let report = sync(&coordinator, &fresh).await.unwrap();
     assert_eq!(coordinator.outbox_len().await.unwrap(), 0);
+    // People have agreed on it, so nobody is alarmed; it is on record.
+    assert_eq!(report.store_lost, None);
+    assert!(coordinator.earlier_lives().await.unwrap()[0].agreed);
 
     // The volunteer's own words came back although the volunteer has not been seen since.
     let newcomer = phone(root.path(), "newcomer after the fire").await;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use lamppost_core::replica::testing::draft;
 use lamppost_core::replica::{
-    CaseLink, Clock, Engine, Environment, FixedVault, Replica, WebSocketTransport, settings,
+    CaseLink, Clock, Engine, Environment, FixedVault, Replica, Warning, WebSocketTransport, settings,
 };
 use lamppost_core::storage::{Options, SledStore, StoreKind};
 use lamppost_core::watch::roles;
@@ -61,13 +61,21 @@ async fn what_is_over_is_gone_for_everybody_who_comes_and_nobody_brings_it_back(
     coordinator.link(None, "The car".into(), links).await.unwrap();
     let stale = record(&away, "over, and never sent").await;
     sync(&coordinator, &relay).await.unwrap();
-    // By its own clock nothing is over here: it believes what the relay did, and takes the proof alone.
-    sync(&volunteer, &relay).await.unwrap();
+    // By its own clock nothing is over here: it takes the proof alone, misses the words, and says so.
+    let report = sync(&volunteer, &relay).await.unwrap();
+    assert!(
+        matches!(report.received.warnings[..], [Warning::WithoutWords { entries: 1.. }]),
+        "{:?}",
+        report.received.warnings
+    );
     assert_eq!(texts(&volunteer).await, ["linked"]);
     assert_eq!(texts(&coordinator).await, ["linked", "over"], "its own clock has not come so far");
 
     clock.store(now_ms(), Ordering::Relaxed);
+    // What the relay said while the clock was wrong is no ground to drop anything: what it says now is.
     coordinator.sweep().await.unwrap();
+    assert_eq!(texts(&coordinator).await, ["linked", "over"]);
+    sync(&coordinator, &relay).await.unwrap();
     assert_eq!(texts(&coordinator).await, ["linked"]);
     let held = volunteer.held().await.unwrap();
     assert!(held.iter().any(|row| row.documents == [linked]), "{held:?}");

@@ -169,7 +169,8 @@ impl World {
                                         self.disk_failed(at);
                                         Ok(())
                                     }
-                                    Error::RelayMisbehaved(_) if link.tampered => Ok(()),
+                                    // To a phone that it does not know it has not signed what year it is.
+                                    Error::RelayMisbehaved(_) if link.tampered || link.lies => Ok(()),
                                     // What a welcome says of the phone's own logs is not signed (PROTOCOL.md §11).
                                     Error::RolledBack if link.tampered => Ok(()),
                                     why => Err(format!("phone {at} in a session: {why}")),
@@ -230,7 +231,7 @@ impl World {
         for warning in &link.report.received.warnings {
             match warning {
                 Warning::Fork { .. } => return Err(format!("phone {at} saw a fork: {warning}")),
-                Warning::NotGenuine(_) if !link.tampered => {
+                Warning::NotGenuine(_) if !link.tampered && !link.lies => {
                     return Err(format!("phone {at} got what is not genuine: {warning}"));
                 }
                 Warning::NotGenuine(_) | Warning::Withheld { .. } | Warning::WithoutWords { .. } => {}
