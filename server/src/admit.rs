@@ -2,18 +2,21 @@
 //!
 //! Pure: no store, no clock. Cheap checks come before signatures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lamppost_core::base::day::day_of;
-use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, MemberId};
-use lamppost_core::entry::chain::{BadLink, verify_run};
-use lamppost_core::entry::{Kind, LogId, Malformed, Received, Verified, Wire};
-use lamppost_core::roll::{Charge, Roll, Room, State, Target};
+use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, MemberId, cbor};
+use lamppost_core::entry::chain::{BadLink, certificate_of, verify_run};
+use lamppost_core::entry::{Certificate, Kind, LogId, Malformed, Received, Scope, Verified, Wire};
+use lamppost_core::roll::{Charge, Operation, Roll, Room, State, Target};
 use lamppost_core::sync::frame::{Outcome, Refusal, Refused};
 use lamppost_core::sync::inbox::{Logs, Missing, Quarantine, Verdict, judge};
 
+use crate::disk::Level;
 use crate::rate::Granted;
+use crate::relay::disk_full;
+use crate::space::{Limits, Part, Space, is_removal, payer};
 
 /// Rounds of judging. Each leaves out roll entries that must not be kept, and what cites them waits in the next.
 const ROUNDS_MAX: usize = 4;
@@ -27,8 +30,10 @@ pub struct Pushing {
     pub device: DeviceId,
     /// The relay's clock, in milliseconds since the Unix epoch.
     pub now_ms: u64,
-    /// Bytes that the group may still add.
-    pub bytes_free: u64,
+    /// Bytes that the group may use.
+    pub limits: Limits,
+    /// What is taken by the free space on the disk.
+    pub level: Level,
     /// Entries that the device may push now.
     pub granted: Granted,
 }
@@ -46,18 +51,166 @@ pub struct Admitted {
     pub roll: Arc<Roll>,
 }
 
+/// What can be said of a push by what was durable when it came.
+#[derive(Debug)]
+pub struct Sifted {
+    /// One per pushed entry, in its order: the entry, or why it is refused.
+    pub fates: Vec<Result<Received, Refused>>,
+    /// Signatures that were checked.
+    pub signatures: usize,
+    /// Entries that the device may push now.
+    pub granted: Granted,
+}
+
+/// Reads a push and checks the signatures of what may be kept, up to `signatures_max`. What is certainly refused costs no
+/// signature.
+///
+/// # Errors
+/// Those of `logs`.
+pub fn sift<L: Logs>(
+    pushing: &Pushing,
+    roll: &Roll,
+    space: &Space,
+    logs: &L,
+    wires: Vec<Wire>,
+    signatures_max: usize,
+) -> Result<Sifted, L::Error> {
+    let parsed: Vec<_> =
+        wires.into_iter().map(|wire| Received::parse(wire).map_err(|e| malformed(&e))).collect();
+    let brings_roll = |entry: &Received| entry.header().compartment == CompartmentId::ROLL;
+    let mut stranger = Stranger {
+        is_one: roll.state().device(pushing.device).is_none(),
+        brings_roll: parsed.iter().flatten().any(brings_roll),
+        entered: BTreeSet::new(),
+    };
+    let mut left = Left { entries: pushing.granted.entries, space: space.clone() };
+    let mut checks = Checks { left: signatures_max, made: 0 };
+    let mut fates = Vec::with_capacity(parsed.len());
+    for entry in parsed {
+        let fate = match entry {
+            Err(why) => Err(why),
+            Ok(entry) if may_see(pushing, roll.state(), &entry) && is_known(logs, pushing.group, &entry)? => {
+                Ok(entry)
+            }
+            Ok(entry) => cheap_check(pushing, roll, &mut left, &entry)
+                .and_then(|()| stranger.check(pushing, roll, &mut checks, entry)),
+        };
+        fates.push(fate);
+    }
+    Ok(Sifted { fates, signatures: checks.made, granted: pushing.granted })
+}
+
+/// Reads a push to a group that the relay does not know. Nothing is checked unless it may found the group.
+pub fn sift_unknown(pushing: &Pushing, wires: Vec<Wire>, signatures_max: usize) -> Sifted {
+    let parsed = wires.into_iter().map(|wire| Received::parse(wire).map_err(|why| malformed(&why)));
+    let mut fates: Vec<_> = parsed.collect();
+    let mut checks = Checks { left: signatures_max, made: 0 };
+    let founds = |entry: &Received| entry.is_founding() && entry.group() == pushing.group;
+    if matches!(fates.first(), Some(Ok(entry)) if founds(entry)) {
+        for fate in &mut fates {
+            if let Ok(entry) = fate
+                && let Err(why) = checks.check(entry)
+            {
+                *fate = Err(why);
+            }
+        }
+    }
+    Sifted { fates, signatures: checks.made, granted: pushing.granted }
+}
+
+/// Refuses a push as a whole before its entries were counted.
+pub fn refuse_sifted(count: usize, granted: Granted, why: &Refused) -> Sifted {
+    Sifted { fates: vec![Err(why.clone()); count], signatures: 0, granted }
+}
+
+/// Signatures that may be checked, and that were.
+struct Checks {
+    left: usize,
+    made: usize,
+}
+
+impl Checks {
+    fn take(&mut self, count: usize) -> Result<(), Refused> {
+        let Some(left) = self.left.checked_sub(count) else {
+            let reason =
+                "devices that do not belong to the group have brought more than the relay checks at once";
+            return Err(Refused { retry_after_ms: Some(60_000), ..Refused::new(Refusal::RATE, reason) });
+        };
+        self.left = left;
+        self.made += count;
+        Ok(())
+    }
+
+    fn check(&mut self, entry: &mut Received) -> Result<(), Refused> {
+        self.take(1)?;
+        check_signature(entry)
+    }
+}
+
+/// What is asked of an entry before its signature, if the device that pushes it does not belong.
+struct Stranger {
+    is_one: bool,
+    brings_roll: bool,
+    /// Devices that entries of this push enter, by the word of somebody known.
+    entered: BTreeSet<DeviceId>,
+}
+
+impl Stranger {
+    fn check(
+        &mut self,
+        pushing: &Pushing,
+        roll: &Roll,
+        checks: &mut Checks,
+        mut entry: Received,
+    ) -> Result<Received, Refused> {
+        if !self.is_one {
+            checks.check(&mut entry)?;
+            return Ok(entry);
+        }
+        if entry.header().compartment != CompartmentId::ROLL {
+            // The roll in the same push may say that the device belongs: until that is judged, nothing else is checked.
+            return if self.brings_roll { Ok(entry) } else { Err(outsider(roll.state(), pushing.device)) };
+        }
+        let (author, state) = (entry.header().device, roll.state());
+        let is_known = state.member_of(author).is_some() || self.entered.contains(&author);
+        if !is_known && entry.header().kind == Kind::CERTIFICATE {
+            checks.take(CERTIFICATE_SIGNATURES)?;
+            let key = certificate_of(&entry).ok().map(|certificate| certificate.claims().member);
+            let member = key.and_then(|key| state.owner(key));
+            if member.is_none_or(|member| state.member(member).is_none()) {
+                return Err(outsider(state, author));
+            }
+            self.entered.insert(author);
+        } else if !is_known {
+            return Err(outsider(state, author));
+        }
+        checks.check(&mut entry)?;
+        let operation = entry.body().and_then(|body| cbor::decode::<Operation>(body).ok());
+        for bytes in operation.iter().flat_map(Operation::certificates) {
+            checks.take(CERTIFICATE_SIGNATURES)?;
+            let device = Certificate::verify(bytes, Scope::group(pushing.group))
+                .map(|certificate| certificate.claims().device);
+            self.entered.extend(device);
+        }
+        Ok(entry)
+    }
+}
+
+/// Signatures of a certificate: the member's and the device's.
+const CERTIFICATE_SIGNATURES: usize = 2;
+
 /// Founds a group from the first entry of a push, the rest of which [`admit`] then judges.
 ///
 /// # Errors
 /// The refusal, if the entry does not found exactly this group.
-pub fn found(group: GroupId, first: Option<&Wire>) -> Result<(Verified, Roll), Refused> {
+pub fn found(group: GroupId, first: Option<&Result<Received, Refused>>) -> Result<(Verified, Roll), Refused> {
     let unknown = || {
         Refused::new(
             Refusal::ROLL_UNKNOWN,
             "the relay has not heard of this group yet: its founding entry must come first",
         )
     };
-    let entry = Received::parse(first.ok_or_else(unknown)?.clone()).map_err(|why| malformed(&why))?;
+    let entry = first.ok_or_else(unknown)?.clone()?;
     if !entry.is_founding() {
         return Err(unknown());
     }
@@ -70,48 +223,79 @@ pub fn found(group: GroupId, first: Option<&Wire>) -> Result<(Verified, Roll), R
     Ok((founding, roll))
 }
 
-/// Decides about each entry of a push.
+/// Decides about each entry of a push. `space` is what the group uses before it.
 ///
 /// # Errors
 /// Those of `logs`.
 pub fn admit<L: Logs>(
     pushing: &Pushing,
     roll: &Arc<Roll>,
+    space: &Space,
     logs: &L,
-    wires: Vec<Wire>,
+    sifted: Vec<Result<Received, Refused>>,
 ) -> Result<Admitted, L::Error> {
-    let mut fates = Vec::with_capacity(wires.len());
-    let mut open = Vec::new();
-    let (mut entries_free, mut bytes_free) = (pushing.granted.entries, pushing.bytes_free);
-    for (at, wire) in wires.into_iter().enumerate() {
-        let entry = match Received::parse(wire) {
+    let mut fates = Vec::with_capacity(sifted.len());
+    let (mut open_roll, mut open) = (Vec::new(), Vec::new());
+    let mut left = Left { entries: pushing.granted.entries, space: space.clone() };
+    let is_stranger = roll.state().device(pushing.device).is_none();
+    for (at, entry) in sifted.into_iter().enumerate() {
+        let mut entry = match entry {
             Ok(entry) => entry,
             Err(why) => {
-                fates.push(Err(malformed(&why)));
+                fates.push(Err(why));
                 continue;
             }
         };
         let hash = entry.hash();
-        let mut check = || cheap_check(pushing, roll, &mut entries_free, &mut bytes_free, &entry);
+        let is_roll = entry.header().compartment == CompartmentId::ROLL;
         let fate = if may_see(pushing, roll.state(), &entry) {
-            if is_known(logs, pushing.group, &entry)? { Ok(false) } else { check().map(|()| true) }
+            if is_known(logs, pushing.group, &entry)? {
+                Ok(false)
+            } else {
+                cheap_check(pushing, roll, &mut left, &entry).map(|()| true)
+            }
+        } else if is_stranger && !is_roll {
+            cheap_check(pushing, roll, &mut left, &entry).map(|()| true)
         } else {
             // What becomes of an entry tells what is there already. Where the pusher may not look, an entry gets no further
             // than its signature: so nobody feels the way along a log with inventions.
-            match check().and_then(|()| check_signature(&entry)) {
+            match cheap_check(pushing, roll, &mut left, &entry).and_then(|()| check_signature(&mut entry)) {
                 Ok(()) => Ok(!is_known(logs, pushing.group, &entry)?),
                 Err(why) => Err(why),
             }
         };
         if fate == Ok(true) {
-            open.push((at, entry));
+            if is_roll { &mut open_roll } else { &mut open }.push((at, entry));
         }
         fates.push(fate.map(|_| hash));
     }
-    let (arrived, roll) = judge_open(pushing, roll, logs, open, &mut fates)?;
+    // The roll goes first: whether anything else can be kept hangs on it, and what cannot is not looked at.
+    let (mut arrived, mut roll_after) = (Vec::new(), Arc::clone(roll));
+    if !open_roll.is_empty() {
+        (arrived, roll_after) = judge_open(pushing, roll, roll, logs, open_roll, &mut fates)?;
+    }
+    let belongs = roll_after.state().device(pushing.device).is_some();
+    let mut set = |at: usize, why: Refused| {
+        if let Some(fate) = fates.get_mut(at) {
+            *fate = Err(why);
+        }
+    };
+    if is_stranger && !belongs {
+        open.drain(..).for_each(|(at, _)| set(at, outsider(roll_after.state(), pushing.device)));
+    } else if is_stranger {
+        open.retain_mut(|(at, entry)| match check_signature(entry) {
+            Ok(()) => true,
+            Err(why) => {
+                set(*at, why);
+                false
+            }
+        });
+    }
+    let (others, _) = judge_open(pushing, roll, &roll_after, logs, open, &mut fates)?;
+    arrived.extend(others);
     let kept = fates.iter().filter_map(|fate| fate.as_ref().ok().copied()).collect();
     let outcomes = fates.into_iter().map(|fate| fate.map_or_else(Outcome::Refused, |_| Outcome::Kept));
-    Ok(Admitted { outcomes: outcomes.collect(), kept, arrived, roll })
+    Ok(Admitted { outcomes: outcomes.collect(), kept, arrived, roll: roll_after })
 }
 
 fn is_known<L: Logs>(logs: &L, group: GroupId, entry: &Received) -> Result<bool, L::Error> {
@@ -124,19 +308,19 @@ fn may_see(pushing: &Pushing, state: &State, entry: &Received) -> bool {
     header.device == pushing.device || state.may_read(pushing.device, header.compartment)
 }
 
-fn check_signature(entry: &Received) -> Result<(), Refused> {
+fn check_signature(entry: &mut Received) -> Result<(), Refused> {
     let (device, seq) = (entry.header().device, entry.header().seq);
-    entry.verify_signature().map_err(|why| bad_link(&BadLink::Signature { device, seq, why }))
+    entry.check_signature().map_err(|why| bad_link(&BadLink::Signature { device, seq, why }))
+}
+
+/// What is left for the rest of a push.
+struct Left {
+    entries: usize,
+    space: Space,
 }
 
 /// What can be said without a signature.
-fn cheap_check(
-    pushing: &Pushing,
-    roll: &Roll,
-    entries_free: &mut usize,
-    bytes_free: &mut u64,
-    entry: &Received,
-) -> Result<(), Refused> {
+fn cheap_check(pushing: &Pushing, roll: &Roll, left: &mut Left, entry: &Received) -> Result<(), Refused> {
     if entry.group() != pushing.group {
         return Err(Refused::new(
             Refusal::OTHER_GROUP,
@@ -150,23 +334,33 @@ fn cheap_check(
             "the entry's body is missing although it has neither expired nor been shredded",
         ));
     }
-    if *entries_free == 0 {
+    if left.entries == 0 {
         let reason = "this device sends more than the relay takes from one device; it goes on in a moment";
         let retry_after_ms = Some(pushing.granted.retry_after_ms);
         return Err(Refused { retry_after_ms, ..Refused::new(Refusal::RATE, reason) });
     }
-    let Some(bytes_left) = bytes_free.checked_sub(entry.bytes() as u64) else {
-        let reason = "the group's space on this relay is used up: ask its operator for more";
-        return Err(Refused::new(Refusal::QUOTA, reason));
-    };
-    *entries_free -= 1;
-    *bytes_free = bytes_left;
+    let part = Part::of(entry);
+    if pushing.level == Level::Full || (pushing.level == Level::Scarce && part != Part::Membership) {
+        return Err(disk_full(Refusal::QUOTA));
+    }
+    let payer = payer(roll.state(), entry.header().device, pushing.device);
+    let bytes = entry.bytes() as u64;
+    if let Err(full) = left.space.check(pushing.limits, part, payer, bytes) {
+        if !is_removal(entry) {
+            return Err(full);
+        }
+        left.space.check_removal(pushing.limits, payer, bytes)?;
+    }
+    left.entries -= 1;
+    left.space.add(part, payer, bytes);
     Ok(())
 }
 
-/// Judges what passed the cheap checks. Writes refusals into `fates`, answers with what is to be written.
+/// Judges what passed the cheap checks by `roll`. `before` is the roll before the push. Writes refusals into `fates`,
+/// answers with what is to be written.
 fn judge_open<L: Logs>(
     pushing: &Pushing,
+    before: &Roll,
     roll: &Arc<Roll>,
     logs: &L,
     open: Vec<(usize, Received)>,
@@ -185,7 +379,7 @@ fn judge_open<L: Logs>(
         let mut trial = Arc::clone(roll);
         let input = if with_roll { entries.clone() } else { std::mem::take(&mut entries) };
         let verdicts = judge(&mut trial, logs, input)?;
-        let mut round = weigh(pushing, roll, &trial, verdicts);
+        let mut round = weigh(pushing, before, &trial, verdicts);
         // The same entry twice in one push shares its fate.
         for (at, (_, hash)) in places.iter().enumerate() {
             if let Some(why) = round.refused_by_hash.get(hash) {

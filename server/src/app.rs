@@ -1,16 +1,23 @@
 //! What all routes and tasks of a running relay share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::watch;
 use tokio::task;
 
-use crate::committer::Job;
+use crate::budget::Budgets;
 use crate::config::Settings;
+use crate::disk::{Disk, Level};
+use crate::door::Door;
 use crate::hub::Hub;
+use crate::inflow::{GroupPool, Pool};
 use crate::metrics::Metrics;
+use crate::notices::Notices;
+use crate::places::Places;
 use crate::query::{Query, Reply};
+use crate::queue::Queue;
 use crate::relay::{Relay, store_refusal};
 use crate::retention::Sweeps;
 
@@ -37,10 +44,26 @@ pub struct App {
     pub metrics: Metrics,
     /// Groups to be swept.
     pub sweeps: Sweeps,
-    /// The way to the committer.
-    pub jobs: mpsc::Sender<Job>,
-    /// One permit per connection.
-    pub connections: Arc<Semaphore>,
+    /// Pushes that wait to be looked at.
+    pub queue: Queue,
+    /// Whether pushes are committed.
+    pub commits: AtomicBool,
+    /// Signatures that strangers may have checked.
+    pub budgets: Budgets,
+    /// Places for connections that have not proven who they are.
+    pub door: Arc<Door>,
+    /// Places for sessions.
+    pub places: Arc<Places>,
+    /// Room for large messages on their way.
+    pub pool: Pool,
+    /// … of all strangers.
+    pub strangers_pool: GroupPool,
+    /// The free space.
+    pub disk: Disk,
+    /// What is told in the log now and then.
+    pub notices: Notices,
+    /// Sessions that are open.
+    pub open: watch::Sender<usize>,
     /// Running, draining or stopped.
     pub stage: watch::Receiver<Stage>,
     /// Start of the clock that sessions are measured by.
@@ -68,9 +91,19 @@ impl App {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Whether somebody commits what is pushed.
+    pub fn is_committing(&self) -> bool {
+        self.commits.load(Ordering::Acquire)
+    }
+
     /// Whether pushes can be taken.
     pub fn is_ready(&self) -> bool {
-        !self.relay.has_failed() && !self.jobs.is_closed() && *self.stage.borrow() == Stage::Running
+        !self.relay.has_failed() && self.is_committing() && *self.stage.borrow() == Stage::Running
+    }
+
+    /// Whether the disk leaves room for entries.
+    pub fn has_room(&self) -> bool {
+        self.relay.gauge().level() < Level::Scarce
     }
 }
 

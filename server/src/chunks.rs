@@ -3,7 +3,6 @@
 //! A name is the hash of what lies under it, so that nothing has to be judged but who asks and how much there is. Only
 //! who reads a document knows the names in it, and only who belongs may ask.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lamppost_core::base::day::day_of;
@@ -16,14 +15,13 @@ use lamppost_core::sync::media::{Chunk, ChunkAck, ChunkNames, GetChunk, PutChunk
 use minicbor::bytes::ByteVec;
 
 use crate::admit::outsider;
-use crate::relay::{Relay, lock};
+use crate::disk::Level;
+use crate::relay::{Relay, disk_full, lock};
+use crate::space::{Account, NOBODY, Part, payer};
 use crate::store::{Arrived, StoreFault, StoredChunk};
 
 /// What a chunk takes of the entries that a device may push in a minute: as much of the disk's time as so many.
 const CHUNK_ENTRIES: usize = 8;
-
-/// One device may bring this part of what a group may keep, so that a stolen phone cannot fill it.
-const DEVICE_SHARE: u64 = 4;
 
 /// Entries with chunks that are looked at in one read.
 const ENTRIES_AT_ONCE: usize = 64;
@@ -57,11 +55,13 @@ impl Relay {
                 if let Some(why) = self.stranger(group, device)? {
                     return Ok(Err(why));
                 }
+                let member = self.with_group(group, |group| payer(group.roll.state(), device, device))?;
+                let member = member.unwrap_or(NOBODY);
                 let mut lacking = Vec::new();
                 for chunk in chunks {
                     // Whoever may not read what it belongs to is told no more than that they brought it themselves.
                     let told = match self.store.chunk(group, chunk)? {
-                        Some(found) => found.device == device || self.may_read(group, device, &found)?,
+                        Some(found) => found.member == member || self.may_read(group, device, &found)?,
                         None => false,
                     };
                     if !told {
@@ -126,24 +126,20 @@ impl Relay {
         if self.has_failed() {
             return Err(StoreFault::Failed);
         }
-        let roll = self.with_group(group, |group| Arc::clone(&group.roll))?;
-        if !roll.is_some_and(|roll| roll.state().retention().drops(entry, day_of(now_ms))) {
+        let seen = self.with_group(group, |group| (Arc::clone(&group.roll), group.space.clone()))?;
+        let Some((roll, space)) = seen else { return Ok(0) };
+        if !roll.state().retention().drops(entry, day_of(now_ms)) {
             return Ok(0);
         }
         let chunks = self.store.chunks_under(group, hash, CHUNKS_AT_ONCE)?;
         let mut write = Arrived::default();
-        let (mut left_of_group, mut left_of_device) = (None, BTreeMap::new());
+        let mut account = Account::new(space);
         for name in &chunks {
             let Some(chunk) = self.store.chunk(group, *name)? else { continue };
-            let (device, bytes) = (chunk.device, chunk.ciphertext.len() as u64);
-            let (of_group, of_device) = self.store.chunk_bytes(group, device)?;
-            let of_group = left_of_group.unwrap_or(of_group).saturating_sub(bytes);
-            let of_device = left_of_device.get(&device).copied().unwrap_or(of_device).saturating_sub(bytes);
-            left_of_group = Some(of_group);
-            left_of_device.insert(device, of_device);
+            account.give_back(Part::Media, chunk.member, chunk.ciphertext.len() as u64);
             write.drop_chunk(group, *name, hash);
-            write.chunk_bytes(group, device, (of_group, of_device));
         }
+        account.changes().for_each(|(part, member, used)| write.space(group, part, member, used));
         if chunks.len() < CHUNKS_AT_ONCE {
             write.drop_chunk_entry(group, hash);
         }
@@ -151,6 +147,7 @@ impl Relay {
             self.store_failed(&why);
             return Err(why);
         }
+        self.change_group(group, |group| group.space = account.space);
         Ok(chunks.len())
     }
 
@@ -187,20 +184,18 @@ impl Relay {
             let reason = "the words that the photo belongs to have not arrived";
             return Ok(Outcome::Refused(Refused::new(Refusal::GAP, reason)));
         }
-        let roll = self.with_group(group, |group| Arc::clone(&group.roll))?;
-        if roll.is_some_and(|roll| roll.state().retention().drops(&entry, day_of(now_ms))) {
+        if self.gauge().level() >= Level::Low {
+            return Ok(Outcome::Refused(disk_full(Refusal::QUOTA)));
+        }
+        let seen = self.with_group(group, |group| (Arc::clone(&group.roll), group.space.clone()))?;
+        let Some((roll, space)) = seen else { return Err(StoreFault::Damaged("a group vanished")) };
+        if roll.state().retention().drops(&entry, day_of(now_ms)) {
             // As an entry that comes with a body that is over: who brings it is done with it.
             return Ok(Outcome::Kept);
         }
-        let (of_group, of_device) = self.store.chunk_bytes(group, device)?;
-        let bytes = put.ciphertext.len() as u64;
-        let (of_group, of_device) = (of_group.saturating_add(bytes), of_device.saturating_add(bytes));
-        let most = self.media_bytes_max();
-        if of_group > most || of_device > most / DEVICE_SHARE {
-            let whose = if of_group > most { "the group's" } else { "this device's" };
-            let reason =
-                format!("{whose} space for photos at this relay is used up: ask the operator, or drop some");
-            return Ok(Outcome::Refused(Refused::new(Refusal::QUOTA, reason)));
+        let (member, bytes) = (payer(roll.state(), device, device), put.ciphertext.len() as u64);
+        if let Err(full) = space.check(self.limits(), Part::Media, member, bytes) {
+            return Ok(Outcome::Refused(full));
         }
         let granted = lock(&self.rates).take(group, device, CHUNK_ENTRIES, now_ms);
         if granted.entries < CHUNK_ENTRIES {
@@ -209,9 +204,10 @@ impl Relay {
             return Ok(Outcome::Refused(Refused { retry_after_ms, ..Refused::new(Refusal::RATE, reason) }));
         }
         let mut write = Arrived::default();
-        write.chunk(group, put.chunk, device, &entry, &put.ciphertext);
-        write.chunk_bytes(group, device, (of_group, of_device));
+        write.chunk(group, put.chunk, member, &entry, &put.ciphertext);
+        write.space(group, Part::Media, member, space.used(Part::Media, member).saturating_add(bytes));
         self.store.write(write)?;
+        self.change_group(group, |group| group.space.add(Part::Media, member, bytes));
         Ok(Outcome::Kept)
     }
 

@@ -1,10 +1,10 @@
 //! Settings: a flag wins over the environment, that over the file, that over the default.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use lamppost_core::base::GroupId;
 use lamppost_core::base::ids::NotAnId;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,46 @@ pub struct CommandLine {
     /// Where settings come from first.
     #[command(flatten)]
     pub layer: Layer,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Lists, allows, expires and deletes groups of the relay that is running on the data directory.
+    #[command(subcommand)]
+    Groups(GroupsCommand),
+}
+
+/// What to do with groups of the running relay. Ids have 64 digits, as coordinators' apps show them.
+#[derive(Clone, Debug, Subcommand)]
+pub enum GroupsCommand {
+    /// Lists every group that is here or allowed, with its newest entry's day and its bytes.
+    List,
+    /// Allows a group to come although the relay takes no new groups.
+    Allow {
+        /// The group's id.
+        group: String,
+    },
+    /// Sets after how many days a group is deleted. Until then it goes on as before.
+    Expire {
+        /// The group's id.
+        group: String,
+        /// Days from now.
+        #[arg(long, conflicts_with = "never", required_unless_present = "never")]
+        days: Option<u32>,
+        /// Takes an earlier expiry back.
+        #[arg(long)]
+        never: bool,
+    },
+    /// Deletes a group at once, with all that is kept of it. It may not come back unless it is allowed anew.
+    Delete {
+        /// The group's id.
+        group: String,
+    },
 }
 
 /// One source of settings: what it does not say, the next one does.
@@ -46,7 +86,8 @@ pub struct Layer {
     #[arg(long, env = "LAMPPOST_DATA", value_name = "DIRECTORY")]
     pub data: Option<PathBuf>,
 
-    /// Whether anybody may found a group here; groups that are here already go on either way [default: open].
+    /// Whether anybody may found a group here; groups that are here already go on either way [default: open if the relay
+    /// listens on loopback alone, closed otherwise].
     #[arg(long, env = "LAMPPOST_NEW_GROUPS", value_name = "WHO")]
     pub new_groups: Option<NewGroups>,
 
@@ -59,11 +100,12 @@ pub struct Layer {
     #[arg(long, env = "LAMPPOST_GROUPS_MAX", value_name = "COUNT")]
     pub groups_max: Option<u64>,
 
-    /// Bytes of entries of one group at most [default: 1073741824].
+    /// Bytes of entries of one group at most; a quarter is the membership log's, and one member may fill a quarter of each
+    /// [default: 1073741824].
     #[arg(long, env = "LAMPPOST_GROUP_BYTES_MAX", value_name = "BYTES")]
     pub group_bytes_max: Option<u64>,
 
-    /// Bytes of photos of one group at most; one device may bring a quarter of it [default: 4294967296].
+    /// Bytes of photos of one group at most; one member may bring a quarter of it [default: 4294967296].
     #[arg(long, env = "LAMPPOST_GROUP_MEDIA_BYTES_MAX", value_name = "BYTES")]
     pub group_media_bytes_max: Option<u64>,
 
@@ -75,9 +117,24 @@ pub struct Layer {
     #[arg(long, env = "LAMPPOST_DEVICE_ENTRIES_PER_MINUTE", value_name = "COUNT")]
     pub device_entries_per_minute: Option<u64>,
 
-    /// Sessions of all groups at once at most [default: 10000].
+    /// Sessions of all groups at once at most, of devices that belong [default: 10000].
     #[arg(long, env = "LAMPPOST_CONNECTIONS_MAX", value_name = "COUNT")]
     pub connections_max: Option<usize>,
+
+    /// Sessions at once at most of devices that belong to no group here; 64 for each group and each address
+    /// [default: 500].
+    #[arg(long, env = "LAMPPOST_STRANGERS_MAX", value_name = "COUNT")]
+    pub strangers_max: Option<usize>,
+
+    /// Addresses of proxies whose X-Forwarded-For is believed, separated by commas; this machine's own always are
+    /// [default: none].
+    #[arg(long, env = "LAMPPOST_PROXIES", value_name = "ADDRESSES", value_delimiter = ',')]
+    pub proxies: Option<Vec<IpAddr>>,
+
+    /// Free bytes on the disk below which only membership logs are taken, and below twice as many no new groups and no
+    /// photos [default: 536870912].
+    #[arg(long, env = "LAMPPOST_DISK_FREE_BYTES_MIN", value_name = "BYTES")]
+    pub disk_free_bytes_min: Option<u64>,
 
     /// Milliseconds in which a phone must take a frame before it is dropped [default: 30000].
     #[arg(long, env = "LAMPPOST_SLOW_READER_MS", value_name = "MS")]
@@ -131,8 +188,28 @@ pub struct Settings {
     pub rules: Rules,
     /// Sessions of one group at once at most.
     pub group_sessions_max: usize,
-    /// Sessions at once at most.
+    /// Sessions at once at most, of devices that belong.
     pub connections_max: usize,
+    /// Sessions at once at most of devices that do not.
+    pub strangers_max: usize,
+    /// Of them, those who ask for one group.
+    pub group_strangers_max: usize,
+    /// Of them, those from one address.
+    pub address_strangers_max: usize,
+    /// Sessions of one device that belongs.
+    pub device_sessions_max: usize,
+    /// Connections at once at most that have not proven who they are.
+    pub unproven_max: usize,
+    /// Of them, those from one address.
+    pub address_unproven_max: usize,
+    /// Proxies whose word of an address is believed, beside those on this machine.
+    pub proxies: Vec<IpAddr>,
+    /// Free bytes on the disk below which only membership logs are taken.
+    pub disk_free_bytes_min: u64,
+    /// Milliseconds in which a message must have come as a whole.
+    pub message_ms: u64,
+    /// Milliseconds that a device may stay that does not belong and waits for nothing.
+    pub stranger_ms: u64,
     /// Milliseconds in which a phone must have proven who it is.
     pub handshake_ms: u64,
     /// Milliseconds in which a phone must take a frame.
@@ -211,6 +288,9 @@ impl Layer {
             group_sessions_max: self.group_sessions_max.or(next.group_sessions_max),
             device_entries_per_minute: self.device_entries_per_minute.or(next.device_entries_per_minute),
             connections_max: self.connections_max.or(next.connections_max),
+            strangers_max: self.strangers_max.or(next.strangers_max),
+            proxies: self.proxies.or(next.proxies),
+            disk_free_bytes_min: self.disk_free_bytes_min.or(next.disk_free_bytes_min),
             slow_reader_ms: self.slow_reader_ms.or(next.slow_reader_ms),
             shutdown_grace_ms: self.shutdown_grace_ms.or(next.shutdown_grace_ms),
             cache_bytes: self.cache_bytes.or(next.cache_bytes),
@@ -224,7 +304,8 @@ impl Layer {
         Self {
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 7464))),
             data: Some(PathBuf::from("./lamppost-relay-data")),
-            new_groups: Some(NewGroups::Open),
+            // It hangs on where the relay listens.
+            new_groups: None,
             allowed_groups: Some(Vec::new()),
             groups_max: Some(10_000),
             group_bytes_max: Some(1_073_741_824),
@@ -232,6 +313,9 @@ impl Layer {
             group_sessions_max: Some(2_000),
             device_entries_per_minute: Some(6_000),
             connections_max: Some(10_000),
+            strangers_max: Some(500),
+            proxies: Some(Vec::new()),
+            disk_free_bytes_min: Some(536_870_912),
             slow_reader_ms: Some(30_000),
             shutdown_grace_ms: Some(10_000),
             cache_bytes: Some(134_217_728),
@@ -260,11 +344,15 @@ impl Settings {
             allowed_groups.iter().map(|text| GroupId::parse(text)).collect::<Result<_, _>>()?;
         let positive = |name, value: Option<u64>| value.filter(|v| *v > 0).ok_or(BadSettings::Zero { name });
         let count = |name, value: Option<usize>| value.filter(|v| *v > 0).ok_or(BadSettings::Zero { name });
+        let listen = layer.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
         Ok(Self {
-            listen: layer.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+            listen,
             data: layer.data.unwrap_or_default(),
             rules: Rules {
-                open_to_new_groups: layer.new_groups == Some(NewGroups::Open),
+                open_to_new_groups: match layer.new_groups {
+                    Some(new_groups) => new_groups == NewGroups::Open,
+                    None => listen.ip().is_loopback(),
+                },
                 allowed_groups,
                 groups_max: positive("groups_max", layer.groups_max)?,
                 group_bytes_max: positive("group_bytes_max", layer.group_bytes_max)?,
@@ -276,6 +364,16 @@ impl Settings {
             },
             group_sessions_max: count("group_sessions_max", layer.group_sessions_max)?,
             connections_max: count("connections_max", layer.connections_max)?,
+            strangers_max: count("strangers_max", layer.strangers_max)?,
+            group_strangers_max: 64,
+            address_strangers_max: 64,
+            device_sessions_max: 8,
+            unproven_max: 512,
+            address_unproven_max: 64,
+            proxies: layer.proxies.unwrap_or_default(),
+            disk_free_bytes_min: layer.disk_free_bytes_min.unwrap_or_default(),
+            message_ms: 60_000,
+            stranger_ms: 60_000,
             handshake_ms: 10_000,
             slow_reader_ms: positive("slow_reader_ms", layer.slow_reader_ms)?,
             shutdown_grace_ms: layer.shutdown_grace_ms.unwrap_or_default(),
@@ -299,6 +397,9 @@ impl Settings {
             group_sessions_max: Some(self.group_sessions_max),
             device_entries_per_minute: Some(self.rules.device_entries_per_minute),
             connections_max: Some(self.connections_max),
+            strangers_max: Some(self.strangers_max),
+            proxies: Some(self.proxies.clone()),
+            disk_free_bytes_min: Some(self.disk_free_bytes_min),
             slow_reader_ms: Some(self.slow_reader_ms),
             shutdown_grace_ms: Some(self.shutdown_grace_ms),
             cache_bytes: Some(self.cache_bytes),
@@ -350,6 +451,15 @@ mod tests {
         assert_eq!(settings.connections_max, 8);
         assert!(!settings.rules.open_to_new_groups);
         assert_eq!(settings.slow_reader_ms, Settings::default().slow_reader_ms);
+    }
+
+    #[test]
+    fn new_groups_are_closed_unless_it_listens_on_loopback_alone() {
+        let is_open = |arguments: &[&str]| settings(arguments).unwrap().rules.open_to_new_groups;
+        assert!(is_open(&[]) && is_open(&["--listen", "[::1]:7464"]));
+        assert!(!is_open(&["--listen", "0.0.0.0:7464"]) && !is_open(&["--listen", "192.0.2.1:7464"]));
+        assert!(is_open(&["--listen", "0.0.0.0:7464", "--new-groups", "open"]));
+        assert!(!is_open(&["--new-groups", "closed"]));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lamppost_core::base::{CompartmentId, EntryHash, GroupId, MailboxId, cbor};
+use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, MailboxId, cbor};
 use lamppost_core::entry::{Checkpoint, Kind, LogHead, LogId, Received, Verified};
 use lamppost_core::roll::{Operation, Roll};
 use lamppost_core::sync::checkpoint::Arrivals;
 
 use crate::mailbox::OpenBox;
+use crate::space::{Account, Part, Space, payer};
 use crate::store::{Arrived, RelayStore, StoreFault};
 
 /// Rows read at once while the roll is rebuilt. A roll entry may take 256 KiB.
@@ -24,8 +25,8 @@ pub struct Group {
     pub heads: BTreeMap<LogId, LogHead>,
     /// The tree over all arrivals.
     pub arrivals: Arrivals,
-    /// Bytes of entries kept.
-    pub bytes: u64,
+    /// What each member has used of the space.
+    pub space: Space,
     /// Mailboxes that are open.
     pub mailboxes: BTreeMap<MailboxId, OpenBox>,
 }
@@ -36,9 +37,9 @@ impl Group {
     /// # Errors
     /// [`StoreFault`] if the store fails or holds something else than this relay wrote.
     pub fn load(store: &RelayStore, id: GroupId) -> Result<Option<Self>, StoreFault> {
-        let Some(bytes) = store.group_bytes(id)? else {
+        if store.newest_ms(id)?.is_none() {
             return Ok(None);
-        };
+        }
         let roll = Arc::new(load_roll(store, id)?);
         let mut positions = BTreeMap::new();
         for row in &roll.state().template().compartments {
@@ -50,7 +51,8 @@ impl Group {
         store.each_mailbox(id, |at, mailbox| {
             mailboxes.insert(at, OpenBox::of(&mailbox));
         })?;
-        Ok(Some(Self { roll, positions, heads: store.heads(id)?, arrivals, bytes, mailboxes }))
+        let (heads, space) = (store.heads(id)?, store.space(id)?);
+        Ok(Some(Self { roll, positions, heads, arrivals, space, mailboxes }))
     }
 
     /// Size and root of the arrivals; none before the first.
@@ -89,8 +91,8 @@ pub struct Draft {
     pub roll: Arc<Roll>,
     /// Logs that went on.
     pub heads: BTreeMap<LogId, LogHead>,
-    /// Bytes of entries, if the commit succeeds.
-    pub bytes: u64,
+    /// What each member has used of the space, if the commit succeeds.
+    pub account: Account,
     hashes: BTreeMap<(LogId, u64), EntryHash>,
     positions: BTreeMap<CompartmentId, u64>,
     arrived: Vec<EntryHash>,
@@ -108,7 +110,7 @@ impl Draft {
             id,
             roll: Arc::clone(&group.roll),
             heads: group.heads.clone(),
-            bytes: group.bytes,
+            account: Account::new(group.space.clone()),
             hashes: BTreeMap::new(),
             positions: group.positions.clone(),
             arrived: Vec::new(),
@@ -125,7 +127,7 @@ impl Draft {
             roll: Arc::new(roll),
             lets_go: false,
             heads: BTreeMap::new(),
-            bytes: 0,
+            account: Account::default(),
             hashes: BTreeMap::new(),
             positions: BTreeMap::new(),
             arrived: Vec::new(),
@@ -134,8 +136,8 @@ impl Draft {
         }
     }
 
-    /// Takes in an entry that was admitted, after all that it follows.
-    pub fn take(&mut self, entry: &Verified, into: &mut Arrived) {
+    /// Takes in an entry that was admitted, after all that it follows. `bringer` is the device that pushed it.
+    pub fn take(&mut self, entry: &Verified, bringer: DeviceId, into: &mut Arrived) {
         let (log, seq, hash) = (LogId::of(entry), entry.header().seq, entry.hash());
         let position = self.positions.entry(log.compartment).or_default();
         *position += 1;
@@ -144,13 +146,21 @@ impl Draft {
         let operation = entry.body().filter(|_| entry.header().kind == Kind::OPERATION);
         let operation = operation.and_then(|body| cbor::decode::<Operation>(body).ok());
         self.lets_go |= matches!(operation, Some(Operation::Shred(_) | Operation::EndHold(_)));
-        self.bytes += entry.bytes() as u64;
+        let payer = payer(self.roll.state(), log.device, bringer);
+        self.account.add(Part::of(entry), payer, entry.bytes() as u64);
         self.heads.insert(log, LogHead { seq, hash });
         self.hashes.insert((log, seq), hash);
     }
 
+    /// Writes what the commit changes beside its entries.
+    pub fn finish(&self, now_ms: u64, into: &mut Arrived) {
+        into.newest_ms(self.id, now_ms);
+        self.account.changes().for_each(|(part, member, used)| into.space(self.id, part, member, used));
+        self.close_used(into);
+    }
+
     /// Takes away the mailboxes whose invitation the roll says is used up.
-    pub fn close_used(&self, into: &mut Arrived) {
+    fn close_used(&self, into: &mut Arrived) {
         let state = self.roll.state();
         let used = self.mailboxes.iter().filter(|mailbox| state.invited(**mailbox).is_some());
         used.for_each(|mailbox| into.close_mailbox(self.id, *mailbox));
@@ -177,7 +187,7 @@ impl Draft {
         let (mut arrivals, mut mailboxes) = before.unwrap_or_default();
         self.arrived.into_iter().for_each(|hash| arrivals.push(hash));
         mailboxes.retain(|mailbox, _| self.roll.state().invited(*mailbox).is_none());
-        let Self { roll, positions, heads, bytes, .. } = self;
-        Group { roll, positions, heads, arrivals, bytes, mailboxes }
+        let Self { roll, positions, heads, account, .. } = self;
+        Group { roll, positions, heads, arrivals, space: account.space, mailboxes }
     }
 }

@@ -6,46 +6,52 @@ use std::sync::{Arc, Mutex};
 use lamppost_core::base::GroupId;
 use tokio::sync::watch;
 
+use crate::inflow::GroupPool;
 use crate::relay::lock;
 
 /// Groups that are followed by sessions.
+#[derive(Default)]
 pub struct Hub {
-    versions: Mutex<HashMap<GroupId, watch::Sender<u64>>>,
-    group_sessions_max: usize,
+    groups: Mutex<HashMap<GroupId, Group>>,
 }
 
-/// A session's place among those that follow a group. Dropping it gives the place back.
+#[derive(Default)]
+struct Group {
+    version: watch::Sender<u64>,
+    pool: GroupPool,
+}
+
+/// A session that follows a group. A group that nobody follows any more is forgotten here.
 pub struct Followed {
     hub: Arc<Hub>,
     group: GroupId,
     version: watch::Receiver<u64>,
+    pool: GroupPool,
 }
 
 impl Hub {
-    /// Lets each group be followed by so many sessions at once.
-    pub fn new(group_sessions_max: usize) -> Self {
-        Self { versions: Mutex::default(), group_sessions_max }
-    }
-
-    /// Follows a group; none if it is full.
-    pub fn follow(self: &Arc<Self>, group: GroupId) -> Option<Followed> {
-        let mut versions = lock(&self.versions);
-        let sender = versions.entry(group).or_insert_with(|| watch::Sender::new(0));
-        if sender.receiver_count() >= self.group_sessions_max {
-            return None;
-        }
-        Some(Followed { hub: Arc::clone(self), group, version: sender.subscribe() })
+    /// Follows a group.
+    pub fn follow(self: &Arc<Self>, group: GroupId) -> Followed {
+        let mut groups = lock(&self.groups);
+        let of_group = groups.entry(group).or_default();
+        let (version, pool) = (of_group.version.subscribe(), of_group.pool.clone());
+        Followed { hub: Arc::clone(self), group, version, pool }
     }
 
     /// Wakes those who follow a group.
     pub fn grown(&self, group: GroupId) {
-        if let Some(version) = lock(&self.versions).get(&group) {
-            version.send_modify(|version| *version += 1);
+        if let Some(group) = lock(&self.groups).get(&group) {
+            group.version.send_modify(|version| *version += 1);
         }
     }
 }
 
 impl Followed {
+    /// Room for the group's large messages.
+    pub fn pool(&self) -> GroupPool {
+        self.pool.clone()
+    }
+
     /// Waits until the group has grown since this was last called.
     pub async fn grown(&mut self) {
         if self.version.changed().await.is_err() {
@@ -56,9 +62,9 @@ impl Followed {
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        let mut versions = lock(&self.hub.versions);
-        if versions.get(&self.group).is_some_and(|sender| sender.receiver_count() <= 1) {
-            versions.remove(&self.group);
+        let mut groups = lock(&self.hub.groups);
+        if groups.get(&self.group).is_some_and(|group| group.version.receiver_count() <= 1) {
+            groups.remove(&self.group);
         }
     }
 }
@@ -68,14 +74,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_has_room_for_so_many_and_leaves_nothing_behind() {
-        let hub = Arc::new(Hub::new(2));
+    fn a_group_that_nobody_follows_leaves_nothing_behind() {
+        let hub = Arc::new(Hub::default());
         let group = GroupId([1; 32]);
-        let (first, second) = (hub.follow(group).unwrap(), hub.follow(group).unwrap());
-        assert!(hub.follow(group).is_none());
-        drop(first);
-        let third = hub.follow(group).unwrap();
-        drop((second, third));
-        assert!(lock(&hub.versions).is_empty());
+        let both = (hub.follow(group), hub.follow(group));
+        assert_eq!(lock(&hub.groups).len(), 1);
+        drop(both);
+        assert!(lock(&hub.groups).is_empty());
     }
 }

@@ -13,8 +13,9 @@ use lamppost_core::sync::mailbox::{Answer, Knock, Knocked, Knocks, Letter, OpenM
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use crate::disk::Level;
 use crate::group::Group;
-use crate::relay::{Relay, lock};
+use crate::relay::{Relay, disk_full, lock};
 use crate::store::{Arrived, StoreFault};
 
 /// A mailbox as it is stored.
@@ -125,7 +126,7 @@ impl Relay {
         if self.with_group(id, |group| group.mailboxes.contains_key(&open.mailbox))? == Some(true) {
             return Ok((Outcome::Kept, false));
         }
-        if let Some(why) = self.too_fast(id, device, now_ms) {
+        if let Some(why) = self.may_not_write(id, device, now_ms) {
             return Ok((Outcome::Refused(why), false));
         }
         let expires_ms = open.expires_ms.min(now_ms.saturating_add(limits::INVITATION_MS_MAX));
@@ -148,7 +149,7 @@ impl Relay {
         if before.knock.as_ref().is_some_and(|knock| knock.sealed == sealed) {
             return Ok((word, false));
         }
-        if let Some(why) = self.too_fast(id, device, now_ms) {
+        if let Some(why) = self.may_not_write(id, device, now_ms) {
             return Ok((Word::Closed(why), false));
         }
         let number = self.next_knock(id)?;
@@ -181,7 +182,7 @@ impl Relay {
         if knock.answer.is_some() {
             return Ok((Outcome::Kept, false));
         }
-        if let Some(why) = self.too_fast(id, device, now_ms) {
+        if let Some(why) = self.may_not_write(id, device, now_ms) {
             return Ok((Outcome::Refused(why), false));
         }
         let number = self.next_knock(id)?;
@@ -265,8 +266,12 @@ impl Relay {
         Ok(last + 1)
     }
 
-    /// A durable write takes its share of what the device may push.
-    fn too_fast(&self, group: GroupId, device: DeviceId, now_ms: u64) -> Option<Refused> {
+    /// Why a device may not have something written: the disk is full, or the device asks too often. A durable write takes its
+    /// share of what the device may push.
+    fn may_not_write(&self, group: GroupId, device: DeviceId, now_ms: u64) -> Option<Refused> {
+        if self.gauge().level() == Level::Full {
+            return Some(disk_full(Refusal::QUOTA));
+        }
         let granted = lock(&self.rates).take(group, device, 1, now_ms);
         (granted.entries == 0).then(|| Refused {
             retry_after_ms: Some(granted.retry_after_ms),

@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use lamppost_core::storage::{Options, SledStore, Store, StoreError, StoreKind};
-use lamppost_server::{CommandLine, LogFormat, Running, Settings, StartError};
+use lamppost_server::{Command, CommandLine, LogFormat, Running, Settings, StartError};
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 /// Exit code if the settings have a mistake. Clap uses the same for a mistake on the command line.
 const BAD_SETTINGS: u8 = 2;
+
+/// Files that are open beside connections: those of the store, and the log.
+const FILES_BESIDE: usize = 64;
 
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
@@ -26,6 +29,18 @@ fn main() -> ExitCode {
             print!("{settings}");
         }
         return ExitCode::SUCCESS;
+    }
+    if let Some(Command::Groups(command)) = &command_line.command {
+        return match lamppost_server::ask_admin(&settings.data, command) {
+            Ok(answer) => {
+                #[expect(clippy::print_stdout, reason = "it is the answer that was asked for")]
+                {
+                    print!("{answer}");
+                }
+                ExitCode::SUCCESS
+            }
+            Err(why) => complain(&why, 1),
+        };
     }
     if let Err(why) = start_log(&settings) {
         return complain(&*why, BAD_SETTINGS);
@@ -57,10 +72,37 @@ enum Failure {
 fn run(settings: Settings) -> Result<(), Failure> {
     let path = settings.data.display().to_string();
     make_private(&settings.data).map_err(|why| Failure::Directory { path: path.clone(), why })?;
+    raise_file_limit(&settings);
+    lamppost_server::make_room_to_open(&settings.data);
     let options = Options { cache_bytes: settings.cache_bytes, kind: StoreKind::Relay };
     let store = SledStore::open(&settings.data, options).map_err(|why| Failure::Store { path, why })?;
     Runtime::new()?.block_on(serve(settings, Arc::new(store)))
 }
+
+/// Lets the process open as many files as its connections need, if the system allows it.
+#[cfg(unix)]
+fn raise_file_limit(settings: &Settings) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let places = settings.connections_max + settings.strangers_max + settings.unproven_max;
+    let wanted = (places + FILES_BESIDE) as u64;
+    let limit = getrlimit(Resource::Nofile);
+    let granted = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    if limit.current.is_some_and(|current| current < granted) {
+        let raised = Rlimit { current: Some(granted), maximum: limit.maximum };
+        if let Err(why) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!("the limit of open files stays: {why}");
+        }
+    }
+    if granted < wanted {
+        tracing::warn!(
+            "the system grants {granted} open files, and connections_max would need {wanted}: raise LimitNOFILE, or lower \
+             connections_max"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_file_limit(_: &Settings) {}
 
 async fn serve(settings: Settings, store: Arc<dyn Store>) -> Result<(), Failure> {
     let grace_ms = settings.shutdown_grace_ms;
@@ -96,7 +138,9 @@ fn announce(settings: &Settings, running: &Running) {
             tracing::info!("anybody who reaches it may found a group; --new-groups closed ends that")
         }
         (false, 0) => tracing::info!(
-            "it takes no new groups: to let one in, put the id that its coordinator's app shows into allowed_groups"
+            "it takes no new groups: to let one in, run `lamppost-relay --data {} groups allow ID` with the id that its \
+             coordinator's app shows",
+            data.display()
         ),
         (false, count) => tracing::info!("it takes no new groups but the {count} that are allowed by id"),
     }

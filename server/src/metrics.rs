@@ -18,14 +18,35 @@ pub struct Metrics {
     pub received_bytes: Counter,
     /// Bytes of messages that went out.
     pub sent_bytes: Counter,
-    /// Connections turned away because there were too many.
-    pub turned_away: Counter,
+    turned_away: Family<[(&'static str, &'static str); 1], Counter>,
+    signatures: Counter,
+    places: Family<[(&'static str, &'static str); 1], Gauge>,
+    pushes_waiting: Gauge,
+    disk_free: Gauge,
     groups: Gauge,
     store_bytes: Gauge,
     entries_kept: Counter,
     entries_refused: Family<[(&'static str, &'static str); 1], Counter>,
     commit_entries: Histogram,
     commit_seconds: Histogram,
+}
+
+/// What is measured when somebody looks.
+pub struct Now {
+    /// Groups kept.
+    pub groups: u64,
+    /// Size of the store on disk.
+    pub store_bytes: u64,
+    /// Sessions of devices that belong.
+    pub members: usize,
+    /// Sessions of strangers.
+    pub strangers: usize,
+    /// Connections that have not proven who they are.
+    pub unproven: usize,
+    /// Pushes not looked at yet.
+    pub pushes_waiting: usize,
+    /// Free space on the disk; 0 if it is not known.
+    pub disk_free_bytes: u64,
 }
 
 impl Default for Metrics {
@@ -35,7 +56,11 @@ impl Default for Metrics {
             sessions: Gauge::default(),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
-            turned_away: Counter::default(),
+            turned_away: Family::default(),
+            signatures: Counter::default(),
+            places: Family::default(),
+            pushes_waiting: Gauge::default(),
+            disk_free: Gauge::default(),
             groups: Gauge::default(),
             store_bytes: Gauge::default(),
             entries_kept: Counter::default(),
@@ -58,13 +83,42 @@ impl Metrics {
         registry.register_with_unit("received", "Messages from phones", Unit::Bytes, received);
         registry.register_with_unit("sent", "Messages to phones", Unit::Bytes, sent);
         let turned_away = self.turned_away.clone();
-        registry.register("connections_turned_away", "Connections refused for lack of room", turned_away);
+        registry.register(
+            "connections_turned_away",
+            "Connections refused or dropped, by reason",
+            turned_away,
+        );
+        let signatures = self.signatures.clone();
+        registry.register("signatures_checked", "Signatures of pushed entries checked", signatures);
+        registry.register("places_taken", "Connections, by who they are", self.places.clone());
+        registry.register("pushes_waiting", "Pushes not looked at yet", self.pushes_waiting.clone());
+        registry.register_with_unit(
+            "disk_free",
+            "Free space on the disk",
+            Unit::Bytes,
+            self.disk_free.clone(),
+        );
         registry.register("entries_kept", "Entries written", self.entries_kept.clone());
         let refused = self.entries_refused.clone();
         registry.register("entries_refused", "Pushed entries refused, by reason", refused);
         registry.register("commit_entries", "Entries in one durable write", self.commit_entries.clone());
         let seconds = self.commit_seconds.clone();
         registry.register_with_unit("commit", "Judging and writing one commit", Unit::Seconds, seconds);
+    }
+
+    /// Counts a connection that was refused or dropped. Every reason is a name of this program's.
+    pub fn turned_away(&self, reason: &'static str) {
+        self.turned_away.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// How many connections were refused or dropped for a reason.
+    pub fn turned_away_count(&self, reason: &'static str) -> u64 {
+        self.turned_away.get_or_create(&[("reason", reason)]).get()
+    }
+
+    /// Counts signatures that were checked.
+    pub fn signatures_checked(&self, count: usize) {
+        self.signatures.inc_by(count as u64);
     }
 
     /// Counts a commit.
@@ -81,9 +135,18 @@ impl Metrics {
     }
 
     /// All of it in the text format of Prometheus and OpenMetrics.
-    pub fn to_text(&self, groups: u64, store_bytes: u64) -> String {
-        self.groups.set(i64::try_from(groups).unwrap_or(i64::MAX));
-        self.store_bytes.set(i64::try_from(store_bytes).unwrap_or(i64::MAX));
+    pub fn to_text(&self, now: &Now) -> String {
+        let set = |gauge: &Gauge, value: u64| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&self.groups, now.groups);
+        set(&self.store_bytes, now.store_bytes);
+        set(&self.pushes_waiting, now.pushes_waiting as u64);
+        set(&self.disk_free, now.disk_free_bytes);
+        let places = [("member", now.members), ("stranger", now.strangers), ("unproven", now.unproven)];
+        for (who, count) in places {
+            set(&self.places.get_or_create(&[("who", who)]), count as u64);
+        }
         let mut text = String::new();
         // Writing into a String does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);

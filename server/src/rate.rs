@@ -1,4 +1,6 @@
 //! How much one device may push: a token bucket per device, refilled evenly over a minute.
+//!
+//! Time is counted in steps of the clock that is given: a clock that is set back adds nothing, and goes on from there.
 
 use std::collections::HashMap;
 
@@ -13,6 +15,10 @@ const BUCKETS_MAX: usize = 20_000;
 pub struct Rates {
     entries_per_minute: u64,
     buckets: HashMap<(GroupId, DeviceId), Bucket>,
+    /// Milliseconds by which the clock went forward since the start.
+    elapsed_ms: u64,
+    /// What the clock said last.
+    clock_ms: Option<u64>,
 }
 
 /// Tokens are counted in 60,000ths, so that one millisecond adds `entries_per_minute` of them exactly.
@@ -33,11 +39,15 @@ pub struct Granted {
 impl Rates {
     /// Allows each device `entries_per_minute`, and as many at once after a minute of silence.
     pub fn new(entries_per_minute: u64) -> Self {
-        Self { entries_per_minute: entries_per_minute.clamp(1, u64::from(u32::MAX)), buckets: HashMap::new() }
+        let entries_per_minute = entries_per_minute.clamp(1, u64::from(u32::MAX));
+        Self { entries_per_minute, buckets: HashMap::new(), elapsed_ms: 0, clock_ms: None }
     }
 
-    /// Takes up to `wanted` entries out of a device's bucket at `now_ms`.
-    pub fn take(&mut self, group: GroupId, device: DeviceId, wanted: usize, now_ms: u64) -> Granted {
+    /// Takes up to `wanted` entries out of a device's bucket when the clock says `clock_ms`.
+    pub fn take(&mut self, group: GroupId, device: DeviceId, wanted: usize, clock_ms: u64) -> Granted {
+        let before_ms = self.clock_ms.replace(clock_ms).unwrap_or(clock_ms);
+        self.elapsed_ms = self.elapsed_ms.saturating_add(clock_ms.saturating_sub(before_ms));
+        let now_ms = self.elapsed_ms;
         let (rate, full) = (self.entries_per_minute, self.entries_per_minute * MINUTE_MS);
         let refill = |bucket: &Bucket| {
             let span_ms = now_ms.saturating_sub(bucket.at_ms);
@@ -48,7 +58,7 @@ impl Rates {
         }
         let bucket = self.buckets.entry((group, device)).or_insert(Bucket { parts: full, at_ms: now_ms });
         bucket.parts = refill(bucket);
-        bucket.at_ms = now_ms.max(bucket.at_ms);
+        bucket.at_ms = now_ms;
         let wanted = wanted as u64;
         let granted = wanted.min(bucket.parts / MINUTE_MS);
         bucket.parts -= granted * MINUTE_MS;
@@ -71,9 +81,18 @@ mod tests {
         assert_eq!(rates.take(group, device, 50, 0), Granted { entries: 50, retry_after_ms: 0 });
         assert_eq!(rates.take(group, device, 20, 0), Granted { entries: 10, retry_after_ms: 10_000 });
         assert_eq!(rates.take(group, device, 20, 10_000), Granted { entries: 10, retry_after_ms: 10_000 });
-        // A clock that goes backwards gives nothing and takes nothing.
-        assert_eq!(rates.take(group, device, 1, 0), Granted { entries: 0, retry_after_ms: 1_000 });
         assert_eq!(rates.take(group, device, 100, 10_000_000).entries, 60);
+    }
+
+    #[test]
+    fn a_clock_set_back_starves_nobody() {
+        const YEAR_MS: u64 = 365 * 24 * 60 * MINUTE_MS;
+        let (group, device) = (GroupId([1; 32]), DeviceId([2; 32]));
+        let mut rates = Rates::new(60);
+        assert_eq!(rates.take(group, device, 60, YEAR_MS).entries, 60);
+        // Setting it back gives nothing by itself; from then on the bucket refills as it did.
+        assert_eq!(rates.take(group, device, 1, 0), Granted { entries: 0, retry_after_ms: 1_000 });
+        assert_eq!(rates.take(group, device, 60, 20_000).entries, 20);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Nothing here waits, sleeps, reads a clock or draws randomness, so that a simulator can drive it as it is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,10 +13,12 @@ use lamppost_core::sync::inbox::Logs;
 use lamppost_core::sync::receipt::{Receipt, SignedReceipt};
 use minicbor::bytes::ByteVec;
 
-use crate::admit::{self, Admitted, Pushing};
+use crate::admit::{self, Admitted, Pushing, Sifted};
+use crate::disk::{Gauge, Level};
 use crate::group::{Draft, Group};
 use crate::rate::Rates;
 use crate::retention;
+use crate::space::Limits;
 use crate::store::{Arrived, Identity, RelayStore, Seed, StoreFault};
 
 /// Groups kept in memory. One that is not costs a reload when it is next used.
@@ -31,9 +33,9 @@ pub struct Rules {
     pub allowed_groups: Vec<GroupId>,
     /// Groups at most.
     pub groups_max: u64,
-    /// Bytes of entries of one group at most.
+    /// Bytes of entries of one group at most. A quarter is the membership log's; one member may fill a quarter of each.
     pub group_bytes_max: u64,
-    /// Bytes of chunks of files of one group at most. One device may bring a quarter of it.
+    /// Bytes of chunks of files of one group at most. One member may bring a quarter of it.
     pub group_media_bytes_max: u64,
     /// Entries one device may push per minute.
     pub device_entries_per_minute: u64,
@@ -50,6 +52,42 @@ pub struct Pushed {
     pub number: u32,
     /// The entries.
     pub entries: Vec<Wire>,
+}
+
+/// A push whose entries were read, and whose signatures were checked as far as they have to be.
+#[derive(Debug)]
+pub struct Prepared {
+    group: GroupId,
+    device: DeviceId,
+    number: u32,
+    sifted: Sifted,
+}
+
+impl Prepared {
+    /// The group of the session.
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// Entries pushed.
+    pub fn len(&self) -> usize {
+        self.sifted.fates.len()
+    }
+
+    /// Whether nothing was pushed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of the entries that may be kept.
+    pub fn bytes(&self) -> usize {
+        self.sifted.fates.iter().flatten().map(|entry| entry.bytes()).sum()
+    }
+
+    /// Signatures that were checked.
+    pub fn signatures(&self) -> usize {
+        self.sifted.signatures
+    }
 }
 
 /// What to tell the session that pushed.
@@ -90,11 +128,16 @@ pub struct Relay {
     /// Counts uses of slots, to tell which was not used for longest.
     uses: AtomicU64,
     pub(crate) rates: Mutex<Rates>,
-    group_count: AtomicU64,
+    pub(crate) group_count: AtomicU64,
+    /// Groups that the operator has allowed while the relay runs, beside those of the rules.
+    pub(crate) allowed: Mutex<BTreeSet<GroupId>>,
+    /// Groups whose rows are being deleted: they cannot be founded anew before that is done.
+    pub(crate) deleting: Mutex<BTreeSet<GroupId>>,
     /// One durable write at a time: positions and numbers of knocks are handed out in it.
     pub(crate) committing: Mutex<()>,
     /// The greatest number that a knock or answer was given since the relay was opened.
     pub(crate) last_knock: AtomicU64,
+    gauge: Gauge,
     failed: AtomicBool,
 }
 
@@ -114,6 +157,7 @@ impl Relay {
         let identity = store.identity(seed, renew)?;
         let group_count = AtomicU64::new(store.group_count()?);
         let rates = Mutex::new(Rates::new(rules.device_entries_per_minute));
+        let (allowed, deleting) = (Mutex::new(store.allowed()?), Mutex::new(store.forgotten()?));
         Ok(Self {
             store,
             identity,
@@ -122,8 +166,11 @@ impl Relay {
             uses: AtomicU64::new(0),
             rates,
             group_count,
+            allowed,
+            deleting,
             committing: Mutex::default(),
             last_knock: AtomicU64::new(0),
+            gauge: Gauge::default(),
             failed: AtomicBool::new(false),
         })
     }
@@ -143,8 +190,13 @@ impl Relay {
         self.group_count.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn media_bytes_max(&self) -> u64 {
-        self.rules.group_media_bytes_max
+    /// What is taken by the free space on the disk. Whoever looks at the disk sets it.
+    pub fn gauge(&self) -> &Gauge {
+        &self.gauge
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::new(self.rules.group_bytes_max, self.rules.group_media_bytes_max)
     }
 
     /// Bytes on disk; 0 if the store cannot say.
@@ -158,29 +210,57 @@ impl Relay {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Judges pushes of any number of sessions and writes what is to be kept in one durable write.
+    /// Judges pushes of any number of sessions and writes what is to be kept in one durable write. For whoever has no
+    /// threads to [prepare](Relay::prepare) them beforehand.
     ///
     /// Blocks for the length of that write. Receipts speak of what is on disk. If the write fails, everything is
     /// refused with [`Refusal::STORE`].
     pub fn commit(&self, pushes: Vec<Pushed>, now_ms: u64) -> Committed {
+        let prepared = pushes.into_iter().map(|push| self.prepare(push, usize::MAX, now_ms)).collect();
+        self.commit_prepared(prepared, now_ms)
+    }
+
+    /// Reads a push and checks up to `signatures_max` signatures, of entries that may be kept by what is durable now. Any
+    /// number of threads may do so beside a commit.
+    pub fn prepare(&self, push: Pushed, signatures_max: usize, now_ms: u64) -> Prepared {
+        let Pushed { group, device, number, entries } = push;
+        let count = entries.len();
+        let granted = lock(&self.rates).take(group, device, count, now_ms);
+        let (limits, level) = (self.limits(), self.gauge.level());
+        let pushing = Pushing { group, device, now_ms, limits, level, granted };
+        let seen = self.with_group(group, |group| (Arc::clone(&group.roll), group.space.clone()));
+        let sifted = match seen {
+            Ok(Some((roll, space))) => {
+                let logs = StoredLogs { relay: self, group };
+                admit::sift(&pushing, &roll, &space, &logs, entries, signatures_max)
+            }
+            // Whether the group may be founded is decided by whoever commits; so is a failed store.
+            Ok(None) | Err(_) => Ok(admit::sift_unknown(&pushing, entries, signatures_max)),
+        };
+        let sifted =
+            sifted.unwrap_or_else(|why| admit::refuse_sifted(count, granted, &self.store_failed(&why)));
+        Prepared { group, device, number, sifted }
+    }
+
+    /// Judges prepared pushes and writes what is to be kept in one durable write. As [`Relay::commit`].
+    pub fn commit_prepared(&self, pushes: Vec<Prepared>, now_ms: u64) -> Committed {
         let _turn = lock(&self.committing);
         if self.has_failed() {
-            return refuse_all(pushes.iter().map(|push| (push.number, push.entries.len())));
+            return refuse_all(pushes.iter().map(|push| (push.number, push.len())));
         }
         let mut commit = Commit { relay: self, drafts: BTreeMap::new(), arrived: Arrived::default(), now_ms };
         let judged: Vec<Judged> = pushes.into_iter().map(|push| commit.judge(push)).collect();
         let Commit { drafts, mut arrived, .. } = commit;
         let grown: Vec<GroupId> =
             drafts.iter().filter(|(_, open)| open.draft.has_grown()).map(|(id, _)| *id).collect();
-        for (id, open) in drafts.iter().filter(|(_, open)| open.draft.has_grown()) {
-            arrived.group_bytes(*id, open.draft.bytes);
-            open.draft.close_used(&mut arrived);
+        for open in drafts.values().filter(|open| open.draft.has_grown()) {
+            open.draft.finish(now_ms, &mut arrived);
         }
         if !grown.is_empty()
             && let Err(why) = self.store.write(arrived)
         {
             self.store_failed(&why);
-            return refuse_all(judged.iter().map(|judged| (judged.push.number, judged.outcomes.len())));
+            return refuse_all(judged.iter().map(|judged| (judged.number, judged.outcomes.len())));
         }
         let to_sweep = drafts.iter().filter(|(_, open)| open.draft.lets_go());
         let to_sweep = to_sweep.map(|(id, _)| *id).collect();
@@ -223,18 +303,17 @@ impl Relay {
     }
 
     fn answer_push(&self, judged: Judged, now_ms: u64) -> Answer {
-        let Judged { push, outcomes, kept, belonged, .. } = judged;
+        let Judged { group: id, device, number, outcomes, kept, belonged, .. } = judged;
         let some_kept = outcomes.contains(&Outcome::Kept);
-        let seen = self.with_group(push.group, |group| {
-            let belongs = group.roll.state().device(push.device).is_some();
+        let seen = self.with_group(id, |group| {
+            let belongs = group.roll.state().device(device).is_some();
             // A receipt counts the group's arrivals: that is for who belongs, or brings their own leave.
-            let receipt =
-                (some_kept && (belongs || belonged)).then(|| self.sign(push.group, group, kept, now_ms));
+            let receipt = (some_kept && (belongs || belonged)).then(|| self.sign(id, group, kept, now_ms));
             (belongs, receipt.flatten())
         });
         // A group that cannot be read any more has nothing kept in this commit: the write went through its state.
         let (belongs, receipt) = seen.ok().flatten().unwrap_or_default();
-        Answer { ack: Ack { number: push.number, outcomes, receipt }, belongs }
+        Answer { ack: Ack { number, outcomes, receipt }, belongs }
     }
 
     /// A signed receipt for `entries`, or a bare checkpoint if there are none; none before the first arrival.
@@ -289,6 +368,25 @@ impl Relay {
         }
     }
 
+    /// Drops a group from memory. The caller holds the turn to commit, so that nobody is about to change it.
+    pub(crate) fn unload(&self, id: GroupId) {
+        let slot = lock(&self.slots).remove(&id);
+        if let Some(slot) = slot {
+            *lock(&slot.group) = None;
+        }
+    }
+
+    /// Writes something beside a commit. The caller holds the turn to commit. A write that fails stops the relay.
+    pub(crate) fn durably<T>(
+        &self,
+        write: impl FnOnce(&RelayStore) -> Result<T, StoreFault>,
+    ) -> Result<T, StoreFault> {
+        if self.has_failed() {
+            return Err(StoreFault::Failed);
+        }
+        write(&self.store).inspect_err(|why| drop(self.store_failed(why)))
+    }
+
     fn slot(&self, id: GroupId) -> Result<Option<Arc<Slot>>, StoreFault> {
         let now = self.uses.fetch_add(1, Ordering::Relaxed);
         if let Some(slot) = lock(&self.slots).get(&id) {
@@ -298,7 +396,7 @@ impl Relay {
         if self.has_failed() {
             return Err(StoreFault::Failed);
         }
-        if self.store.group_bytes(id)?.is_none() {
+        if self.store.newest_ms(id)?.is_none() {
             return Ok(None);
         }
         let mut slots = lock(&self.slots);
@@ -335,7 +433,9 @@ struct Open {
 }
 
 struct Judged {
-    push: Pushed,
+    group: GroupId,
+    device: DeviceId,
+    number: u32,
     outcomes: Vec<Outcome>,
     kept: Vec<EntryHash>,
     arrived: u64,
@@ -344,72 +444,79 @@ struct Judged {
 }
 
 impl Commit<'_> {
-    fn judge(&mut self, mut push: Pushed) -> Judged {
-        let wires = std::mem::take(&mut push.entries);
-        let count = wires.len();
-        match self.admit(&push, wires) {
+    fn judge(&mut self, push: Prepared) -> Judged {
+        let Prepared { group, device, number, sifted } = push;
+        let count = sifted.fates.len();
+        match self.admit(group, device, sifted) {
             Ok((admitted, arrived, belonged)) => {
-                Judged { push, outcomes: admitted.outcomes, kept: admitted.kept, arrived, belonged }
+                let Admitted { outcomes, kept, .. } = admitted;
+                Judged { group, device, number, outcomes, kept, arrived, belonged }
             }
             Err(why) => {
                 let outcomes = vec![Outcome::Refused(why); count];
-                Judged { push, outcomes, kept: Vec::new(), arrived: 0, belonged: false }
+                Judged { group, device, number, outcomes, kept: Vec::new(), arrived: 0, belonged: false }
             }
         }
     }
 
-    fn admit(&mut self, push: &Pushed, wires: Vec<Wire>) -> Result<(Admitted, u64, bool), Refused> {
-        let mut arrived = self.open(push, &wires)?;
+    fn admit(
+        &mut self,
+        group: GroupId,
+        device: DeviceId,
+        sifted: Sifted,
+    ) -> Result<(Admitted, u64, bool), Refused> {
+        let mut arrived = self.open(group, device, &sifted)?;
         let relay = self.relay;
-        let open = self.drafts.get_mut(&push.group).ok_or_else(store_refusal)?;
+        let open = self.drafts.get_mut(&group).ok_or_else(store_refusal)?;
         let draft = &mut open.draft;
-        let belonged = draft.roll.state().device(push.device).is_some();
-        let pushing = Pushing {
-            group: push.group,
-            device: push.device,
-            now_ms: self.now_ms,
-            bytes_free: relay.rules.group_bytes_max.saturating_sub(draft.bytes),
-            granted: lock(&relay.rates).take(push.group, push.device, wires.len(), self.now_ms),
-        };
+        let belonged = draft.roll.state().device(device).is_some();
+        let granted = sifted.granted;
+        let (now_ms, limits, level) = (self.now_ms, relay.limits(), relay.gauge.level());
+        let pushing = Pushing { group, device, now_ms, limits, level, granted };
         let logs = DraftLogs { draft, store: &relay.store };
-        let admitted = admit::admit(&pushing, &draft.roll, &logs, wires);
+        let admitted = admit::admit(&pushing, &draft.roll, &draft.account.space, &logs, sifted.fates);
         let admitted = admitted.map_err(|why| relay.store_failed(&why))?;
         draft.roll = Arc::clone(&admitted.roll);
         for entry in &admitted.arrived {
             // Whoever brings back what is over brings the proof that it was there, and no word of it.
             let is_over = retention::is_over(&draft.roll, entry, self.now_ms);
             let stripped = is_over.then(|| entry.clone().without_body());
-            draft.take(stripped.as_ref().unwrap_or(entry), &mut self.arrived);
+            draft.take(stripped.as_ref().unwrap_or(entry), device, &mut self.arrived);
         }
         arrived += admitted.arrived.len() as u64;
         Ok((admitted, arrived, belonged))
     }
 
     /// Opens a draft of the group, or founds it. Answers with how many entries that took in.
-    fn open(&mut self, push: &Pushed, wires: &[Wire]) -> Result<u64, Refused> {
-        if self.drafts.contains_key(&push.group) {
+    fn open(&mut self, id: GroupId, device: DeviceId, sifted: &Sifted) -> Result<u64, Refused> {
+        if self.drafts.contains_key(&id) {
             return Ok(0);
         }
-        let slot = self.relay.slot(push.group).map_err(|why| self.relay.store_failed(&why))?;
+        let slot = self.relay.slot(id).map_err(|why| self.relay.store_failed(&why))?;
         if let Some(slot) = slot {
-            let draft = self.relay.with_group(push.group, |group| Draft::of(push.group, group));
+            let draft = self.relay.with_group(id, |group| Draft::of(id, group));
             let draft = draft.map_err(|why| self.relay.store_failed(&why))?.ok_or_else(store_refusal)?;
-            self.drafts.insert(push.group, Open { draft, slot });
+            self.drafts.insert(id, Open { draft, slot });
             return Ok(0);
         }
-        self.check_new_group(push.group)?;
-        let (founding, roll) = admit::found(push.group, wires.first())?;
-        let mut draft = Draft::founded(push.group, roll);
-        draft.take(&founding, &mut self.arrived);
-        self.drafts.insert(push.group, Open { draft, slot: Arc::default() });
+        self.check_new_group(id)?;
+        let (founding, roll) = admit::found(id, sifted.fates.first())?;
+        let mut draft = Draft::founded(id, roll);
+        draft.take(&founding, device, &mut self.arrived);
+        self.drafts.insert(id, Open { draft, slot: Arc::default() });
         Ok(1)
     }
 
     fn check_new_group(&self, group: GroupId) -> Result<(), Refused> {
         let rules = &self.relay.rules;
-        if !rules.open_to_new_groups && !rules.allowed_groups.contains(&group) {
+        let is_allowed =
+            || rules.allowed_groups.contains(&group) || lock(&self.relay.allowed).contains(&group);
+        if lock(&self.relay.deleting).contains(&group) || !(rules.open_to_new_groups || is_allowed()) {
             let reason = "this relay takes no new groups: ask its operator to allow yours";
             return Err(Refused::new(Refusal::CLOSED, reason));
+        }
+        if self.relay.gauge.level() >= Level::Low {
+            return Err(disk_full(Refusal::CLOSED));
         }
         let new = self.drafts.values().filter(|open| lock(&open.slot.group).is_none()).count() as u64;
         if self.relay.group_count() + new >= rules.groups_max {
@@ -448,6 +555,29 @@ impl Logs for DraftLogs<'_> {
     }
 }
 
+/// A group's logs as they are durable now.
+struct StoredLogs<'a> {
+    relay: &'a Relay,
+    group: GroupId,
+}
+
+impl Logs for StoredLogs<'_> {
+    type Error = StoreFault;
+
+    fn head(&self, log: LogId) -> Result<Option<LogHead>, StoreFault> {
+        let head = self.relay.with_group(self.group, |group| group.heads.get(&log).copied())?;
+        Ok(head.flatten())
+    }
+
+    fn hash_at(&self, log: LogId, seq: u64) -> Result<Option<EntryHash>, StoreFault> {
+        match self.head(log)? {
+            Some(head) if head.seq > seq => self.relay.store.hash_at(self.group, log, seq),
+            Some(head) if head.seq == seq => Ok(Some(head.hash)),
+            Some(_) | None => Ok(None),
+        }
+    }
+}
+
 /// Refuses pushes, given as number and count of entries, because the store cannot be written.
 fn refuse_all(pushes: impl Iterator<Item = (u32, usize)>) -> Committed {
     let answers = pushes.map(|(number, count)| {
@@ -455,6 +585,13 @@ fn refuse_all(pushes: impl Iterator<Item = (u32, usize)>) -> Committed {
         Answer { ack: Ack { number, outcomes, receipt: None }, belongs: false }
     });
     Committed { answers: answers.collect(), ..Committed::default() }
+}
+
+/// Refuses what the free space on the disk leaves no room for.
+pub(crate) fn disk_full(refusal: Refusal) -> Refused {
+    let reason =
+        "the relay's disk is nearly full: everything stays on the phone until its operator has made room";
+    Refused { retry_after_ms: Some(60_000), ..Refused::new(refusal, reason) }
 }
 
 pub(crate) fn store_refusal() -> Refused {

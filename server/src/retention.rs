@@ -15,7 +15,9 @@ use tokio::sync::{Notify, watch};
 use tokio::{task, time};
 
 use crate::app::{App, Stage, unix_ms};
+use crate::disk::Level;
 use crate::relay::{Relay, lock};
+use crate::space::{Account, Part, payer};
 use crate::store::{Arrived, StoreFault};
 
 /// Entries looked at between two writes. 32 largest take 8 MiB for a moment, in which nothing else is committed.
@@ -121,31 +123,35 @@ impl Relay {
         if self.has_failed() {
             return Err(StoreFault::Failed);
         }
+        // Rows are written anew before their old places can be used again: on a full disk that waits.
+        if self.gauge().level() == Level::Full {
+            return Ok(None);
+        }
         let rows = self.store.entries(id, compartment, after, ROWS)?;
         let Some(last) = rows.last().map(|row| row.position) else { return Ok(None) };
-        let Some((roll, mut bytes)) = self.with_group(id, |group| (Arc::clone(&group.roll), group.bytes))?
-        else {
-            return Ok(None);
-        };
+        let seen = self.with_group(id, |group| (Arc::clone(&group.roll), group.space.clone()))?;
+        let Some((roll, space)) = seen else { return Ok(None) };
+        let mut account = Account::new(space);
         let (mut write, mut dropped) = (Arrived::default(), 0);
         for row in &rows {
             let unreadable = StoreFault::Damaged("an entry cannot be read");
             let entry = Received::parse(row.wire()?).map_err(|_| unreadable)?;
             if is_over(&roll, &entry, now_ms) {
-                let before = entry.bytes();
+                let (before, author) = (entry.bytes(), entry.header().device);
                 let entry = Verified::from_own_store(entry).without_body();
-                bytes = bytes.saturating_sub((before - entry.bytes()) as u64);
+                let freed = (before - entry.bytes()) as u64;
+                account.give_back(Part::of(&entry), payer(roll.state(), author, author), freed);
                 write.again(id, &entry, row.position);
                 dropped += 1;
             }
         }
         if dropped > 0 {
-            write.group_bytes(id, bytes);
+            account.changes().for_each(|(part, member, used)| write.space(id, part, member, used));
             if let Err(why) = self.store.write(write) {
                 self.store_failed(&why);
                 return Err(why);
             }
-            self.change_group(id, |group| group.bytes = bytes);
+            self.change_group(id, |group| group.space = account.space);
         }
         Ok(Some((last, dropped)))
     }

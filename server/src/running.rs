@@ -2,25 +2,32 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use axum::serve::ListenerExt as _;
 use lamppost_core::base::RelayId;
 use lamppost_core::storage::Store;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{self, JoinHandle};
 use tokio::time;
 
 use crate::app::{App, Stage};
-use crate::committer;
+use crate::budget::Budgets;
 use crate::config::Settings;
+use crate::disk::{self, Disk};
+use crate::door::{self, Door};
 use crate::hub::Hub;
+use crate::inflow::{GroupPool, Pool};
 use crate::metrics::Metrics;
+use crate::notices::{self, Notices};
+use crate::places::{Capacity, Places};
+use crate::queue::{self, Queue};
 use crate::relay::Relay;
 use crate::retention::{self, Sweeps};
 use crate::routes;
 use crate::store::{RelayStore, Seed, StoreFault};
+use crate::{admin, committer};
 
 /// Why a relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +59,8 @@ pub struct Running {
     app: Arc<App>,
     stage: watch::Sender<Stage>,
     server: JoinHandle<()>,
-    committer: JoinHandle<()>,
-    sweeper: JoinHandle<()>,
+    /// Everything else that runs until the relay has stopped.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Starts a relay that listens on `settings.listen` (port 0 takes any free one) and keeps its data in `store`.
@@ -73,33 +80,53 @@ pub async fn start(settings: Settings, store: Arc<dyn Store>) -> Result<Running,
     let relay = Arc::new(relay.map_err(|_| StartError::Interrupted)??);
 
     let (stage, stage_seen) = watch::channel(Stage::Running);
-    let (jobs, jobs_out) = mpsc::channel(committer::PUSHES_WAITING_MAX);
+    let places = Places::new(Capacity {
+        members: settings.connections_max,
+        group_members: settings.group_sessions_max,
+        device: settings.device_sessions_max,
+        strangers: settings.strangers_max,
+        group_strangers: settings.group_strangers_max,
+        address_strangers: settings.address_strangers_max,
+    });
     let app = Arc::new(App {
         relay,
-        hub: Arc::new(Hub::new(settings.group_sessions_max)),
+        hub: Arc::new(Hub::default()),
         metrics: Metrics::default(),
         sweeps: Sweeps::default(),
-        jobs,
-        connections: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
+        queue: Queue::default(),
+        commits: AtomicBool::new(true),
+        budgets: Budgets::default(),
+        door: Arc::new(Door::new(settings.unproven_max, settings.address_unproven_max)),
+        places: Arc::new(places),
+        pool: Pool::default(),
+        strangers_pool: GroupPool::default(),
+        disk: Disk::default(),
+        notices: Notices::default(),
+        open: watch::Sender::new(0),
         stage: stage_seen.clone(),
         begun: Instant::now(),
         settings,
     });
-    let committer = tokio::spawn(committer::run(Arc::clone(&app), jobs_out, stage_seen.clone()));
-    let sweeper = tokio::spawn(retention::run(Arc::clone(&app), stage_seen.clone()));
+    let looking = Arc::clone(&app);
+    // Before the first push comes.
+    task::spawn_blocking(move || looking.look_at_disk()).await.map_err(|_| StartError::Interrupted)?;
+    let socket = admin::Socket::open(&app.settings.data);
+    let (ready, ready_out) = mpsc::channel(committer::READY_MAX);
+    let mut tasks = vec![
+        tokio::spawn(committer::run(Arc::clone(&app), ready_out)),
+        tokio::spawn(retention::run(Arc::clone(&app), stage_seen.clone())),
+        tokio::spawn(admin::run(Arc::clone(&app), socket, stage_seen.clone())),
+        tokio::spawn(disk::run(Arc::clone(&app), stage_seen.clone())),
+        tokio::spawn(notices::run(Arc::clone(&app), stage_seen.clone())),
+    ];
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    tasks.extend(
+        (0..workers).map(|_| tokio::spawn(queue::run(Arc::clone(&app), ready.clone(), stage_seen.clone()))),
+    );
+    drop(ready);
     let router = routes::router(Arc::clone(&app));
-    // Frames are whole messages: waiting to fill a packet only adds delay.
-    let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
-    let mut draining = stage_seen;
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-        let _ = draining.wait_for(|stage| *stage >= Stage::Draining).await;
-    });
-    let server = tokio::spawn(async move {
-        if let Err(why) = serving.await {
-            tracing::error!(%why, "the relay stopped listening");
-        }
-    });
-    Ok(Running { address, app, stage, server, committer, sweeper })
+    let server = tokio::spawn(door::run(Arc::clone(&app), listener, router, stage_seen));
+    Ok(Running { address, app, stage, server, tasks })
 }
 
 impl Running {
@@ -126,18 +153,18 @@ impl Running {
     /// Stops: takes no new sessions, lets those that are open finish their pushes for as long as the settings grant,
     /// then releases the store. Answers whether all sessions finished.
     pub async fn stop(self) -> bool {
-        let Self { app, stage, server, committer, sweeper, .. } = self;
+        let Self { app, stage, server, tasks, .. } = self;
         stage.send_replace(Stage::Draining);
         let grace = Duration::from_millis(app.settings.shutdown_grace_ms);
-        let all = u32::try_from(app.settings.connections_max).unwrap_or(u32::MAX);
-        let finished = time::timeout(grace, app.connections.acquire_many(all)).await.is_ok();
+        let mut open = app.open.subscribe();
+        let finished = time::timeout(grace, open.wait_for(|open| *open == 0)).await.is_ok();
         stage.send_replace(Stage::Stopped);
         // Cut sessions let go at once; their pushes under way are still written.
-        let _ = time::timeout(Duration::from_secs(2), app.connections.acquire_many(all)).await;
-        server.abort();
+        let _ = time::timeout(Duration::from_secs(2), open.wait_for(|open| *open == 0)).await;
         let _ = server.await;
-        let _ = committer.await;
-        let _ = sweeper.await;
+        for task in tasks {
+            let _ = task.await;
+        }
         finished
     }
 }

@@ -10,7 +10,7 @@ use lamppost_core::base::{CompartmentId, DeviceId, GroupId, Incarnation, MemberI
 use lamppost_core::entry::certificate::{BadCertificate, Certificate, Scope};
 use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{
-    Challenge, Cursor, Entries, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing,
+    Challenge, Cursor, Entries, Outcome, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing,
 };
 use lamppost_core::sync::mailbox::Letter;
 
@@ -29,6 +29,9 @@ pub const STRANGER_ENTRIES_MAX: usize = 8_192;
 /// Frames that wait to be sent before no more is read from the phone.
 const FRAMES_WAITING_MAX: usize = 8;
 
+/// Bytes of these frames, for the same. The largest answer comes on top.
+const BYTES_WAITING_MAX: usize = 64 * 1_024;
+
 /// Milliseconds without a sign of life after which a session is given up. Both sides send or answer pings every 20 s.
 const SILENCE_MS_MAX: u64 = 60_000;
 
@@ -45,6 +48,9 @@ pub struct Opening {
     pub handshake_ms: u64,
     /// Milliseconds in which the phone must take a frame.
     pub slow_reader_ms: u64,
+    /// Milliseconds after which the session of a device ends that does not belong and waits for nothing; ten times as many
+    /// if it has shown a certificate.
+    pub stranger_ms: u64,
 }
 
 /// What the shell tells the machine.
@@ -64,8 +70,10 @@ pub enum Input {
     Committed(Answer),
     /// The group that is followed has new entries.
     Grown,
-    /// The group has as many sessions as it may have.
-    GroupFull,
+    /// There is no place for the session, for this reason.
+    NoPlace(Refused),
+    /// A message has been on its way for longer than any may be.
+    Stalled,
     /// Time has passed.
     Tick,
     /// The relay is to stop.
@@ -81,7 +89,7 @@ pub enum Effect {
     Ask(Query),
     /// Commit a push, then give its [`Input::Committed`].
     Commit(Pushed),
-    /// Say [`Input::Grown`] from now on whenever the group has grown, or [`Input::GroupFull`].
+    /// Say [`Input::Grown`] from now on whenever the group has grown.
     Follow(GroupId),
     /// Close the connection. Send the last words first if that works at once.
     Close(Option<Vec<u8>>),
@@ -176,6 +184,7 @@ impl Session {
         matches!(self.phase, Phase::Hello | Phase::Open)
             && self.in_flight < limits::PUSH_FRAMES_IN_FLIGHT_MAX
             && self.waiting.len() < FRAMES_WAITING_MAX
+            && self.waiting.iter().map(Vec::len).sum::<usize>() < BYTES_WAITING_MAX
     }
 
     /// Takes one input at the time `now_ms` (any clock that goes forward) and answers with what to do, in order.
@@ -222,8 +231,18 @@ impl Session {
                     // Taken out meanwhile: what was kept is nothing that a phone that belongs could rely on.
                     return Err(removed());
                 }
+                let forged = |outcome: &Outcome| match outcome {
+                    Outcome::Refused(why) => why.refusal == Refusal::SIGNATURE,
+                    Outcome::Kept => false,
+                };
+                let is_forger = !self.belongs && answer.ack.outcomes.iter().any(forged);
                 if !matches!(self.phase, Phase::Parting) {
                     self.queue(&Frame::Ack(answer.ack));
+                }
+                if is_forger {
+                    // Whoever belongs is held to a rate. Keys of strangers cost nothing, and signatures cost the relay.
+                    let reason = "an entry is not signed by the device it names";
+                    return Err(Refused::new(Refusal::SIGNATURE, reason));
                 }
             }
             Input::Grown => {
@@ -235,10 +254,11 @@ impl Session {
                 let outside = matches!(self.standing, Some(Standing::UnknownGroup | Standing::UnknownDevice));
                 self.standing_due = outside && self.key.is_some();
             }
-            Input::GroupFull => {
+            Input::NoPlace(why) => return Err(why),
+            Input::Stalled => {
                 return Err(Refused::new(
-                    Refusal::RATE,
-                    "the group has as many sessions as this relay allows",
+                    Refusal::TOO_SLOW,
+                    "a message of the phone's took too long to come",
                 ));
             }
             Input::Tick => self.tick(now_ms, effects)?,
@@ -264,6 +284,14 @@ impl Session {
         }
         if self.phase == Phase::Hello && since(self.begun_ms.unwrap_or(now_ms)) >= self.opening.handshake_ms {
             return Err(Refused::new(Refusal::TOO_SLOW, "the answer to the challenge took too long"));
+        }
+        // Whoever has knocked waits for people; every other stranger has said what it wants by then.
+        let stranger_ms = self.opening.stranger_ms.saturating_mul(if self.key.is_some() { 10 } else { 1 });
+        let is_stranger = self.phase == Phase::Open && !self.belongs && self.letter.is_none();
+        if is_stranger && since(self.begun_ms.unwrap_or(now_ms)) >= stranger_ms {
+            let reason =
+                "the device does not belong to the group, as far as this relay has heard: come back later";
+            return Err(Refused::new(Refusal::RATE, reason));
         }
         if self.wants_input() && since(self.heard_ms) >= SILENCE_MS_MAX {
             return Err(Refused::new(Refusal::TOO_SLOW, "nothing was heard from the phone for a minute"));

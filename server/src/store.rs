@@ -3,30 +3,34 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | meta | name | signing key (32 bytes), incarnation (16 bytes) |
-//! | groups | group | bytes of entries kept, u64 big-endian |
+//! | groups | group | when its newest entry arrived, u64 big-endian, milliseconds since the Unix epoch |
 //! | entries | group, compartment, position | author (32 bytes), wire as CBOR |
 //! | logs | group, compartment, device, seq of the last | entry hashes (32 bytes each) of a run |
 //! | arrivals | group, number of the first, from 0 | entry hashes (32 bytes each) in order of arrival |
 //! | mailboxes | group, mailbox | mailbox as CBOR |
-//! | chunks | group, chunk | who brought it (32 bytes), the compartment and hash of its entry (1 and 32), ciphertext |
-//! | chunk bytes | group; group, device | bytes of chunks kept, u64 big-endian: of the group, of what the device brought |
+//! | chunks | group, chunk | the member who brought it (32 bytes), the compartment and hash of its entry (1 and 32), ciphertext |
+//! | space | group, part (1), member | bytes that the member has used of that part of the group's space, u64 big-endian |
 //! | chunk entries | group, entry | the signed part of an entry that chunks are kept under |
 //! | chunks under | group, entry, chunk | nothing |
+//! | allowed | group | nothing: the operator has allowed the group to come |
+//! | expiries | group | when the group is to be deleted, u64 big-endian, milliseconds since the Unix epoch |
+//! | forgotten | group | nothing: the group's rows are being deleted |
 //!
 //! Numbers in keys are u64 big-endian, so that the store's order is theirs. A commit writes hashes by the run: a row
 //! for each took more of the relay's time than all else but the signatures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use lamppost_core::base::{
-    ChunkId, CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, MailboxId, RelayId, cbor,
+    ChunkId, CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, MailboxId, MemberId, RelayId, cbor,
 };
 use lamppost_core::entry::{LogHead, LogId, Received, Verified, Wire};
 use lamppost_core::storage::{Batch, Store, StoreError, Table};
 
 use crate::mailbox::Mailbox;
+use crate::space::{Part, Space};
 
 const META: Table = Table(0);
 const GROUPS: Table = Table(1);
@@ -35,9 +39,19 @@ const LOGS: Table = Table(3);
 const ARRIVALS: Table = Table(4);
 const MAILBOXES: Table = Table(5);
 const CHUNKS: Table = Table(6);
-const CHUNK_BYTES: Table = Table(7);
+const SPACE: Table = Table(7);
 const CHUNK_ENTRIES: Table = Table(8);
 const CHUNKS_UNDER: Table = Table(9);
+const ALLOWED: Table = Table(10);
+const EXPIRIES: Table = Table(11);
+const FORGOTTEN: Table = Table(12);
+
+/// Tables whose keys begin with the group that a row is about, and which go with it.
+const OF_A_GROUP: [Table; 8] =
+    [ENTRIES, LOGS, ARRIVALS, MAILBOXES, CHUNKS, SPACE, CHUNK_ENTRIES, CHUNKS_UNDER];
+
+/// Rows of a group that are deleted in one durable write. Of the largest, chunks, 64 take 4 MiB to read.
+const DELETED_ROWS: usize = 64;
 
 /// Entry hashes of one row: 1 KiB, as most entries have. The store writes a leaf of 16 rows anew after every ten changes,
 /// so that large rows make the small ones beside them dear.
@@ -107,8 +121,8 @@ impl StoredEntry {
 /// A chunk of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredChunk {
-    /// Who brought it.
-    pub device: DeviceId,
+    /// The member whose device brought it, and whose share of the space it takes up.
+    pub member: MemberId,
     /// The compartment of its entry: who may read that gets it.
     pub compartment: CompartmentId,
     /// It is kept for as long as the body of this entry.
@@ -178,11 +192,12 @@ impl RelayStore {
         Ok(groups)
     }
 
-    /// Bytes kept for a group; none if the relay has never heard of it.
+    /// When the newest entry of a group arrived, in milliseconds since the Unix epoch; none if the relay has never heard of
+    /// the group.
     ///
     /// # Errors
     /// [`StoreFault`]
-    pub fn group_bytes(&self, group: GroupId) -> Result<Option<u64>, StoreFault> {
+    pub fn newest_ms(&self, group: GroupId) -> Result<Option<u64>, StoreFault> {
         let value = self.0.get(GROUPS, group.as_bytes())?;
         value.map(|value| Ok(u64::from_be_bytes(array(&value)?))).transpose()
     }
@@ -298,11 +313,11 @@ impl RelayStore {
     /// [`StoreFault`]
     pub fn chunk(&self, group: GroupId, chunk: ChunkId) -> Result<Option<StoredChunk>, StoreFault> {
         let Some(value) = self.0.get(CHUNKS, &chunk_key(group, chunk))? else { return Ok(None) };
-        let parts = value.split_first_chunk::<{ DeviceId::LEN }>().and_then(|(device, rest)| {
+        let parts = value.split_first_chunk::<{ MemberId::LEN }>().and_then(|(member, rest)| {
             let (compartment, rest) = rest.split_first()?;
             let (entry, ciphertext) = rest.split_first_chunk::<{ EntryHash::LEN }>()?;
             Some(StoredChunk {
-                device: DeviceId(*device),
+                member: MemberId(*member),
                 compartment: CompartmentId(*compartment),
                 entry: EntryHash(*entry),
                 ciphertext: ciphertext.to_vec(),
@@ -344,16 +359,109 @@ impl RelayStore {
         rows.iter().map(|(key, _)| Ok(ChunkId(array(key.get(prefix.len()..).unwrap_or_default())?))).collect()
     }
 
-    /// Bytes of chunks kept for a group, and of those that a device brought.
+    /// What each member has used of a group's space.
     ///
     /// # Errors
     /// [`StoreFault`]
-    pub fn chunk_bytes(&self, group: GroupId, device: DeviceId) -> Result<(u64, u64), StoreFault> {
-        let used = |key: &[u8]| match self.0.get(CHUNK_BYTES, key)? {
-            Some(value) => Ok(u64::from_be_bytes(array(&value)?)),
-            None => Ok::<u64, StoreFault>(0),
-        };
-        Ok((used(group.as_bytes())?, used(&share_key(group, device))?))
+    pub fn space(&self, group: GroupId) -> Result<Space, StoreFault> {
+        let mut space = Space::default();
+        self.each(SPACE, group.as_bytes(), |key, value| {
+            let (number, member) = key.get(GroupId::LEN..).and_then(<[u8]>::split_first).unwrap_or((&0, &[]));
+            let part =
+                Part::from_number(*number).ok_or(StoreFault::Damaged("a part of the space is unknown"))?;
+            space.add(part, MemberId(array(member)?), u64::from_be_bytes(array(value)?));
+            Ok(())
+        })?;
+        Ok(space)
+    }
+
+    /// The groups that the operator has allowed to come.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn allowed(&self) -> Result<BTreeSet<GroupId>, StoreFault> {
+        self.groups_in(ALLOWED).map(|groups| groups.into_keys().collect())
+    }
+
+    /// The groups that are being deleted.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn forgotten(&self) -> Result<BTreeSet<GroupId>, StoreFault> {
+        self.groups_in(FORGOTTEN).map(|groups| groups.into_keys().collect())
+    }
+
+    /// When groups are to be deleted, in milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn expiries(&self) -> Result<BTreeMap<GroupId, u64>, StoreFault> {
+        let rows = self.groups_in(EXPIRIES)?.into_iter();
+        rows.map(|(group, value)| Ok((group, u64::from_be_bytes(array(&value)?)))).collect()
+    }
+
+    /// Allows a group to come. Durable on return, like all that follows.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn allow(&self, group: GroupId) -> Result<(), StoreFault> {
+        let mut batch = Batch::default();
+        batch.put(ALLOWED, *group.as_bytes(), Vec::new());
+        Ok(self.0.apply(batch)?)
+    }
+
+    /// Sets when a group is to be deleted, in milliseconds since the Unix epoch; none for never.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn set_expiry(&self, group: GroupId, at_ms: Option<u64>) -> Result<(), StoreFault> {
+        let mut batch = Batch::default();
+        match at_ms {
+            Some(at_ms) => batch.put(EXPIRIES, *group.as_bytes(), at_ms.to_be_bytes()),
+            None => batch.delete(EXPIRIES, *group.as_bytes()),
+        }
+        Ok(self.0.apply(batch)?)
+    }
+
+    /// Makes a group unknown. [`RelayStore::drop_page`] then drops its rows.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn forget(&self, group: GroupId) -> Result<(), StoreFault> {
+        let mut batch = Batch::default();
+        for table in [GROUPS, ALLOWED, EXPIRIES] {
+            batch.delete(table, *group.as_bytes());
+        }
+        batch.put(FORGOTTEN, *group.as_bytes(), Vec::new());
+        Ok(self.0.apply(batch)?)
+    }
+
+    /// Drops some rows of a group that was forgotten. Returns whether those were the last.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn drop_page(&self, group: GroupId) -> Result<bool, StoreFault> {
+        let mut batch = Batch::default();
+        for table in OF_A_GROUP {
+            let rows = self.0.scan(table, group.as_bytes(), None, DELETED_ROWS - batch.len())?;
+            rows.into_iter().for_each(|(key, _)| batch.delete(table, key));
+            if batch.len() == DELETED_ROWS {
+                self.0.apply(batch)?;
+                return Ok(false);
+            }
+        }
+        batch.delete(FORGOTTEN, *group.as_bytes());
+        self.0.apply(batch)?;
+        Ok(true)
+    }
+
+    fn groups_in(&self, table: Table) -> Result<BTreeMap<GroupId, Vec<u8>>, StoreFault> {
+        let mut groups = BTreeMap::new();
+        self.each(table, b"", |key, value| {
+            groups.insert(GroupId(array(key)?), value.to_vec());
+            Ok(())
+        })?;
+        Ok(groups)
     }
 
     /// Writes what arrived, all of it or nothing. Durable on return.
@@ -457,17 +565,17 @@ impl Arrived {
         self.batch.delete(MAILBOXES, mailbox_key(group, at));
     }
 
-    /// Sets a chunk, brought by `device`, under an entry.
+    /// Sets a chunk, brought by a device of `member`, under an entry.
     pub fn chunk(
         &mut self,
         group: GroupId,
         chunk: ChunkId,
-        device: DeviceId,
+        member: MemberId,
         entry: &Received,
         ciphertext: &[u8],
     ) {
         let (hash, compartment) = (entry.hash(), [entry.header().compartment.0]);
-        let value = [device.as_bytes().as_slice(), &compartment, hash.as_bytes(), ciphertext].concat();
+        let value = [member.as_bytes().as_slice(), &compartment, hash.as_bytes(), ciphertext].concat();
         self.batch.put(CHUNKS, chunk_key(group, chunk), value);
         self.batch.put(CHUNKS_UNDER, under_key(group, hash, chunk), Vec::new());
         let signed: Vec<u8> = entry.wire().signed.to_vec();
@@ -485,15 +593,15 @@ impl Arrived {
         self.batch.delete(CHUNK_ENTRIES, [group.as_bytes().as_slice(), entry.as_bytes()].concat());
     }
 
-    /// Sets what chunks take up: of the group, and of those that a device brought.
-    pub fn chunk_bytes(&mut self, group: GroupId, device: DeviceId, (of_group, of_device): (u64, u64)) {
-        self.batch.put(CHUNK_BYTES, *group.as_bytes(), of_group.to_be_bytes());
-        self.batch.put(CHUNK_BYTES, share_key(group, device), of_device.to_be_bytes());
+    /// Sets what a member has used of a part of a group's space.
+    pub fn space(&mut self, group: GroupId, part: Part, member: MemberId, bytes: u64) {
+        let key = [group.as_bytes().as_slice(), &[part.number()], member.as_bytes()].concat();
+        self.batch.put(SPACE, key, bytes.to_be_bytes());
     }
 
-    /// Sets a group's use of space.
-    pub fn group_bytes(&mut self, group: GroupId, bytes: u64) {
-        self.batch.put(GROUPS, *group.as_bytes(), bytes.to_be_bytes());
+    /// Sets when a group's newest entry arrived.
+    pub fn newest_ms(&mut self, group: GroupId, newest_ms: u64) {
+        self.batch.put(GROUPS, *group.as_bytes(), newest_ms.to_be_bytes());
     }
 
     fn into_batch(mut self) -> Batch {
@@ -550,10 +658,6 @@ fn chunk_key(group: GroupId, chunk: ChunkId) -> Vec<u8> {
 
 fn under_key(group: GroupId, entry: EntryHash, chunk: ChunkId) -> Vec<u8> {
     [group.as_bytes().as_slice(), entry.as_bytes(), chunk.as_bytes()].concat()
-}
-
-fn share_key(group: GroupId, device: DeviceId) -> Vec<u8> {
-    [group.as_bytes().as_slice(), device.as_bytes()].concat()
 }
 
 fn mailbox_row(value: &[u8]) -> Result<Mailbox, StoreFault> {

@@ -56,7 +56,20 @@ pub struct Received {
     hash: EntryHash,
     header: Header,
     wire: Wire,
+    checked: Checked,
 }
+
+/// Whether the signature was verified. Not part of what an entry is: two copies of an entry are equal either way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Checked(bool);
+
+impl PartialEq for Checked {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Checked {}
 
 impl Received {
     /// Checks form, sizes, header rules and, if the body is there, that it is the signed one.
@@ -86,7 +99,8 @@ impl Received {
         {
             return Err(Malformed::BodyMismatch);
         }
-        Ok(Self { hash: EntryHash(hash::sha256(&wire.signed).0), header, wire })
+        let hash = EntryHash(hash::sha256(&wire.signed).0);
+        Ok(Self { hash, header, wire, checked: Checked::default() })
     }
 
     /// Reads what [`Received::to_bytes`] wrote.
@@ -156,16 +170,32 @@ impl Received {
         self.wire.signed.len() + self.wire.body.as_ref().map_or(0, |b| b.len())
     }
 
+    /// Checks this one signature, strictly, and remembers that it is good: later checks cost nothing.
+    ///
+    /// # Errors
+    /// As [`Self::verify_signature`].
+    pub fn check_signature(&mut self) -> Result<(), BadSign1> {
+        self.verify_signature()?;
+        self.checked = Checked(true);
+        Ok(())
+    }
+
     /// Checks this one signature, strictly.
     ///
     /// # Errors
     /// [`BadSign1`] if the named device did not sign exactly these bytes.
     pub fn verify_signature(&self) -> Result<(), BadSign1> {
+        if self.checked.0 {
+            return Ok(());
+        }
         self.verify_signature_by(&Signer::new(self.header.device.as_bytes())?)
     }
 
     /// As [`Self::verify_signature`]; `signer` is the key of the named device.
     pub(super) fn verify_signature_by(&self, signer: &Signer) -> Result<(), BadSign1> {
+        if self.checked.0 {
+            return Ok(());
+        }
         Unverified::parse(&self.wire.signed)?.verify_by(signer, Purpose::Entry)
     }
 }

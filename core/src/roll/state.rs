@@ -254,6 +254,12 @@ impl State {
         self.former.contains_key(&device)
     }
 
+    /// Returns the member whose device this is, or was before it was removed.
+    pub fn member_of(&self, device: DeviceId) -> Option<MemberId> {
+        let present = self.devices.get(&device).map(|device| device.member);
+        present.or_else(|| self.former.get(&device).copied())
+    }
+
     /// One member.
     pub fn member(&self, member: MemberId) -> Option<MemberState> {
         self.members.get(&member).copied()

@@ -13,7 +13,12 @@ pub fn get(State(app): State<Arc<App>>) -> Ready<(StatusCode, &'static str)> {
 }
 
 fn answer(app: &App) -> (StatusCode, &'static str) {
-    if app.is_ready() {
+    if app.is_ready() && !app.has_room() {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the disk is nearly full: entries can be read, and none are taken\n",
+        )
+    } else if app.is_ready() {
         (StatusCode::OK, "ready\n")
     } else if *app.stage.borrow() == Stage::Running {
         (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be written: see the log\n")

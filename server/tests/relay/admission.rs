@@ -265,12 +265,12 @@ fn a_clock_years_off_strands_nobody() {
 #[test]
 fn a_group_that_is_full_keeps_what_it_has() {
     let mut world = World::new(1);
-    let used: usize = world.roll.iter().map(|entry| entry.bytes()).sum();
-    let relay = relay_with(Rules { group_bytes_max: used as u64 + 2_000, ..rules() });
+    // Three sixteenths for the entries of one member.
+    let relay = relay_with(Rules { group_bytes_max: 1 << 16, ..rules() });
     assert!(all_kept(&commit(&relay, push(&world, &world.founder, &world.roll))));
     let small = world.founder_words(COMMON, b"small");
     assert!(all_kept(&commit(&relay, push(&world, &world.founder, &small))));
-    let large = world.founder_words(COMMON, &[0; 2_000]);
+    let large = world.founder_words(COMMON, &[0; 12_000]);
     let both = [small, large].concat();
     let answer = commit(&relay, push(&world, &world.founder, &both));
     assert_eq!(refusals(&answer), [None, None, Some(Refusal::QUOTA)]);

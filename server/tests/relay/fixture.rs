@@ -257,8 +257,8 @@ pub fn rules() -> Rules {
         open_to_new_groups: true,
         allowed_groups: Vec::new(),
         groups_max: 10,
-        group_bytes_max: 1 << 20,
-        group_media_bytes_max: 1 << 20,
+        group_bytes_max: 1 << 24,
+        group_media_bytes_max: 1 << 24,
         device_entries_per_minute: 6_000,
     }
 }

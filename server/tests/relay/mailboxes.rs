@@ -258,7 +258,14 @@ struct Door<'a> {
 impl<'a> Door<'a> {
     fn open(relay: &'a Relay, world: &World, person: &Person) -> Self {
         let (id, incarnation, nonce) = (relay.id(), relay.incarnation(), [3; 32]);
-        let opening = Opening { relay: id, incarnation, nonce, handshake_ms: 10_000, slow_reader_ms: 30_000 };
+        let opening = Opening {
+            relay: id,
+            incarnation,
+            nonce,
+            handshake_ms: 10_000,
+            slow_reader_ms: 30_000,
+            stranger_ms: 60_000,
+        };
         let mut door = Self { relay, session: Session::new(opening), sent: Vec::new() };
         door.give(Input::Tick);
         let device = DeviceId(person.key.verifying_key().to_bytes());

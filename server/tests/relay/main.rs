@@ -10,10 +10,13 @@
     reason = "what a test leans on may stop it"
 )]
 
+mod admin;
 mod admission;
 mod certified;
 mod chunks;
+mod disk;
 mod durability;
+mod filler;
 mod fixture;
 mod flood;
 mod knowing;
@@ -23,3 +26,4 @@ mod removal;
 mod retention;
 mod sessions;
 mod sockets;
+mod strangers;

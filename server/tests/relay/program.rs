@@ -12,13 +12,13 @@ use lamppost_core::sync::frame::{Cursor, Outcome, Pull};
 use crate::fixture::*;
 use crate::sockets::Phone;
 
-struct Program {
+pub struct Program {
     child: Child,
-    url: String,
+    pub url: String,
     relay: String,
 }
 
-fn command(data: &Path) -> Command {
+pub fn command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lamppost-relay"));
     command.env_clear().args(["--listen", "127.0.0.1:0", "--data"]).arg(data);
     command
@@ -26,8 +26,13 @@ fn command(data: &Path) -> Command {
 
 impl Program {
     /// Starts the relay and reads from its log where it listens.
-    fn start(data: &Path) -> Self {
-        let mut child = command(data).env("NO_COLOR", "1").stderr(Stdio::piped()).spawn().unwrap();
+    pub fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
+        let mut child =
+            command(data).args(arguments).env("NO_COLOR", "1").stderr(Stdio::piped()).spawn().unwrap();
         let (mut address, mut relay, mut log) = (None, None, Vec::new());
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         while relay.is_none() {
@@ -44,7 +49,7 @@ impl Program {
         Self { child, url: format!("ws://{}/v1/session", address.unwrap()), relay: relay.unwrap() }
     }
 
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -157,7 +157,7 @@ fn what_a_coordinator_signed_before_hearing_of_another_role_is_taken_and_void_an
     assert!(all_kept(&answer) && answer.belongs, "{answer:?}");
     // Nobody came in by it.
     let words = world.words(&mut xena, GROUP, b"hello");
-    assert_eq!(refusals(&commit(&relay, push(&world, &xena, &words)))[0], Some(Refusal::UNKNOWN_DEVICE));
+    assert_eq!(refusals(&commit(&relay, push(&world, &xena, &words)))[0], Some(Refusal::REMOVED));
     // Her phone has heard by now, and what it writes cites both.
     let mut cited = [world.roll_heads(), vec![unaware[1].hash()]].concat();
     cited.sort_unstable();

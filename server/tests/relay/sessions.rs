@@ -3,12 +3,13 @@
 use ed25519_dalek::SigningKey;
 use lamppost_core::base::cose::{self, Purpose};
 use lamppost_core::base::{GroupId, Incarnation, RelayId, cbor, limits};
-use lamppost_core::entry::Received;
+use lamppost_core::entry::{LogHead, LogId, Received};
 use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{
-    AskConsistency, Challenge, Cursor, Hello, Proof, Pull, Push, Refusal, SESSION_VERSION, Standing,
+    AskConsistency, Challenge, Cursor, Heads, Hello, LogHeight, Proof, Pull, Push, Refusal, Refused,
+    SESSION_VERSION, Standing,
 };
-use lamppost_server::{Effect, Input, Opening, Relay, Session};
+use lamppost_server::{Effect, Input, Opening, Relay, Reply, Session};
 use minicbor::bytes::ByteVec;
 
 use crate::fixture::*;
@@ -36,6 +37,7 @@ impl<'a> Rig<'a> {
             nonce: [3; 32],
             handshake_ms: 10_000,
             slow_reader_ms: 30_000,
+            stranger_ms: 60_000,
         };
         let mut rig = Self {
             relay,
@@ -411,6 +413,25 @@ fn at_shutdown_what_was_pushed_is_answered_first() {
 fn a_full_group_turns_the_next_session_away() {
     let (world, volunteer, relay) = village();
     let mut rig = Rig::open(&relay, &world, &volunteer);
-    rig.give(Input::GroupFull);
+    rig.give(Input::NoPlace(Refused::new(Refusal::RATE, "no place")));
     assert_eq!(rig.goodbye(), Some(Refusal::RATE));
+}
+
+/// A question of three bytes yields half a megabyte: whoever does not read what it gets is not listened to any more.
+#[test]
+fn answers_that_wait_are_bounded_in_bytes() {
+    let (world, volunteer, relay) = village();
+    let mut rig = Rig::open(&relay, &world, &volunteer);
+    assert!(rig.session.wants_input());
+    let log = LogId { compartment: GROUP, device: volunteer.device() };
+    let head = LogHead { seq: 1, hash: world.roll[0].hash() };
+    let logs = vec![LogHeight { log, head }; 2_000];
+    let mut effects = Vec::new();
+    for _ in 0..2 {
+        let heads = Reply::Heads(Heads { logs: logs.clone() });
+        effects.extend(rig.session.handle(Input::Reply(heads), 0));
+    }
+    // One is on its way, and does not arrive; the other waits.
+    assert!(matches!(effects.as_slice(), [Effect::Send(_)]), "{effects:?}");
+    assert!(!rig.session.wants_input());
 }

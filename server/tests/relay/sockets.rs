@@ -22,7 +22,7 @@ use crate::fixture::*;
 
 /// A phone's end of a session.
 pub struct Phone {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Phone {
@@ -32,6 +32,15 @@ impl Phone {
 
     /// Connects and proves who it is.
     pub async fn open(url: &str, world: &World, person: &Person) -> (Self, Welcome) {
+        let mut phone = Self::prove(url, world, person).await;
+        match phone.hear().await {
+            Some(Frame::Welcome(welcome)) => (phone, welcome),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Connects and says who it is, and hears nothing yet.
+    pub async fn prove(url: &str, world: &World, person: &Person) -> Self {
         let mut phone = Self::connect(url).await;
         let Some(Frame::Challenge(challenge)) = phone.hear().await else { panic!("no challenge") };
         let proof = Proof {
@@ -43,10 +52,7 @@ impl Phone {
         };
         let proof = ByteVec::from(cose::sign(&person.key, Purpose::Session, cbor::encode(&proof)));
         phone.say(&Frame::Hello(Hello { proof, certificate: None })).await;
-        match phone.hear().await {
-            Some(Frame::Welcome(welcome)) => (phone, welcome),
-            other => panic!("{other:?}"),
-        }
+        phone
     }
 
     pub async fn say(&mut self, frame: &Frame) {
@@ -76,7 +82,7 @@ impl Phone {
         }
     }
 
-    async fn goodbye(&mut self) -> Option<Refusal> {
+    pub async fn goodbye(&mut self) -> Option<Refusal> {
         loop {
             if let Frame::Goodbye(why) = self.hear().await? {
                 return Some(why.refusal);
@@ -85,7 +91,7 @@ impl Phone {
     }
 }
 
-fn settings(layer: Layer) -> Settings {
+pub fn settings(layer: Layer) -> Settings {
     Settings::from_layer(Layer { listen: Some(([127, 0, 0, 1], 0).into()), ..layer }).unwrap()
 }
 
@@ -98,7 +104,7 @@ async fn start_in(layer: Layer, store: Arc<dyn Store>) -> Running {
 }
 
 /// The status line and body of a plain HTTP request.
-async fn get(running: &Running, path: &str) -> String {
+pub async fn get(running: &Running, path: &str) -> String {
     let mut stream = TcpStream::connect(running.local_addr()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -226,25 +232,19 @@ async fn a_relay_that_cannot_write_says_so_and_turns_red() {
 
 #[tokio::test]
 async fn there_is_room_for_so_many() {
-    let layer = Layer { connections_max: Some(2), group_sessions_max: Some(1), ..Layer::default() };
-    let running = start(layer).await;
-    let world = World::new(1);
-    let (first, _) = Phone::open(&running.url(), &world, &world.founder).await;
-    let mut second = Phone::connect(&running.url()).await;
-    assert!(tokio_tungstenite::connect_async(running.url()).await.unwrap_err().to_string().contains("503"));
-    let Some(Frame::Challenge(challenge)) = second.hear().await else { panic!("no challenge") };
-    let proof = Proof {
-        version: SESSION_VERSION,
-        nonce: challenge.nonce,
-        relay: challenge.relay,
-        group: world.id,
-        device: world.founder.device(),
-    };
-    let proof = ByteVec::from(cose::sign(&world.founder.key, Purpose::Session, cbor::encode(&proof)));
-    second.say(&Frame::Hello(Hello { proof, certificate: None })).await;
-    assert_eq!(second.goodbye().await, Some(Refusal::RATE));
-    drop(first);
-    assert!(running.stop().await);
+    for layer in [
+        Layer { group_sessions_max: Some(1), ..Layer::default() },
+        Layer { connections_max: Some(1), ..Layer::default() },
+    ] {
+        let running = start(layer).await;
+        let world = World::new(1);
+        let (mut first, _) = Phone::open(&running.url(), &world, &world.founder).await;
+        assert!(first.push(1, &world.roll).await.is_some());
+        let mut second = Phone::prove(&running.url(), &world, &world.founder).await;
+        assert_eq!(second.goodbye().await, Some(Refusal::RATE));
+        drop(first);
+        assert!(running.stop().await);
+    }
 }
 
 #[tokio::test]

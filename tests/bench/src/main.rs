@@ -4,6 +4,7 @@
 mod dictionary;
 mod find;
 mod fleet;
+mod floods;
 mod large_roll;
 mod roll;
 
@@ -24,6 +25,8 @@ struct CommandLine {
 enum Command {
     /// Upload, joining, live and cold start of a whole town, beside the floors of this machine.
     Fleet(fleet::Arguments),
+    /// One relay under floods: what an honest push takes, what connections cost, what the operator sees.
+    Floods(floods::Arguments),
     /// Lists, searches and suggestions on one phone, over a town's reports.
     Find(find::Arguments),
     /// What a roll costs as a group grows: 50, 150 and 500 devices.
@@ -45,6 +48,9 @@ enum Command {
     Relay {
         #[arg(long)]
         data: PathBuf,
+        /// With the limits that a relay has by default.
+        #[arg(long)]
+        limited: bool,
     },
     /// One task of a client, as JSON, in a process of its own.
     #[command(hide = true)]
@@ -54,12 +60,13 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Fleet(arguments) => fleet::run(&arguments),
+        Command::Floods(arguments) => floods::run(&arguments),
         Command::Find(arguments) => find::run(&arguments),
         Command::Roll { json, large } => roll::run(json, large),
         Command::Dictionary { file } => {
             dictionary::train().and_then(|bytes| std::fs::write(file, bytes)).map_err(Into::into)
         }
-        Command::Relay { data } => fleet::relay(&data),
+        Command::Relay { data, limited } => fleet::relay(&data, limited),
         Command::Client { task } => fleet::client(&task),
     };
     match outcome {

@@ -3,8 +3,8 @@
 mod clients;
 mod driver;
 mod floors;
-mod measure;
-mod process;
+pub mod measure;
+pub mod process;
 mod report;
 mod town;
 
@@ -103,8 +103,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The relay's process.
-pub fn relay(data: &Path) -> Result<(), Failure> {
-    town::serve_relay(data)
+pub fn relay(data: &Path, limited: bool) -> Result<(), Failure> {
+    town::serve_relay(data, limited)
 }
 
 /// A client's process.

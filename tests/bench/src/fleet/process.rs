@@ -115,6 +115,13 @@ pub fn start_relay(data: &Path) -> Result<(Running, String), Failure> {
     Ok((relay, url))
 }
 
+/// Starts a relay that keeps to its default limits, and returns it with its address.
+pub fn start_flooded_relay(data: &Path) -> Result<(Running, String), Failure> {
+    let mut relay = Running::start(&["relay", "--limited", "--data", &data.display().to_string()])?;
+    let url = relay.hear()?;
+    Ok((relay, url))
+}
+
 /// Starts the echo of the floor, and returns it with its address.
 pub fn start_echo() -> Result<(Running, String), Failure> {
     let mut echo = Running::start(&["client", &serde_json::to_string(&Task::Floor(Floor::EchoServer))?])?;

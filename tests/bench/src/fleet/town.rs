@@ -83,12 +83,16 @@ pub fn checksum(mut texts: Vec<String>) -> String {
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Serves a relay until the input closes. Nothing is throttled: this measures what the relay can do.
-pub fn serve_relay(data: &Path) -> Result<(), Failure> {
+/// Serves a relay until the input closes. Unless it is limited, nothing is throttled: that measures what the relay can do.
+pub fn serve_relay(data: &Path, limited: bool) -> Result<(), Failure> {
     let mut settings = Settings { data: PathBuf::from(data), ..Settings::default() };
     settings.listen = ([127, 0, 0, 1], 0).into();
-    settings.rules.device_entries_per_minute = u64::from(u32::MAX);
-    settings.rules.group_bytes_max = u64::MAX / 2;
+    if !limited {
+        settings.rules.device_entries_per_minute = u64::from(u32::MAX);
+        settings.rules.group_bytes_max = u64::MAX / 2;
+        // A thousand sessions of one device stand for a thousand phones.
+        settings.device_sessions_max = 10_000;
+    }
     let options = Options { cache_bytes: settings.cache_bytes, kind: StoreKind::Relay };
     let store = Arc::new(SledStore::open(data, options)?);
     tokio::runtime::Runtime::new()?.block_on(async move {

@@ -12,7 +12,7 @@ use lamppost_core::storage::MemoryStore;
 use lamppost_core::sync::SignedReceipt;
 use lamppost_core::sync::checkpoint::continues;
 use lamppost_core::sync::frame::{
-    AskConsistency, Cursor, Frame, Hello, Outcome, Proof, Pull, Push, Refusal, Standing,
+    AskConsistency, Cursor, Frame, Hello, Outcome, Proof, Pull, Push, Refusal, Refused, Standing,
 };
 use lamppost_core::sync::mailbox::{self, Knock, OpenMailbox, Word};
 use lamppost_server::{
@@ -323,7 +323,9 @@ impl House {
                         door.commits.push_back(pushed);
                         assert!(door.commits.len() + door.answers.len() <= limits::PUSH_FRAMES_IN_FLIGHT_MAX);
                     }
-                    Effect::Follow(_) if door.group_full => inputs.push_back(Input::GroupFull),
+                    Effect::Follow(_) if door.group_full => {
+                        inputs.push_back(Input::NoPlace(Refused::new(Refusal::RATE, "no place")))
+                    }
                     Effect::Follow(group) => door.follows = Some(group),
                     Effect::Close(last) => {
                         door.closed = true;
@@ -449,6 +451,7 @@ impl Door {
             nonce,
             handshake_ms: 10_000,
             slow_reader_ms: 30_000,
+            stranger_ms: 60_000,
         };
         Self {
             session: Session::new(opening),

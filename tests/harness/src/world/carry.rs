@@ -22,6 +22,7 @@ impl World {
             nonce: self.chance.bytes(),
             handshake_ms: 10_000,
             slow_reader_ms: 30_000,
+            stranger_ms: 60_000,
         };
         let Some(plan) = self.act(at, "connects", |engine| engine.plan(live, budget))? else {
             return Ok(None);
