@@ -858,7 +858,7 @@ impl Session {
         match self.standing {
             Standing::UnknownDevice | Standing::Certified if lacks_roll => self.offer_roll(effects),
             Standing::Belongs if lacks_causes => self.ask_heads(effects),
-            _ => {}
+            Standing::UnknownGroup | Standing::UnknownDevice | Standing::Belongs | Standing::Certified => {}
         }
         Ok(())
     }
