@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use lamppost_core::base::cose::{Purpose, Unverified};
+use lamppost_core::base::cose::Unverified;
 use lamppost_core::base::{CompartmentId, DeviceId, GroupId, Incarnation, MemberId, RelayId, cbor, limits};
 use lamppost_core::entry::certificate::{BadCertificate, Certificate, Scope};
 use lamppost_core::sync::Frame;
@@ -516,9 +516,7 @@ fn check_proof(opening: &Opening, bytes: &[u8]) -> Result<Proof, Refused> {
     if proof.nonce != opening.nonce || proof.relay != opening.relay {
         return Err(Refused::new(Refusal::SIGNATURE, "the proof was made for another session or relay"));
     }
-    sign1
-        .verify(proof.device.as_bytes(), Purpose::Session)
-        .map_err(|why| Refused::new(Refusal::SIGNATURE, why))?;
+    proof.verify(&sign1).map_err(|why| Refused::new(Refusal::SIGNATURE, why))?;
     Ok(proof)
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from formats import (DICTIONARY_BYTES, FRAMES, PROOF, RECEIPT, Entry, Refused, array, certificate, decode, demand,
+from formats import (DICTIONARY_BYTES, FRAMES, PROOF, RECEIPT, Entry, Refused, SESSION_KEY, array, certificate, decode, demand,
                      entry_key, epoch_bytes, evidence, expand, holds, open_body, open_keys, padded, row, run, sha256,
                      sign1, tagged, u8, unpack)
 from invitations import derived, group_link, invitation, knock, open_mail, request, short_code
@@ -63,7 +63,14 @@ def session_proof(data, nonce, relay):  # [5.2]
     payload, verify = sign1(data)
     value = decode(payload)
     demand(PROOF(value) and (value[0], value[1], value[2]) == (1, nonce, relay), "another proof")
-    verify(value[4], b"session")
+    if 5 not in value:
+        verify(value[4], b"session")
+        return value
+    word, verify_word = sign1(value[5])
+    claims = decode(word)
+    demand(SESSION_KEY(claims), "no word for a session key")
+    verify(claims[0], b"session")
+    verify_word(value[4], b"session-key")
     return value
 
 

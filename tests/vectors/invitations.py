@@ -1,6 +1,8 @@
 """Sections 4.7 and 4.8: links, mailboxes, knocks and short codes."""
 
 import base64
+import ipaddress
+import re
 
 import cbor2
 from cryptography.exceptions import InvalidTag
@@ -34,7 +36,19 @@ def address(written):
     host = relay[6:-11] if relay.startswith("wss://") and relay.endswith("/v1/session") else ""
     short = host if host and "://" not in host else relay
     demand(short == written and 0 < len(relay.encode()) <= 128, "damaged")
+    scheme, rest = relay.split("://", 1)
+    authority = re.split(r"[/?#\\]", rest)[0]
+    host = authority[1:].split("]")[0] if authority.startswith("[") else authority.split(":")[0]
+    demand(host and "@" not in authority, "no host")
+    demand(scheme == "wss" or scheme == "ws" and loopback(host), "not encrypted")
     return relay
+
+
+def loopback(host):
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def invitation(written):

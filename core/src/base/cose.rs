@@ -21,6 +21,8 @@ pub enum Purpose {
     Possession,
     /// The answer to a relay's challenge.
     Session,
+    /// A device's word that a key may answer for it.
+    SessionKey,
     /// A relay's receipt or checkpoint.
     Receipt,
 }
@@ -33,6 +35,7 @@ impl Purpose {
             Self::Certificate => b"lamppost/1/certificate",
             Self::Possession => b"lamppost/1/possession",
             Self::Session => b"lamppost/1/session",
+            Self::SessionKey => b"lamppost/1/session-key",
             Self::Receipt => b"lamppost/1/receipt",
         }
     }

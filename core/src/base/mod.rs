@@ -2,6 +2,7 @@
 //!
 //! Identities, canonical CBOR, signatures, limits, and the shape of a group. No IO, no clock, no randomness.
 
+pub mod address;
 pub mod cbor;
 pub mod cose;
 pub mod day;

@@ -288,9 +288,9 @@ pub(super) fn derive<const N: usize>(secret: &[u8], salt: &[u8], info: &[u8]) ->
 }
 
 /// A key for the device's own disk, derived from the secret that the app's vault keeps.
-pub fn disk_key(vault: &Secret, label: &[u8]) -> Secret {
+pub fn disk_key(secret: &[u8], label: &[u8]) -> Secret {
     let mut key = Secret([0; 32]);
-    expand(Hkdf::<Sha256>::new(Some(b"lamppost/1/disk"), &vault.0), label, &mut key.0);
+    expand(Hkdf::<Sha256>::new(Some(b"lamppost/1/disk"), secret), label, &mut key.0);
     key
 }
 

@@ -4,6 +4,7 @@
 use data_encoding::BASE32_NOPAD_NOCASE;
 use minicbor::{Decode, Encode};
 
+use crate::base::address::{self, BadAddress};
 use crate::base::{GroupId, cbor, hash, limits};
 
 /// What a link is, by its first byte.
@@ -38,6 +39,9 @@ pub enum BadLink {
     /// Of a later version.
     #[error("this link was made by a newer version of the app: update the app")]
     Newer,
+    /// Its relay may not be connected to.
+    #[error("the relay's address in this link cannot be used ({0}): ask the coordinator for another link")]
+    Address(BadAddress),
     /// Too late.
     #[error("this invitation has expired: ask the coordinator for a new one")]
     Expired,
@@ -135,7 +139,12 @@ pub(crate) fn shorten(url: &str) -> &str {
 /// The address that stands in a link, if it is in its one form and of a length that fits.
 pub(crate) fn lengthen(relay: &str) -> Result<String, BadLink> {
     let url = if relay.contains("://") { relay.to_owned() } else { [ADDRESS.0, relay, ADDRESS.1].concat() };
-    if fits(&url) && shorten(&url) == relay { Ok(url) } else { Err(BadLink::Damaged) }
+    if !fits(&url) || shorten(&url) != relay {
+        return Err(BadLink::Damaged);
+    }
+    let used = address::checked(&url).map_err(BadLink::Address)?;
+    // A scheme in upper case would make two links of one address.
+    if used == url { Ok(url) } else { Err(BadLink::Damaged) }
 }
 
 /// Where a group is: enough for a device that a member's key has certified, or that was admitted, to come in by itself.
@@ -217,6 +226,16 @@ mod tests {
         }
         let usual = link("wss://relay.example.org/v1/session").to_qr();
         assert!(usual.len() == 102 && usual.len() <= VERSION_5);
+    }
+
+    #[test]
+    fn a_link_to_a_relay_without_encryption_is_refused() {
+        for url in ["ws://relay.example.org/v1/session", "wS://10.0.0.1/", "ws://127.0.0.1.example.org/"] {
+            let refused = GroupLink::parse(&link(url).to_uri());
+            assert_eq!(refused, Err(BadLink::Address(BadAddress::Unencrypted)), "{url}");
+        }
+        // One address has one link.
+        assert_eq!(GroupLink::parse(&link("WSS://a/b").to_uri()), Err(BadLink::Damaged));
     }
 
     #[test]

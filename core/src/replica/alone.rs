@@ -17,7 +17,7 @@ use crate::watch::kinds::rule;
 use crate::watch::{Content as Shown, Kind};
 
 /// document ‖ number → sealed: kind and change of what was recorded before there was a group.
-const ALONE: Table = Table(17);
+pub(super) const ALONE: Table = Table(17);
 
 impl Engine {
     /// Documents that were recorded alone and have not come along yet.
@@ -34,8 +34,8 @@ impl Engine {
     }
 
     fn open_alone(&self, key: &[u8], sealed: &[u8]) -> Result<(Kind, AuthoredChange), Error> {
-        let plain = self.cipher.open(ALONE, key, sealed).ok_or(Error::WrongVault)?;
-        let (device, content): (DeviceId, Content) = disk::decode(&zeroize::Zeroizing::new(plain))?;
+        let plain = self.cipher.open(ALONE, key, sealed)?;
+        let (device, content): (DeviceId, Content) = disk::decode(&plain)?;
         let change = AuthoredChange::parse(&content.bytes, device).map_err(|e| Error::store_damaged(&e))?;
         Ok((Kind(content.kind), change))
     }
@@ -64,7 +64,7 @@ impl Engine {
         let content = Content { document: id, kind: kind.0, form: Form::CHANGE, bytes };
         let key = [id.as_bytes().as_slice(), &number.to_be_bytes()].concat();
         let plain = zeroize::Zeroizing::new(cbor::encode(&(self.device_id(), content)));
-        batch.put(ALONE, key.clone(), self.cipher.seal(&mut self.rng, ALONE, &key, &plain));
+        batch.put(ALONE, key.clone(), self.cipher.seal(&mut self.rng, ALONE, &key, &plain)?);
         self.alone.insert(id);
         let now_ms = self.clock.now_ms();
         let part = Part { author: self.member_id(), claimed_ms: now_ms, came_ms: now_ms };

@@ -3,23 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rand_core::CryptoRng;
 use tokio::sync::{Notify, watch};
 
 use super::answers::LiaisonAnswer;
-use super::clock::SystemClock;
+use super::clock::{Clock, SystemClock};
 use super::driver::{self, LinkState};
 use super::effects::SyncReport;
 use super::engine::{Engine, Environment};
 use super::error::Error;
 use super::evidence::EvidenceItem;
 use super::feed::{Feed, Feeds};
+use super::lock;
 use super::record::{CaseLink, ObservationDraft};
 use super::release::ReleasePlan;
 use super::transport::{Transport, WebSocketTransport};
 use super::vault::Vault;
+use super::veiled::Veiled;
 use super::view::{Delivery, Detail, Filter, Row, SetAside};
 use crate::base::DocumentId;
 use crate::entry::evidence::Proven;
+use crate::entry::keys::Secret;
 use crate::storage::{Options, SledStore, StoreKind};
 use crate::sync::session::Budget;
 use crate::watch::{OpenFact, ReleasedItem};
@@ -43,10 +47,12 @@ pub(super) struct Inner {
 }
 
 impl Replica {
-    /// Opens the device in `directory`, or makes a new one there. Needs a tokio runtime.
+    /// Opens the device in `directory`, or makes a new one there. Needs a tokio runtime. The file `directory` with `.keys` behind
+    /// its name belongs to the device: a backup holds both, of one time.
     ///
     /// # Errors
-    /// [`Error::Store`] if the directory cannot be used, [`Error::WrongVault`] if it belongs to another keychain.
+    /// [`Error::Store`] if the directory cannot be used, [`Error::WrongVault`] if it belongs to another keychain,
+    /// [`Error::Locked`] if the device has a PIN (see [`Replica::unlock`]), [`Error::NoKeyFile`].
     pub async fn open(directory: impl AsRef<Path>, vault: Arc<dyn Vault>) -> Result<Self, Error> {
         Self::open_over(directory.as_ref(), vault, Arc::new(WebSocketTransport::default())).await
     }
@@ -60,17 +66,37 @@ impl Replica {
         vault: Arc<dyn Vault>,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, Error> {
+        Self::open_by(directory, vault, transport, |directory, vault| {
+            Engine::open_in(directory, vault, Arc::new(SystemClock), system_entropy())
+        })
+        .await
+    }
+
+    /// The environment of a device in a directory.
+    pub(super) fn environment(
+        directory: &Path,
+        vault: Arc<dyn Vault>,
+        store_key: &Secret,
+    ) -> Result<Environment, Error> {
+        let store = SledStore::open(directory, Options::new(StoreKind::Phone))?;
+        Ok(Environment {
+            store: Arc::new(Veiled::new(store, store_key)),
+            vault,
+            clock: Arc::new(SystemClock),
+            entropy: system_entropy(),
+        })
+    }
+
+    /// Opens a device off the caller's thread.
+    pub(super) async fn open_by(
+        directory: &Path,
+        vault: Arc<dyn Vault>,
+        transport: Arc<dyn Transport>,
+        open: impl FnOnce(&Path, Arc<dyn Vault>) -> Result<Engine, Error> + Send + 'static,
+    ) -> Result<Self, Error> {
         let directory = directory.to_owned();
         let at = directory.clone();
-        let opened = tokio::task::spawn_blocking(move || {
-            let store = SledStore::open(&directory, Options::new(StoreKind::Phone))?;
-            Engine::open(Environment {
-                store: Arc::new(store),
-                vault,
-                clock: Arc::new(SystemClock),
-                entropy: Box::new(rand_core::UnwrapErr(getrandom::SysRng)),
-            })
-        });
+        let opened = tokio::task::spawn_blocking(move || open(&directory, vault));
         let engine = opened.await.map_err(|_| Error::Closed)??;
         Ok(Self::with_directory(engine, transport, Some(at)))
     }
@@ -319,6 +345,28 @@ impl Replica {
 
     pub(super) fn transport(&self) -> Arc<dyn Transport> {
         Arc::clone(&self.inner.transport)
+    }
+}
+
+fn system_entropy() -> Box<dyn CryptoRng + Send> {
+    Box::new(rand_core::UnwrapErr(getrandom::SysRng))
+}
+
+impl Engine {
+    /// Opens the device in `directory`, or makes a new one there, as [`Replica::open`] does: for programs with a clock and randomness
+    /// of their own.
+    ///
+    /// # Errors
+    /// As [`Replica::open`].
+    pub fn open_in(
+        directory: &Path,
+        vault: Arc<dyn Vault>,
+        clock: Arc<dyn Clock>,
+        entropy: Box<dyn CryptoRng + Send>,
+    ) -> Result<Self, Error> {
+        let keys = lock::keys_without_pin(directory, &*vault)?;
+        let environment = Replica::environment(directory, vault, &keys.store)?;
+        Self::open_with_key(Environment { clock, entropy, ..environment }, keys.device)
     }
 }
 

@@ -18,11 +18,11 @@ use crate::sync::transfer::{Carried, Load};
 /// chunk → ciphertext.
 pub(super) const CHUNKS: Table = Table(30);
 /// number → [`OutRow`]: chunks that the relay has not acknowledged.
-const CHUNKS_OUT: Table = Table(31);
+pub(super) const CHUNKS_OUT: Table = Table(31);
 /// number → [`InRow`]: chunks to be fetched.
-const CHUNKS_IN: Table = Table(32);
+pub(super) const CHUNKS_IN: Table = Table(32);
 /// document ‖ chunk → nothing: the document names it.
-const NAMED: Table = Table(35);
+pub(super) const NAMED: Table = Table(35);
 
 /// Rows read at once where all are looked at.
 const PAGE_ROWS: usize = 1_024;
@@ -322,7 +322,9 @@ impl Engine {
                 self.media.unsent.remove(&document);
             }
             // Of a sealed part the observation is shown.
-            self.changed.extend(self.row(document)?.map(|row| row.about).unwrap_or_default());
+            if !self.is_locked() {
+                self.changed.extend(self.row(document)?.map(|row| row.about).unwrap_or_default());
+            }
             self.changed.insert(document);
         }
         Ok(())

@@ -7,6 +7,7 @@ use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use minicbor::{Decode, Encode};
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
 use super::error::Error;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, cbor};
@@ -176,35 +177,77 @@ pub fn hash_key(hash: EntryHash) -> Vec<u8> {
     hash.as_bytes().to_vec()
 }
 
-/// Seals and opens what must not lie on the disk in the clear.
-pub struct DiskCipher(XChaCha20Poly1305);
+/// Seals and opens what must not lie on the disk in the clear. On a locked device there is one without a key.
+pub struct DiskCipher(Option<(Secret, XChaCha20Poly1305)>);
 
 /// Bytes of the random nonce before each sealed value.
 const NONCE_BYTES: usize = 24;
 
 impl DiskCipher {
-    /// The cipher for this vault's secret.
-    pub fn new(vault: &Secret) -> Self {
-        Self(XChaCha20Poly1305::new(&disk_key(vault, b"lamppost/1/disk/rows").0.into()))
+    /// The cipher of what can be read, of a device whose key this is.
+    pub fn of_device(key: Secret) -> Self {
+        Self::of(key, b"lamppost/1/disk/rows")
+    }
+
+    /// The cipher of the little that a locked device needs: the vault's secret alone opens it.
+    pub fn of_vault(secret: Secret) -> Self {
+        Self::of(secret, b"lamppost/1/disk/session")
+    }
+
+    /// The cipher of a locked device: opens nothing.
+    pub fn locked() -> Self {
+        Self(None)
+    }
+
+    fn of(key: Secret, label: &[u8]) -> Self {
+        let cipher = XChaCha20Poly1305::new(&disk_key(&key.0, label).0.into());
+        Self(Some((key, cipher)))
+    }
+
+    pub fn is_locked(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The key that it was made of.
+    ///
+    /// # Errors
+    /// [`Error::Locked`].
+    pub fn key(&self) -> Result<&Secret, Error> {
+        self.0.as_ref().map(|(key, _)| key).ok_or(Error::Locked)
     }
 
     /// Seals `value` for its place.
-    pub fn seal(&self, rng: &mut dyn CryptoRng, table: Table, key: &[u8], value: &[u8]) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`Error::Locked`].
+    pub fn seal(
+        &self,
+        rng: &mut dyn CryptoRng,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let (_, cipher) = self.0.as_ref().ok_or(Error::Locked)?;
         let mut nonce = [0; NONCE_BYTES];
         rng.fill_bytes(&mut nonce);
         let aad = place(table, key);
         let payload = Payload { msg: value, aad: &aad };
         #[expect(clippy::expect_used, reason = "see its text")]
         let sealed =
-            self.0.encrypt(&XNonce::from(nonce), payload).expect("sealing works because a row is small");
-        [nonce.as_slice(), &sealed].concat()
+            cipher.encrypt(&XNonce::from(nonce), payload).expect("sealing works because a row is small");
+        Ok([nonce.as_slice(), &sealed].concat())
     }
 
-    /// Opens what was sealed for this place; none if the key is another or the bytes were altered.
-    pub fn open(&self, table: Table, key: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, msg) = sealed.split_first_chunk::<NONCE_BYTES>()?;
+    /// Opens what was sealed for this place.
+    ///
+    /// # Errors
+    /// [`Error::WrongVault`] if the key is another or the bytes were altered; [`Error::Locked`].
+    pub fn open(&self, table: Table, key: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let (_, cipher) = self.0.as_ref().ok_or(Error::Locked)?;
+        let (nonce, msg) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Error::WrongVault)?;
         let aad = place(table, key);
-        self.0.decrypt(&XNonce::from(*nonce), Payload { msg, aad: &aad }).ok()
+        let opened = cipher.decrypt(&XNonce::from(*nonce), Payload { msg, aad: &aad });
+        opened.map(Zeroizing::new).map_err(|_| Error::WrongVault)
     }
 }
 

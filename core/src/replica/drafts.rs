@@ -58,7 +58,7 @@ impl Engine {
         }
         let row = DraftRow { kind: kind.0, saved_ms: self.clock.now_ms(), bytes: bytes.to_vec().into() };
         let plain = zeroize::Zeroizing::new(cbor::encode(&row));
-        let sealed = self.cipher.seal(&mut self.rng, DRAFTS, id.as_bytes(), &plain);
+        let sealed = self.cipher.seal(&mut self.rng, DRAFTS, id.as_bytes(), &plain)?;
         self.transact(|_, batch| {
             batch.put(DRAFTS, id.as_bytes(), sealed);
             Ok(())
@@ -125,8 +125,8 @@ impl Engine {
     }
 
     fn open_draft(&self, id: DocumentId, sealed: &[u8]) -> Result<Draft, Error> {
-        let plain = self.cipher.open(DRAFTS, id.as_bytes(), sealed).ok_or(Error::WrongVault)?;
-        let row: DraftRow = disk::decode(&zeroize::Zeroizing::new(plain))?;
+        let plain = self.cipher.open(DRAFTS, id.as_bytes(), sealed)?;
+        let row: DraftRow = disk::decode(&plain)?;
         Ok(Draft { id, kind: Kind(row.kind), saved_ms: row.saved_ms, bytes: row.bytes.into() })
     }
 }

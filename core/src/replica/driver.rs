@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::error::Error;
 use super::joining::Joining;
 use super::transport::Connection;
+use crate::base::address;
 use crate::sync::knock;
 use crate::sync::session::{Budget, Effect, End, Input, Session};
 
@@ -260,7 +261,7 @@ pub(super) async fn knock(replica: &Replica, wait: bool, budget: Budget) -> Resu
 }
 
 async fn connect(replica: &Replica, url: &str, budget: Budget) -> Result<Box<dyn Connection>, Error> {
-    let url = url.trim();
+    let url = &address::checked(url)?;
     let patience = Duration::from_millis(budget.span_ms.unwrap_or(CONNECT_MS_MAX).min(CONNECT_MS_MAX));
     let transport = replica.transport();
     let connecting = tokio::time::timeout(patience, transport.connect(url));

@@ -90,6 +90,9 @@ impl Engine {
                     report.postponed.push(why.reason);
                 }
             }
+            // Invitations and knocks are sealed: a locked phone leaves them at the relay.
+            Effect::LoadMail if self.is_locked() => return Ok(Some(Input::Mail(Vec::new()))),
+            Effect::Knocked(_) if self.is_locked() => {}
             Effect::LoadMail => return Ok(Some(Input::Mail(self.mail()?))),
             Effect::Knocked(knocks) => self.keep_knocks(knocks)?,
             Effect::Answered(mailbox) => self.answered(mailbox)?,
@@ -112,9 +115,11 @@ impl Engine {
                 report.received.warnings.extend(self.retry_withheld()?);
                 let seen = std::mem::take(&mut self.own_seen);
                 self.check_own(seen)?;
-                self.mend_keys()?;
-                self.bring_along()?;
-                self.sweep()?;
+                if !self.is_locked() {
+                    self.mend_keys()?;
+                    self.bring_along()?;
+                    self.sweep()?;
+                }
                 self.save_cursors()?;
                 return Ok(Some(Input::Settled));
             }

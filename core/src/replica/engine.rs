@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use minicbor::bytes::ByteVec;
-use minicbor::{Decode, Encode};
 use rand_core::CryptoRng;
 
 use super::chunks::MediaMemory;
@@ -13,6 +11,7 @@ use super::clock::Clock;
 use super::disk::{self, DiskCipher, META, OUTBOX, OutboxRow};
 use super::error::Error;
 use super::find::Finder;
+use super::identity::Identity;
 use super::membership::SpentSeals;
 use super::recent::Recent;
 use super::relay::RelayMemory;
@@ -22,7 +21,7 @@ use crate::base::{CompartmentId, DeviceId, DocumentId, EpochId, GroupId, Hash, M
 use crate::entry::keys::{Agreement, SALT_BYTES, SealPurpose, Secret, seal};
 use crate::entry::plaintext::Content;
 use crate::entry::seal::{CannotSeal, Slot, write_clear, write_sealed};
-use crate::entry::{Certificate, Kind, LogHead, LogId, Possession, Scope, Verified};
+use crate::entry::{Certificate, Kind, LogHead, LogId, Scope, Verified};
 use crate::roll::{Operation, Roll, State};
 use crate::storage::{Batch, Store, Table};
 use crate::sync::frame::OwnHead;
@@ -47,7 +46,10 @@ pub struct Engine {
     pub(super) vault: Arc<dyn Vault>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rng: Box<dyn CryptoRng + Send>,
+    /// Of what can be read.
     pub(super) cipher: DiskCipher,
+    /// Of what a locked device needs.
+    vault_cipher: DiskCipher,
     pub(super) identity: Identity,
     pub(super) group: Option<Group>,
     /// Documents that changed since the feed last asked.
@@ -70,136 +72,6 @@ pub struct Engine {
     pub(super) not_left: BTreeMap<DocumentId, String>,
     /// A write failed: what is in memory may be ahead of the disk.
     stale: bool,
-}
-
-/// The device's secrets.
-pub(super) struct Identity {
-    /// The member's key. On a device that another one certified it is not: keys never leave a device.
-    pub member: Option<SigningKey>,
-    pub device: SigningKey,
-    pub agreement: Agreement,
-    /// What the member's key, which is elsewhere, says of this device in its group; none until it has. Where the key is
-    /// here, [`Identity::certificate`] signs it anew for each group.
-    certificate: Option<Certificate>,
-    /// The devices that this installation was before it was renewed, newest last: keys were sealed to them.
-    pub former: Vec<(DeviceId, Agreement)>,
-}
-
-#[derive(Encode, Decode)]
-#[cbor(map)]
-struct StoredIdentity {
-    #[n(0)]
-    member: Option<Secret>,
-    #[n(1)]
-    device: Secret,
-    #[n(2)]
-    agreement: Secret,
-    #[n(3)]
-    certificate: Option<ByteVec>,
-    #[n(4)]
-    former: Option<Vec<StoredFormer>>,
-}
-
-#[derive(Encode, Decode)]
-struct StoredFormer {
-    #[n(0)]
-    device: DeviceId,
-    #[n(1)]
-    agreement: Secret,
-}
-
-impl StoredFormer {
-    fn of((device, agreement): &(DeviceId, Agreement)) -> Self {
-        Self { device: *device, agreement: agreement.secret().clone() }
-    }
-
-    fn restored(&self) -> (DeviceId, Agreement) {
-        (self.device, Agreement::from_secret(self.agreement.clone()))
-    }
-}
-
-/// Former devices that are remembered: at one renewal a week, more than two months of bad luck.
-const FORMER_MAX: usize = 10;
-
-impl Identity {
-    /// Draws a new device; of `member`, whose key lives here, if it does.
-    pub fn draw(rng: &mut dyn CryptoRng, member: Option<SigningKey>) -> Self {
-        let device = SigningKey::from_bytes(&Secret::draw(rng).0);
-        let agreement = Agreement::draw(rng);
-        Self { member, device, agreement, certificate: None, former: Vec::new() }
-    }
-
-    /// Whose device it is, if a key has said so.
-    pub fn member_id(&self) -> Option<MemberId> {
-        match (&self.member, &self.certificate) {
-            (Some(member), _) => Some(MemberId(member.verifying_key().to_bytes())),
-            (None, certificate) => certificate.as_ref().map(|certificate| certificate.claims().member),
-        }
-    }
-
-    /// This device's word that it is `member`'s.
-    pub fn possession(&self, member: MemberId, scope: Scope) -> Possession {
-        Possession::sign(&self.device, member, *self.agreement.public(), scope)
-    }
-
-    /// What the member's key says of this device for the group of `scope`: the same bytes each time. None where that key
-    /// is elsewhere and has not said so.
-    pub fn certificate(&self, scope: Scope) -> Option<Certificate> {
-        let Some(member) = &self.member else {
-            return self.certificate.clone().filter(|held| held.claims().scope == scope);
-        };
-        let id = MemberId(member.verifying_key().to_bytes());
-        self.possession(id, scope).certify(member)
-    }
-
-    /// Another device of the same member, for the same installation.
-    pub fn renewed(&self, rng: &mut dyn CryptoRng, member: SigningKey) -> Self {
-        let mut former = self.former.clone();
-        former.push((self.device_id(), self.agreement.clone()));
-        former.drain(..former.len().saturating_sub(FORMER_MAX));
-        Self { former, ..Self::draw(rng, Some(member)) }
-    }
-
-    pub fn device_id(&self) -> DeviceId {
-        DeviceId(self.device.verifying_key().to_bytes())
-    }
-
-    /// Whether this installation is the device, or was it before it was renewed.
-    pub fn has_been(&self, device: DeviceId) -> bool {
-        device == self.device_id() || self.former.iter().any(|(former, _)| *former == device)
-    }
-
-    /// The same device, confirmed.
-    pub fn certified(&self, certificate: Certificate) -> Self {
-        Self {
-            member: self.member.clone(),
-            device: self.device.clone(),
-            agreement: self.agreement.clone(),
-            certificate: Some(certificate),
-            former: self.former.clone(),
-        }
-    }
-
-    fn stored(&self) -> StoredIdentity {
-        StoredIdentity {
-            member: self.member.as_ref().map(|member| Secret(member.to_bytes())),
-            device: Secret(self.device.to_bytes()),
-            agreement: self.agreement.secret().clone(),
-            certificate: self.certificate.as_ref().map(|c| ByteVec::from(c.as_bytes().to_vec())),
-            former: Some(self.former.iter().map(StoredFormer::of).collect()),
-        }
-    }
-
-    fn restored(stored: &StoredIdentity) -> Result<Self, Error> {
-        let certificate = stored.certificate.as_ref().map(|bytes| Certificate::verify_for_any_group(bytes));
-        Ok(Self {
-            member: stored.member.as_ref().map(|member| SigningKey::from_bytes(&member.0)),
-            device: SigningKey::from_bytes(&stored.device.0),
-            agreement: Agreement::from_secret(stored.agreement.clone()),
-            certificate: certificate.transpose().map_err(|e| Error::store_damaged(&e))?,
-            former: stored.former.iter().flatten().map(StoredFormer::restored).collect(),
-        })
-    }
 }
 
 /// What the device knows of its group.
@@ -252,31 +124,63 @@ pub(super) const ROLL: Table = Table(13);
 /// log ‖ epoch → seq of the entry that holds the sender key.
 pub(super) const SENDERS: Table = Table(14);
 
-const IDENTITY: &[u8] = b"identity";
 const GROUP: &[u8] = b"group";
 /// The member's key came from a recovery code, and the device has not joined yet.
 pub(super) const RECOVERED: &[u8] = b"recovered";
 const SENDER_PREFIX: &[u8] = b"sender/";
 
 impl Engine {
-    /// Opens the device that lives in the store, or makes a new one in an empty store.
+    /// Opens the device that lives in the store, or makes a new one in an empty store. Its key is the vault's secret itself: such
+    /// a device has no PIN. [`Replica`](super::Replica) opens devices with a key file.
     ///
     /// # Errors
     /// [`Error::WrongVault`] if the vault's secret is another than the one the store was made with; errors of store
     /// and vault.
     pub fn open(environment: Environment) -> Result<Self, Error> {
+        let key = Secret(environment.vault.secret()?);
+        Self::open_with_key(environment, key)
+    }
+
+    /// As [`Engine::open`], for a device whose key lies in a key file. Reads what came while it was locked.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub(super) fn open_with_key(environment: Environment, key: Secret) -> Result<Self, Error> {
+        let cipher = DiskCipher::of_device(key);
+        let mut engine = Self::open_over(environment, cipher, |rng| {
+            let member = SigningKey::from_bytes(&Secret::draw(rng).0);
+            Ok(Identity::draw(rng, Some(member)))
+        })?;
+        engine.read_unread()?;
+        Ok(engine)
+    }
+
+    /// Opens a device with the vault's secret alone, to send what is sealed and to keep what comes unopened. Whatever reads or
+    /// writes content is [`Error::Locked`].
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; [`Error::Locked`] if there is no device in the store.
+    pub fn open_locked(environment: Environment) -> Result<Self, Error> {
+        Self::open_over(environment, DiskCipher::locked(), |_| Err(Error::Locked))
+    }
+
+    fn open_over(
+        environment: Environment,
+        cipher: DiskCipher,
+        draw: impl FnOnce(&mut dyn CryptoRng) -> Result<Identity, Error>,
+    ) -> Result<Self, Error> {
         let Environment { store, vault, clock, mut entropy } = environment;
-        let cipher = DiskCipher::new(&Secret(vault.secret()?));
-        let identity = match store.get(META, IDENTITY)? {
-            Some(sealed) => {
-                let plain = cipher.open(META, IDENTITY, &sealed).ok_or(Error::WrongVault)?;
-                Identity::restored(&disk::decode(&plain)?)?
+        let vault_cipher = DiskCipher::of_vault(Secret(vault.secret()?));
+        let identity = match Identity::read(&*store, &cipher, &vault_cipher)? {
+            Some(identity) => identity,
+            // Whose is it, if not this key's?
+            None if !matches!(store.scan(META, &[], None, 1).as_deref(), Ok([])) => {
+                return Err(Error::WrongVault);
             }
             None => {
-                let member = SigningKey::from_bytes(&Secret::draw(&mut entropy).0);
-                let drawn = Identity::draw(&mut entropy, Some(member));
+                let drawn = draw(&mut *entropy)?;
                 let mut batch = Batch::default();
-                put_identity(&mut batch, &cipher, &mut entropy, &drawn);
+                drawn.put(&mut batch, (&cipher, &vault_cipher), &mut *entropy)?;
                 store.apply(batch)?;
                 drawn
             }
@@ -287,6 +191,7 @@ impl Engine {
             clock,
             rng: entropy,
             cipher,
+            vault_cipher,
             identity,
             group: None,
             changed: BTreeSet::new(),
@@ -333,8 +238,12 @@ impl Engine {
         }
         let roll = roll.ok_or_else(|| Error::store_damaged(&"the roll is gone"))?;
         let mut group = self.new_group(Arc::new(roll))?;
-        for (key, sealed) in self.store.scan(META, SENDER_PREFIX, None, usize::MAX)? {
-            let plain = self.cipher.open(META, &key, &sealed).ok_or(Error::WrongVault)?;
+        let senders = match self.is_locked() {
+            true => Vec::new(),
+            false => self.store.scan(META, SENDER_PREFIX, None, usize::MAX)?,
+        };
+        for (key, sealed) in senders {
+            let plain = self.cipher.open(META, &key, &sealed)?;
             let (log, epoch, secret): (LogId, EpochId, Secret) = disk::decode(&plain)?;
             group.senders.insert((log, epoch), secret);
         }
@@ -386,7 +295,12 @@ impl Engine {
 
     /// This device.
     pub fn device_id(&self) -> DeviceId {
-        self.identity.device_id()
+        self.identity.device_id
+    }
+
+    /// Whether the PIN was not entered.
+    pub(super) fn is_locked(&self) -> bool {
+        self.cipher.is_locked()
     }
 
     /// Whose device it is. Before a device that holds no member's key is certified, itself.
@@ -421,11 +335,15 @@ impl Engine {
     }
 
     /// Makes this installation another device. What the old one signed stays as it is.
-    pub(super) fn become_device(&mut self, batch: &mut Batch, identity: Identity) {
-        put_identity(batch, &self.cipher, &mut self.rng, &identity);
+    ///
+    /// # Errors
+    /// [`Error::Locked`].
+    pub(super) fn become_device(&mut self, batch: &mut Batch, identity: Identity) -> Result<(), Error> {
+        identity.put(batch, (&self.cipher, &self.vault_cipher), &mut *self.rng)?;
         self.identity = identity;
         // They would go on to be changed as the old device.
         self.recent.clear();
+        Ok(())
     }
 
     /// Makes sure that memory agrees with the disk, whether or not there is a group.
@@ -501,12 +419,30 @@ impl Engine {
         })
     }
 
+    /// Notes what the member's key says of this device.
+    ///
+    /// # Errors
+    /// [`Error::Locked`].
+    pub(super) fn certify_device(
+        &mut self,
+        batch: &mut Batch,
+        certificate: Certificate,
+    ) -> Result<(), Error> {
+        self.identity.certify(certificate);
+        self.identity.put(batch, (&self.cipher, &self.vault_cipher), &mut *self.rng)
+    }
+
+    /// The key that signs entries.
+    fn signer(&self) -> Result<&SigningKey, Error> {
+        Ok(&self.identity.secrets()?.device)
+    }
+
     /// Appends a roll operation to this device's own log and to the roll.
     pub(super) fn append_operation(&mut self, batch: &mut Batch, operation: &Operation) -> Result<(), Error> {
         operation.check().map_err(|why| Error::Admission(why.to_owned()))?;
         self.begin_log(batch, CompartmentId::ROLL)?;
         let slot = self.slot(CompartmentId::ROLL)?;
-        let entry = write_clear(&self.identity.device, &slot, Kind::OPERATION, None, cbor::encode(operation));
+        let entry = write_clear(self.signer()?, &slot, Kind::OPERATION, None, cbor::encode(operation));
         self.keep_own(batch, &entry.map_err(too_large)?, None)
     }
 
@@ -524,7 +460,7 @@ impl Engine {
         let mut salt = [0; SALT_BYTES];
         self.rng.fill_bytes(&mut salt);
         let group = self.group()?.roll.group();
-        let entry = write_sealed(&self.identity.device, &slot, group, epoch, &sender, salt, content);
+        let entry = write_sealed(self.signer()?, &slot, group, epoch, &sender, salt, content);
         let entry = entry.map_err(too_large)?;
         self.keep_own(batch, &entry, Some(content.document))?;
         Ok(entry)
@@ -537,7 +473,7 @@ impl Engine {
         }
         let slot = self.slot(compartment)?;
         let body = self.certificate_for(self.group()?.roll.group())?.as_bytes().to_vec();
-        let entry = write_clear(&self.identity.device, &slot, Kind::CERTIFICATE, None, body);
+        let entry = write_clear(self.signer()?, &slot, Kind::CERTIFICATE, None, body);
         self.keep_own(batch, &entry.map_err(too_large)?, None)
     }
 
@@ -565,12 +501,11 @@ impl Engine {
             Error::Kind("the group's newest key is unusable: ask a coordinator to rotate it".to_owned())
         })?;
         let slot = self.slot(compartment)?;
-        let entry =
-            write_clear(&self.identity.device, &slot, Kind::SENDER_KEY, Some(epoch), cbor::encode(&sealed));
+        let entry = write_clear(self.signer()?, &slot, Kind::SENDER_KEY, Some(epoch), cbor::encode(&sealed));
         self.keep_own(batch, &entry.map_err(too_large)?, None)?;
         let key = sender_secret_key(log, epoch);
         let plain = zeroize::Zeroizing::new(cbor::encode(&(log, epoch, secret.clone())));
-        let stored = self.cipher.seal(&mut self.rng, META, &key, &plain);
+        let stored = self.cipher.seal(&mut self.rng, META, &key, &plain)?;
         batch.put(META, key, stored);
         self.fresh()?.senders.insert((log, epoch), secret.clone());
         Ok((epoch, secret))
@@ -641,9 +576,13 @@ impl Engine {
         Some(secret)
     }
 
-    /// Signs the answer to a relay's challenge.
+    /// Signs the answer to a relay's challenge: a [`Proof`](crate::sync::frame::Proof). Always with the session key, so that a relay
+    /// does not learn whether the phone is locked. Of other bytes it makes what no relay takes.
     pub fn sign_session(&self, payload: Vec<u8>) -> Vec<u8> {
-        crate::base::cose::sign(&self.identity.device, crate::base::cose::Purpose::Session, payload)
+        match cbor::decode(&payload) {
+            Ok(proof) => self.identity.session.prove(proof),
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Reads everything again from the disk before the next call.
@@ -662,11 +601,6 @@ impl Engine {
         self.finder.note(taken.0.union(&taken.1));
         taken
     }
-}
-
-fn put_identity(batch: &mut Batch, cipher: &DiskCipher, rng: &mut dyn CryptoRng, identity: &Identity) {
-    let plain = zeroize::Zeroizing::new(cbor::encode(&identity.stored()));
-    batch.put(META, IDENTITY, cipher.seal(rng, META, IDENTITY, &plain));
 }
 
 /// The row that names a log's sender-key entry for an epoch.

@@ -1,7 +1,10 @@
 //! What can go wrong for an app, who is at fault, and what to do.
 
+use std::path::PathBuf;
+
 use super::transport::TransportError;
 use crate::base::DocumentId;
+use crate::base::address::BadAddress;
 use crate::entry::Malformed;
 use crate::entry::certificate::BadCertificate;
 use crate::entry::chunk::BadFile;
@@ -180,12 +183,27 @@ pub enum Error {
         /// How long to wait, in milliseconds.
         wait_ms: u64,
     },
+    /// The device has a PIN, which was not entered.
+    #[error("this device is locked: unlock it with its PIN")]
+    Locked,
+    /// The key file beside the store is gone.
+    #[error(
+        "the key file {} is missing: put it back from the same backup as the store; nothing in the store can be read without it",
+        .0.display()
+    )]
+    NoKeyFile(PathBuf),
     /// There is a device and no PIN.
     #[error("no PIN was set for this device: open it without one, then set it")]
     NoPin,
     /// The app dropped the replica while it was at work.
     #[error("the replica was closed")]
     Closed,
+}
+
+impl From<BadAddress> for Error {
+    fn from(why: BadAddress) -> Self {
+        Self::Address(why.to_string())
+    }
 }
 
 impl Error {
@@ -214,11 +232,13 @@ impl Error {
             | Self::WrongPin
             | Self::PinWait { .. }
             | Self::NoPin
+            | Self::Locked
             | Self::Address(_) => Fault::Input,
             Self::Store(_)
             | Self::StoreDamaged(_)
             | Self::Vault(_)
             | Self::WrongVault
+            | Self::NoKeyFile(_)
             | Self::RolledBack
             | Self::Closed => Fault::Device,
             Self::Network(_) | Self::PhotoNotHere { .. } => Fault::Network,

@@ -10,7 +10,7 @@ use super::disk;
 use super::engine::Engine;
 use super::error::Error;
 use super::membership::JoinRequest;
-use crate::base::{DeviceId, DocumentId, MailboxId, MemberId, RelayId, RoleId, cbor, limits};
+use crate::base::{DeviceId, DocumentId, MailboxId, MemberId, RelayId, RoleId, address, cbor, limits};
 use crate::entry::Certificate;
 use crate::entry::invitation::{Invitation, InvitationSecret};
 use crate::entry::keys::SALT_BYTES;
@@ -55,9 +55,9 @@ pub struct OpenInvitation {
 }
 
 /// mailbox → sealed [`InvitationRow`]: what the group's invitation documents say.
-const INVITATIONS: Table = Table(15);
+pub(super) const INVITATIONS: Table = Table(15);
 /// mailbox ‖ device → sealed [`KnockRow`].
-const KNOCKS: Table = Table(16);
+pub(super) const KNOCKS: Table = Table(16);
 
 #[derive(Clone, Encode, Decode)]
 #[cbor(map)]
@@ -112,7 +112,8 @@ impl Engine {
     pub fn invite(&mut self, role: RoleId, lasts_ms: u64) -> Result<Invitation, Error> {
         self.must_govern("invite anybody")?;
         let group = self.group()?;
-        let (id, relay_url) = (group.roll.group(), group.relay.url.clone().ok_or(Error::NoRelay)?);
+        let relay_url = address::checked(&group.relay.url.clone().ok_or(Error::NoRelay)?)?;
+        let id = group.roll.group();
         if !link::fits(&relay_url) {
             return Err(Error::Address("it is too long for an invitation".to_owned()));
         }
@@ -296,7 +297,7 @@ impl Engine {
                     continue;
                 }
                 rows += usize::from(before.is_none());
-                engine.put_sealed(batch, KNOCKS, key, &row);
+                engine.put_sealed(batch, KNOCKS, key, &row)?;
                 let invitation = engine.invitation(knock.mailbox)?;
                 engine.changed.extend(invitation.map(|invitation| invitation.document));
             }
@@ -347,7 +348,7 @@ impl Engine {
                     KNOCKS,
                     knock_key(mailbox, device),
                     &KnockRow { answer: None, ..row },
-                );
+                )?;
             }
             Ok(())
         })
@@ -368,8 +369,7 @@ impl Engine {
         let expiry_ms = u64::try_from(record.expiry_ms).unwrap_or_default();
         let (role, withdrawn) = (RoleId(record.role), record.withdrawn);
         let row = InvitationRow { document, secret, role, expiry_ms, withdrawn };
-        self.put_sealed(batch, INVITATIONS, mailbox.0.to_vec(), &row);
-        Ok(())
+        self.put_sealed(batch, INVITATIONS, mailbox.0.to_vec(), &row)
     }
 
     /// Invitations that are neither used up nor withdrawn nor expired.
@@ -506,7 +506,7 @@ impl Engine {
         let group = self.group()?.roll.group();
         let answer = ByteVec::from(knock::seal_answer(&invitation.secret, group, salt, reason));
         let row = KnockRow { refused: Some(reason.to_owned()), answer: Some(answer), ..row };
-        self.put_sealed(batch, KNOCKS, knock_key(mailbox, device), &row);
+        self.put_sealed(batch, KNOCKS, knock_key(mailbox, device), &row)?;
         self.changed.insert(invitation.document);
         self.mail_mark += 1;
         Ok(())
@@ -519,10 +519,11 @@ impl Engine {
         table: Table,
         key: Vec<u8>,
         row: &T,
-    ) {
+    ) -> Result<(), Error> {
         let plain = zeroize::Zeroizing::new(cbor::encode(row));
-        let sealed = self.cipher.seal(&mut self.rng, table, &key, &plain);
+        let sealed = self.cipher.seal(&mut self.rng, table, &key, &plain)?;
         batch.put(table, key, sealed);
+        Ok(())
     }
 
     /// Reads a row that [`Engine::put_sealed`] wrote.
@@ -538,7 +539,7 @@ impl Engine {
     where
         T: for<'b> Decode<'b, ()> + Encode<()>,
     {
-        let plain = zeroize::Zeroizing::new(self.cipher.open(table, key, sealed).ok_or(Error::WrongVault)?);
+        let plain = self.cipher.open(table, key, sealed)?;
         disk::decode(&plain)
     }
 }

@@ -7,7 +7,7 @@ use super::disk::META;
 use super::engine::Engine;
 use super::error::Error;
 use super::membership::{Admission, GroupInfo};
-use crate::base::{RelayId, RoleId};
+use crate::base::{RelayId, RoleId, address};
 use crate::entry::Wire;
 use crate::entry::invitation::Invitation;
 use crate::entry::keys::SALT_BYTES;
@@ -76,9 +76,11 @@ impl Engine {
     /// Keeps an invitation, in the place of an earlier one. Durable when this returns.
     ///
     /// # Errors
-    /// [`Error::HasGroup`]; [`Error::Invitation`] if it has expired; errors of the store.
+    /// [`Error::HasGroup`]; [`Error::Address`] if its relay is reached unencrypted; [`Error::Invitation`] if it has
+    /// expired; errors of the store.
     pub fn ask_to_join(&mut self, invitation: &Invitation) -> Result<(), Error> {
         self.must_be_free()?;
+        address::checked(&invitation.relay_url)?;
         invitation.check_expiry(self.clock.now_ms())?;
         let link = invitation.to_uri();
         self.keep_link(link)
@@ -89,9 +91,10 @@ impl Engine {
     /// returns.
     ///
     /// # Errors
-    /// [`Error::HasGroup`]; errors of the store.
+    /// [`Error::Address`] if its relay is reached unencrypted; [`Error::HasGroup`]; errors of the store.
     pub fn join_by_link(&mut self, link: &GroupLink) -> Result<(), Error> {
         self.must_be_free()?;
+        address::checked(&link.relay_url)?;
         self.keep_link(link.to_uri())
     }
 
@@ -232,10 +235,7 @@ impl Engine {
     }
 
     fn put_joining(&mut self, row: &JoiningRow) -> Result<(), Error> {
-        self.transact(|engine, batch| {
-            engine.put_sealed(batch, META, JOINING.to_vec(), row);
-            Ok(())
-        })
+        self.transact(|engine, batch| engine.put_sealed(batch, META, JOINING.to_vec(), row))
     }
 }
 

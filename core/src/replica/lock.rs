@@ -1,9 +1,9 @@
-//! The PIN in front of a device, the duress PIN that empties it, and the wipe that both an app's button and that PIN do.
+//! The PIN of a device, the duress PIN that empties it, and the wipe that both an app's button and that PIN do.
 //!
-//! A PIN opens a door; it encrypts nothing. What lies on the disk is encrypted under the [`Vault`]'s secret, which a few digits
-//! would only weaken if they stood in its place. Both PINs are kept as salted Argon2id hashes in one small file beside the store,
-//! sealed under that secret, with room for two whether or not there is a duress PIN: so the file does not tell.
-//! Wrong PINs are counted in it, and the more there were the longer the next one waits, whichever PIN it is.
+//! What can be read on the disk is encrypted under a random key, which lies in the [key file](key_file) beside the store: wrapped
+//! under the [`Vault`]'s secret, and under the PIN too if there is one. Whoever has files and secret but no PIN has to guess it,
+//! and each guess costs an Argon2id of 64 MiB. Wrong PINs are counted in the file, and the more there were the longer the next
+//! one waits, whichever PIN it is: that binds those who guess on the phone, and nobody who copied the files.
 //!
 //! A wipe destroys the secret first, and then the files. The order matters: flash keeps old blocks for as long as it likes, so that
 //! only the loss of the key makes what was written unreadable. What was on the screen, in a backup of the keychain or on other
@@ -11,84 +11,112 @@
 //! among the app's files can put an old count of wrong PINs back: to keep them out is the platform's.
 
 mod attempts;
+mod key_file;
+mod pin;
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
 use attempts::Attempts;
+use key_file::{Entered, KEYS, KEYS_NEW, KeyFile, Keys, beside};
 
 use super::app::Replica;
+use super::engine::Engine;
 use super::error::Error;
+use super::transport::{Transport, WebSocketTransport};
 use super::vault::Vault;
-use crate::entry::keys::{Secret, disk_key};
-use crate::storage::StoreError;
-
-const SALT_BYTES: usize = 16;
-const HASH_BYTES: usize = 32;
-const SLOT_BYTES: usize = SALT_BYTES + HASH_BYTES;
-/// How many wrong PINs there were since the last right one, big-endian.
-const WRONG_BYTES: usize = 4;
-const NONCE_BYTES: usize = 24;
+use crate::entry::keys::Secret;
+use crate::storage::{SledStore, StoreError};
+use crate::watch::Invalid;
 
 /// Of every store that this process opens.
 static ATTEMPTS: Attempts = Attempts::new();
 
-/// Memory in KiB, passes and lanes: the second choice of OWASP's password storage cheat sheet, which an old phone does in
-/// about a second.
-const ARGON2: (u32, u32, u32) = (19 * 1_024, 2, 1);
-
-/// Binds the sealed hashes to what they are.
-const AAD: &[u8] = b"lamppost/1/pins";
-
-/// What a PIN that was entered is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pin {
-    Own,
-    Duress,
-    Wrong,
-}
+/// Stands beside a store whose wipe has begun.
+const WIPING: &str = ".wiping";
 
 impl Replica {
     /// Opens the device in `directory` with its PIN. Where there is no device yet, makes one, and the PIN is its own from then on.
     /// The duress PIN wipes everything and then does just that: what it opens is a new device, whose PIN it is.
     ///
     /// # Errors
-    /// [`Error::WrongPin`]; [`Error::PinWait`] after five wrong ones, and longer after each further one; [`Error::NoPin`] if there is a device and none was set; otherwise as [`Replica::open`]. If a wipe could
-    /// not delete every file, an error of the store; the secret is gone even so, and the next call goes on.
+    /// [`Error::WrongPin`]; [`Error::PinWait`] after five wrong ones, and longer after each further one; [`Error::NoPin`] if there
+    /// is a device and none was set; [`Error::Invalid`] if a new device's PIN is too short or too easily guessed; otherwise as
+    /// [`Replica::open`]. If a wipe could not delete every file, an error of the store; the secret is gone even so, and the next
+    /// call goes on.
     pub async fn unlock(
         directory: impl AsRef<Path>,
         vault: Arc<dyn Vault>,
         pin: &str,
     ) -> Result<Self, Error> {
-        let (directory, pin) = (directory.as_ref().to_owned(), Zeroizing::new(pin.to_owned()));
-        let (at, keychain) = (directory.clone(), Arc::clone(&vault));
-        let opened =
-            tokio::task::spawn_blocking(move || open_door(&at, &*keychain, &pin, &ATTEMPTS, Instant::now));
-        opened.await.map_err(|_| Error::Closed)??;
-        Self::open(directory, vault).await
+        Self::unlock_over(directory.as_ref(), vault, Arc::new(WebSocketTransport::default()), pin).await
     }
 
-    /// Sets the PIN, and the duress PIN or that there is none. Neither can be read back.
+    /// As [`Replica::unlock`], over a network of one's own.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the two are the same or one is empty; [`Error::Kind`] if the device lives in no directory; errors of
-    /// vault and store.
+    /// As [`Replica::unlock`].
+    pub async fn unlock_over(
+        directory: &Path,
+        vault: Arc<dyn Vault>,
+        transport: Arc<dyn Transport>,
+        pin: &str,
+    ) -> Result<Self, Error> {
+        let pin = Zeroizing::new(pin.to_owned());
+        Self::open_by(directory, vault, transport, move |directory, vault| {
+            let keys = keys_with_pin(directory, &*vault, &pin, &ATTEMPTS, Instant::now)?;
+            Engine::open_with_key(Self::environment(directory, vault, &keys.store)?, keys.device)
+        })
+        .await
+    }
+
+    /// Sets the PIN, and the duress PIN or that there is none. Neither can be read back, and what is on the device cannot be read
+    /// without one of them: a PIN that is forgotten is a device that is lost. Until the next start nothing changes.
+    ///
+    /// A PIN has six to 128 characters, which do not count up or down, do not repeat themselves, and are not among those that
+    /// most people choose.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if one of them is no such PIN, or if they are the same; [`Error::Kind`] if the device lives in no
+    /// directory; errors of vault and store: then the old PIN stays, unless only the directory could not be made durable.
     pub async fn set_pins(&self, pin: &str, duress: Option<&str>) -> Result<(), Error> {
         let pin = Zeroizing::new(pin.to_owned());
         let duress = duress.map(|duress| Zeroizing::new(duress.to_owned()));
-        let directory = self.directory();
-        self.run(move |engine| {
-            let directory =
-                directory.ok_or_else(|| Error::Kind("this device has no directory of its own".to_owned()))?;
-            write_pins(&directory, &*engine.vault, &pin, duress.as_deref().map(String::as_str))
+        self.write_key_file(move |vault, keys| {
+            let duress = duress.as_deref().map(String::as_str);
+            check_pins(&pin, duress)?;
+            KeyFile::with_pin(vault, keys, &pin, duress)
+        })
+        .await
+    }
+
+    /// Removes PIN and duress PIN: the vault's secret alone opens the device from then on.
+    ///
+    /// # Errors
+    /// As [`Replica::set_pins`].
+    pub async fn remove_pins(&self) -> Result<(), Error> {
+        self.write_key_file(KeyFile::without_pin).await
+    }
+
+    /// Wraps this device's keys anew, in one durable write.
+    async fn write_key_file(
+        &self,
+        wrap: impl FnOnce(&dyn Vault, &Keys) -> Result<KeyFile, Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let directory = self.own_directory()?;
+        self.run(move |engine: &mut Engine| {
+            let vault = Arc::clone(&engine.vault);
+            // Nobody counts a wrong PIN meanwhile, and writes the old slots back.
+            let _turn = ATTEMPTS.turn();
+            let store = KeyFile::read(&directory, &*vault)?.map(|file| file.store_key().clone());
+            let store = store.ok_or_else(|| Error::NoKeyFile(beside(&directory, KEYS)))?;
+            let keys = Keys { store, device: engine.cipher.key()?.clone() };
+            wrap(&*vault, &keys)?.write(&directory, &*vault)
         })
         .await
     }
@@ -116,66 +144,117 @@ impl Replica {
     }
 }
 
+/// Checks a PIN and a duress PIN that are to be set.
+fn check_pins(pin: &str, duress: Option<&str>) -> Result<(), Error> {
+    pin::check(pin)?;
+    duress.map(pin::check).transpose()?;
+    if duress == Some(pin) {
+        return Err(Invalid::new("pin", "is the duress PIN too", "choose two that differ").into());
+    }
+    Ok(())
+}
+
+/// The key of the store as a whole, of the device in `directory`.
+///
+/// # Errors
+/// [`Error::Locked`] if there is none; [`Error::NoKeyFile`]; [`Error::WrongVault`]; errors of the store.
+pub(super) fn store_key(directory: &Path, vault: &dyn Vault) -> Result<Secret, Error> {
+    let _turn = ATTEMPTS.turn();
+    finish_wipe(directory, vault)?;
+    match KeyFile::read(directory, vault)? {
+        Some(file) if SledStore::is_at(directory) => Ok(file.store_key().clone()),
+        Some(_) => Err(Error::Locked),
+        None => new_keys(directory).and(Err(Error::Locked)),
+    }
+}
+
+/// The keys of the device in `directory`, if no PIN was set; new ones where there is no device.
+///
+/// # Errors
+/// [`Error::Locked`]; [`Error::NoKeyFile`]; [`Error::WrongVault`]; errors of the store.
+pub(super) fn keys_without_pin(directory: &Path, vault: &dyn Vault) -> Result<Keys, Error> {
+    let _turn = ATTEMPTS.turn();
+    finish_wipe(directory, vault)?;
+    if let Some(file) = KeyFile::read(directory, vault)? {
+        return file.keys(vault);
+    }
+    let keys = new_keys(directory)?;
+    KeyFile::without_pin(vault, &keys)?.write(directory, vault)?;
+    Ok(keys)
+}
+
 /// Goes on with a wipe that was interrupted, then lets the PIN through or not. Nothing that it does for the duress PIN differs in
-/// what is there afterwards from a first start.
-fn open_door(
+/// what is there afterwards from a first start, and every PIN is stretched once.
+fn keys_with_pin(
     directory: &Path,
     vault: &dyn Vault,
     pin: &str,
     attempts: &Attempts,
     now: impl Fn() -> Instant,
-) -> Result<(), Error> {
+) -> Result<Keys, Error> {
     let mut turn = attempts.turn();
-    if beside(directory, WIPING).exists() {
-        wipe(directory, vault, || ())?;
+    finish_wipe(directory, vault)?;
+    let Some(mut file) = KeyFile::read(directory, vault)? else {
+        check_pins(pin, None)?;
+        let keys = new_keys(directory)?;
+        KeyFile::with_pin(vault, &keys, pin, None)?.write(directory, vault)?;
+        return Ok(keys);
+    };
+    if !file.has_pin() {
+        return Err(Error::NoPin);
     }
-    match fs::read(beside(directory, PINS)) {
-        Ok(sealed) => {
-            let mut pins = Pins::open(&sealed, vault)?;
-            turn.may_try(directory, pins.wrong, now())?;
-            // Counted before it is looked at. A disk that takes nothing stops every PIN but the one that needs no disk.
-            pins.wrong = pins.wrong.saturating_add(1);
-            let counted = pins.write(directory, vault);
-            match pins.weigh(pin)? {
-                Pin::Duress => {
-                    turn.forget(directory);
-                    wipe(directory, vault, || ())?;
-                }
-                Pin::Own => {
-                    counted?;
-                    pins.wrong = 0;
-                    turn.forget(directory);
-                    return pins.write(directory, vault);
-                }
-                Pin::Wrong => {
-                    counted?;
-                    turn.was_wrong(directory, pins.wrong, now());
-                    return Err(Error::WrongPin);
-                }
-            }
+    turn.may_try(directory, file.wrong, now())?;
+    // Counted before it is looked at. A disk that takes nothing stops every PIN but the one that needs no disk.
+    file.wrong = file.wrong.saturating_add(1);
+    let counted = file.write(directory, vault);
+    let (entered, stretched) = file.enter(vault, pin)?;
+    match entered {
+        Entered::Duress => {
+            turn.forget(directory);
+            wipe(directory, vault, || ())?;
+            let keys = new_keys(directory)?;
+            file.reborn(vault, &keys, &stretched)?.write(directory, vault)?;
+            Ok(keys)
         }
-        Err(why) if why.kind() == io::ErrorKind::NotFound => {
-            if directory.exists() {
-                return Err(Error::NoPin);
-            }
+        Entered::Own(keys) => {
+            counted?;
+            file.wrong = 0;
+            turn.forget(directory);
+            file.write(directory, vault)?;
+            Ok(keys)
         }
-        Err(why) => return Err(StoreError::from(why).into()),
+        Entered::Wrong => {
+            counted?;
+            turn.was_wrong(directory, file.wrong, now());
+            Err(Error::WrongPin)
+        }
     }
-    write_pins(directory, vault, pin, None)
+}
+
+/// The keys of a device that is to be made.
+fn new_keys(directory: &Path) -> Result<Keys, Error> {
+    if SledStore::is_at(directory) {
+        return Err(Error::NoKeyFile(beside(directory, KEYS)));
+    }
+    Keys::draw()
+}
+
+fn finish_wipe(directory: &Path, vault: &dyn Vault) -> Result<(), Error> {
+    if beside(directory, WIPING).exists() { wipe(directory, vault, || ()) } else { Ok(()) }
 }
 
 /// The secret goes first. `close` lets go of the store once nothing can be read with it any more.
 fn wipe(directory: &Path, vault: &dyn Vault, close: impl FnOnce()) -> Result<(), Error> {
-    let (pins, wiping) = (beside(directory, PINS), beside(directory, WIPING));
+    let (keys, wiping) = (beside(directory, KEYS), beside(directory, WIPING));
     // A note for whoever comes after a crash. A new name needs no room; if there is nothing to rename and no room, none is left.
-    if fs::rename(&pins, &wiping).is_err() {
+    if fs::rename(&keys, &wiping).is_err() {
         drop(File::create(&wiping));
     }
     let destroyed = vault.destroy();
     close();
     gone(fs::remove_dir_all(directory))?;
-    gone(fs::remove_file(&pins))?;
-    gone(fs::remove_file(beside(directory, PINS_NEW)))?;
+    gone(fs::remove_file(&keys))?;
+    gone(fs::remove_file(beside(directory, KEYS_NEW)))?;
     destroyed?;
     gone(fs::remove_file(&wiping))
 }
@@ -185,113 +264,6 @@ fn gone(removed: io::Result<()>) -> Result<(), Error> {
         Err(why) if why.kind() != io::ErrorKind::NotFound => Err(StoreError::from(why).into()),
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-const PINS: &str = ".pins";
-const PINS_NEW: &str = ".pins-new";
-const WIPING: &str = ".wiping";
-
-/// The store's directory belongs to the store alone.
-fn beside(directory: &Path, suffix: &str) -> PathBuf {
-    let mut path = directory.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
-}
-
-/// What lies beside the store.
-struct Pins {
-    /// Salt and hash of the PIN, and of the duress PIN.
-    slots: Zeroizing<[[u8; SLOT_BYTES]; 2]>,
-    wrong: u32,
-}
-
-impl Pins {
-    fn open(sealed: &[u8], vault: &dyn Vault) -> Result<Self, Error> {
-        let (nonce, msg) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Error::WrongVault)?;
-        let opened = cipher(vault)?.decrypt(&XNonce::from(*nonce), Payload { msg, aad: AAD });
-        let plain = Zeroizing::new(opened.map_err(|_| Error::WrongVault)?);
-        let parts = plain.split_last_chunk::<WRONG_BYTES>();
-        let Some((&[own, duress], wrong)) = parts.map(|(slots, wrong)| (slots.as_chunks().0, wrong)) else {
-            return Err(Error::WrongVault);
-        };
-        Ok(Self { slots: Zeroizing::new([own, duress]), wrong: u32::from_be_bytes(*wrong) })
-    }
-
-    fn write(&self, directory: &Path, vault: &dyn Vault) -> Result<(), Error> {
-        let plain = Zeroizing::new([self.slots.as_flattened(), &self.wrong.to_be_bytes()].concat());
-        let nonce: [u8; NONCE_BYTES] = random()?;
-        #[expect(clippy::expect_used, reason = "see its text")]
-        let sealed = cipher(vault)?
-            .encrypt(&XNonce::from(nonce), Payload { msg: &plain, aad: AAD })
-            .expect("sealing works because two hashes are small");
-        let pins = beside(directory, PINS);
-        let (draft, written) = (beside(directory, PINS_NEW), [nonce.as_slice(), &sealed].concat());
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&draft)?;
-            file.write_all(&written)?;
-            file.sync_all()?;
-            fs::rename(&draft, &pins)?;
-            // The name is on the disk once its directory is: a count that a power cut takes back would be none.
-            let parent = pins.parent().filter(|parent| !parent.as_os_str().is_empty());
-            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-        };
-        write().map_err(|why| StoreError::from(why).into())
-    }
-
-    /// Both hashes are worked out and compared, whichever fits.
-    fn weigh(&self, pin: &str) -> Result<Pin, Error> {
-        let mut fits = [false; 2];
-        for (fits, slot) in fits.iter_mut().zip(self.slots.iter()) {
-            let (salt, hash) = slot.split_at(SALT_BYTES);
-            *fits = hashed(pin, salt)?.as_slice() == hash;
-        }
-        Ok(match fits {
-            [true, _] => Pin::Own,
-            [false, true] => Pin::Duress,
-            [false, false] => Pin::Wrong,
-        })
-    }
-}
-
-fn write_pins(directory: &Path, vault: &dyn Vault, pin: &str, duress: Option<&str>) -> Result<(), Error> {
-    if pin.is_empty() || duress == Some("") || duress == Some(pin) {
-        let remedy = "choose two that differ, neither of them empty";
-        return Err(crate::watch::Invalid::new("pin", "is empty, or is the duress PIN too", remedy).into());
-    }
-    let mut slots = Zeroizing::new([[0; SLOT_BYTES]; 2]);
-    for (slot, pin) in slots.iter_mut().zip([Some(pin), duress]) {
-        let salt: [u8; SALT_BYTES] = random()?;
-        let hash = match pin {
-            Some(pin) => hashed(pin, &salt)?,
-            // Fits nothing, and looks like a hash.
-            None => random::<HASH_BYTES>()?,
-        };
-        let (to_salt, to_hash) = slot.split_at_mut(SALT_BYTES);
-        to_salt.copy_from_slice(&salt);
-        to_hash.copy_from_slice(&hash);
-    }
-    Pins { slots, wrong: 0 }.write(directory, vault)
-}
-
-fn cipher(vault: &dyn Vault) -> Result<XChaCha20Poly1305, Error> {
-    Ok(XChaCha20Poly1305::new(&disk_key(&Secret(vault.secret()?), b"lamppost/1/disk/pins").0.into()))
-}
-
-fn hashed(pin: &str, salt: &[u8]) -> Result<[u8; HASH_BYTES], Error> {
-    let (memory, passes, lanes) = ARGON2;
-    let unusable = |why: argon2::Error| Error::Kind(format!("this PIN cannot be used: {why}"));
-    let params = Params::new(memory, passes, lanes, Some(HASH_BYTES)).map_err(unusable)?;
-    let mut hash = [0; HASH_BYTES];
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    argon2.hash_password_into(pin.as_bytes(), salt, &mut hash).map_err(unusable)?;
-    Ok(hash)
-}
-
-fn random<const N: usize>() -> Result<[u8; N], Error> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|why| Error::Kind(format!("the system gives no random bytes: {why}")))?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::watch::{Content, Invalid, Kind, Medium, ReleasedItem};
 /// document ‖ file (32) → [`FileRow`].
 pub(super) const FILES: Table = Table(33);
 /// draft ‖ file (32) → sealed [`AttachedRow`].
-const ATTACHED: Table = Table(34);
+pub(super) const ATTACHED: Table = Table(34);
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
@@ -361,7 +361,7 @@ impl Engine {
             caption: shown.caption.clone(),
         };
         let plain = zeroize::Zeroizing::new(cbor::encode(&row));
-        batch.put(ATTACHED, key.clone(), self.cipher.seal(&mut self.rng, ATTACHED, &key, &plain));
+        batch.put(ATTACHED, key.clone(), self.cipher.seal(&mut self.rng, ATTACHED, &key, &plain)?);
         Ok(())
     }
 
@@ -375,8 +375,7 @@ impl Engine {
     }
 
     fn open_attached(&self, key: &[u8], sealed: &[u8]) -> Result<(Medium, Medium), Error> {
-        let plain =
-            zeroize::Zeroizing::new(self.cipher.open(ATTACHED, key, sealed).ok_or(Error::WrongVault)?);
+        let plain = self.cipher.open(ATTACHED, key, sealed)?;
         let row: AttachedRow = disk::decode(&plain)?;
         let damaged = |why| Error::store_damaged(&why);
         let clean = Manifest::from_bytes(&row.clean).map_err(damaged)?;

@@ -26,10 +26,12 @@ mod exchange;
 mod feed;
 mod find;
 mod followup;
+mod identity;
 mod invitations;
 mod joining;
 mod judge;
 mod lock;
+mod locked;
 mod media;
 mod membership;
 mod outbox;
@@ -47,6 +49,7 @@ mod statistics;
 mod steps;
 mod transport;
 mod vault;
+mod veiled;
 mod view;
 mod work;
 
@@ -73,6 +76,7 @@ pub use feed::{Feed, FeedEvent};
 pub use find::{Area, Cursor, PAGE_ROWS, Page, Query, Sort};
 pub use invitations::{OpenInvitation, PendingRequest};
 pub use joining::Joining;
+pub use locked::Locked;
 pub use media::{MediaPolicy, MediumRow, MediumState};
 pub use membership::{
     Admission, CodeLanguage, Concern, Decision, DeviceRequest, DeviceRow, GroupInfo, JoinRequest,

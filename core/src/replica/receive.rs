@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::disk::{self, BARE, DOCUMENTS, ENTRIES, FORKS, QUARANTINE, SetAsideRow, UNOPENED, WAITING};
+use super::disk::{self, BARE, DOCUMENTS, ENTRIES, FORKS, META, QUARANTINE, SetAsideRow, UNOPENED, WAITING};
 use super::engine::{Engine, SENDERS, sender_row};
 use super::error::Error;
 use super::judge::judges;
@@ -19,6 +19,12 @@ use crate::sync::frame::Covered;
 use crate::sync::inbox::{Logs, PASTS_MAX, Quarantine, Verdict, judge};
 use crate::watch::kinds::rule;
 use crate::watch::{self, Kind};
+
+/// Present while there may be entries that came when the device was locked, and were not looked at since.
+const UNREAD: &[u8] = b"unread";
+
+/// Entries that are read in one durable write after the PIN was entered.
+const UNREAD_A_WRITE: usize = 256;
 
 /// What became of entries that came in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -272,8 +278,10 @@ impl Engine {
             report.warnings.push(Warning::Withheld { entries: waiting_now });
             report.start_over = true;
         }
-        if arrivals.new_keys {
-            self.retry_unopened(batch, &mut arrivals, &mut report)?;
+        if self.is_locked() {
+            batch.put(META, UNREAD, Vec::new());
+        } else if arrivals.new_keys {
+            self.retry_unopened(batch, usize::MAX, &mut arrivals, &mut report)?;
         }
         self.update_rows(batch, arrivals.parts, &mut report)?;
         Ok(report)
@@ -444,13 +452,45 @@ impl Engine {
         Ok(new || self.parts(id)?.iter().any(|(stored, _)| *stored == log))
     }
 
+    /// Reads what came while the device was locked. In several durable writes; whatever interrupts them, the next call goes on.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub(super) fn read_unread(&mut self) -> Result<(), Error> {
+        if self.group.is_none() || self.store.get(META, UNREAD)?.is_none() {
+            return Ok(());
+        }
+        loop {
+            let opened = self.transact(|engine, batch| {
+                let (mut arrivals, mut report) = (Arrivals::default(), Received::default());
+                let opened = engine.retry_unopened(batch, UNREAD_A_WRITE, &mut arrivals, &mut report)?;
+                engine.update_rows(batch, arrivals.parts, &mut report)?;
+                Ok(opened)
+            })?;
+            if opened < UNREAD_A_WRITE {
+                break;
+            }
+        }
+        self.reweigh()?;
+        self.transact(|_, batch| {
+            batch.delete(META, UNREAD);
+            Ok(())
+        })
+    }
+
+    /// Opens what there are keys for by now, at most so many entries. Answers with how many those were.
     fn retry_unopened(
         &mut self,
         batch: &mut Batch,
+        entries_max: usize,
         arrivals: &mut Arrivals,
         report: &mut Received,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
+        let mut opened = 0;
         for (key, _) in self.store.scan(UNOPENED, &[], None, usize::MAX)? {
+            if opened == entries_max {
+                break;
+            }
             let Some((log, seq)) = disk::parse_entry_key(&key) else { continue };
             let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
             let Some(epoch) = entry.header().epoch else { continue };
@@ -460,6 +500,7 @@ impl Engine {
             // What a removal cut off waits for that to be undone, and is opened then.
             let aside = self.store.get(QUARANTINE, &key)?;
             batch.delete(UNOPENED, key);
+            opened += 1;
             let aside: Option<SetAsideRow> = aside.map(|row| disk::decode(&row)).transpose()?;
             if aside.is_some_and(|aside| aside.cut_off) {
                 continue;
@@ -469,7 +510,7 @@ impl Engine {
                 report.set_aside += 1;
             }
         }
-        Ok(())
+        Ok(opened)
     }
 
     /// Applies new parts to their documents. One that does not fit fails alone.

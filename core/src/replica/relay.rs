@@ -9,7 +9,7 @@ use super::disk::{self, BARE, META, RECEIVED, WAITING};
 use super::engine::Engine;
 use super::error::Error;
 use super::receive::{StoreLogs, Warning};
-use crate::base::{CompartmentId, Incarnation, RelayId, cbor, limits};
+use crate::base::{CompartmentId, Incarnation, RelayId, address, cbor, limits};
 use crate::entry::{Checkpoint, LogId};
 use crate::storage::Batch;
 use crate::sync::frame::OwnHead;
@@ -132,14 +132,14 @@ impl Engine {
     /// Remembers where the relay is.
     ///
     /// # Errors
-    /// [`Error::NoGroup`]; errors of the store.
+    /// [`Error::Address`] unless it is encrypted or leads to this machine; [`Error::NoGroup`]; errors of the store.
     pub fn set_relay_url(&mut self, url: &str) -> Result<(), Error> {
-        let (group, url) = (self.fresh()?, url.trim());
-        if group.relay.url.as_deref() == Some(url) {
+        let url = address::checked(url)?;
+        let group = self.fresh()?;
+        if group.relay.url.as_ref() == Some(&url) {
             return Ok(());
         }
-        let url = Some(url.to_owned());
-        self.remember_relay(|relay| relay.url = url)
+        self.remember_relay(|relay| relay.url = Some(url))
     }
 
     /// Takes the next relay at this group's address for the right one, whatever its key: for when the people have

@@ -90,7 +90,7 @@ impl Engine {
         let key = planned_key(id);
         let row = PlannedRow { plan: plan.clone(), when: when.clone() };
         let plain = zeroize::Zeroizing::new(cbor::encode(&row));
-        let sealed = self.cipher.seal(&mut self.rng, META, &key, &plain);
+        let sealed = self.cipher.seal(&mut self.rng, META, &key, &plain)?;
         self.transact(|_, batch| {
             batch.put(META, key, sealed);
             Ok(())
@@ -131,11 +131,14 @@ impl Engine {
     }
 
     /// Hands over every plan whose time has come and that waits for nothing else; each plan goes in the same write as its
-    /// release comes. Every sync begins with it, and a live link calls it every minute.
+    /// release comes. Every sync begins with it, and a live link calls it every minute. A locked device plans nothing.
     ///
     /// # Errors
     /// Errors of the store. A plan that cannot leave as it is stays, and [`Engine::scheduled`] says why.
     pub fn release_due(&mut self) -> Result<Vec<DocumentId>, Error> {
+        if self.is_locked() {
+            return Ok(Vec::new());
+        }
         let now_ms = self.now_ms();
         let (mut planned, mut released) = (self.planned()?, Vec::new());
         planned.retain(|(_, row)| row.when.not_before_ms <= now_ms);
@@ -168,8 +171,7 @@ impl Engine {
             let Some(id) = key.get(PLANNED.len()..).and_then(|id| id.try_into().ok()).map(DocumentId) else {
                 continue;
             };
-            let plain =
-                zeroize::Zeroizing::new(self.cipher.open(META, &key, &sealed).ok_or(Error::WrongVault)?);
+            let plain = self.cipher.open(META, &key, &sealed)?;
             planned.push((id, super::disk::decode(&plain)?));
         }
         Ok(planned)

@@ -33,7 +33,8 @@ impl Engine {
     pub(super) fn reweigh(&mut self) -> Result<(), Error> {
         self.fresh()?;
         let standing = self.state()?.standing();
-        if self.group()?.weighed == standing {
+        // To take entries out of their documents is to read them: a locked device does so when it is unlocked.
+        if self.is_locked() || self.group()?.weighed == standing {
             return Ok(());
         }
         self.transact(Self::withdraw)?;

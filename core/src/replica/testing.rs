@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::{Error, JoinRequest, ObservationDraft};
 use crate::base::{CompartmentId, EntryHash, EpochId, GroupId, cbor};
 use crate::entry::seal::{CannotSeal, Slot, write_clear};
-use crate::entry::{Kind as EntryKind, LogHead, LogId, Received, Scope, Verified};
+use crate::entry::{Kind as EntryKind, LogHead, LogId, Malformed, Received, Scope, Verified};
 use crate::roll::{Operation, Roll};
 use crate::watch::{
     Analysis, Assessment, Keyed, Observation, Opening, PlannedResponse, Position, Problem, Sealed,
@@ -45,7 +45,7 @@ pub fn seals_tried(engine: &Engine) -> u64 {
 
 /// Whether the member's key is on the device.
 pub fn holds_member_key(engine: &Engine) -> bool {
-    engine.identity.member.is_some()
+    engine.identity.secrets().is_ok_and(|secrets| secrets.member.is_some())
 }
 
 /// What a device hands over in order to be admitted again; none if nobody's key says whose it is.
@@ -94,6 +94,8 @@ pub fn forge(
     operation: &Operation,
 ) -> Result<[Verified; 2], CannotSeal> {
     let identity = &stranger.identity;
+    let locked = |_| CannotSeal::Malformed(Malformed::Rule("a locked device signs nothing"));
+    let device = &identity.secrets().map_err(locked)?.device;
     let mut slot = Slot {
         group: Some(group),
         compartment: CompartmentId::ROLL,
@@ -105,11 +107,10 @@ pub fn forge(
     };
     let certificate = identity.certificate(Scope::group(group));
     let certificate = certificate.map(|certificate| certificate.as_bytes().to_vec());
-    let first =
-        write_clear(&identity.device, &slot, EntryKind::CERTIFICATE, None, certificate.unwrap_or_default())?;
+    let first = write_clear(device, &slot, EntryKind::CERTIFICATE, None, certificate.unwrap_or_default())?;
     slot.head = Some(LogHead { seq: 0, hash: first.hash() });
     let body = cbor::encode(operation);
-    Ok([first, write_clear(&identity.device, &slot, EntryKind::OPERATION, None, body)?])
+    Ok([first, write_clear(device, &slot, EntryKind::OPERATION, None, body)?])
 }
 
 /// As an app does that a hostile member made for themselves: queues for the relay what others forged.

@@ -9,7 +9,7 @@ use tokio_tungstenite::Connector;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::base::limits;
+use crate::base::{address, limits};
 
 /// A future that can be sent between threads.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -54,7 +54,7 @@ pub enum TransportError {
     Address(String),
 }
 
-/// WebSocket over TCP (`ws://`) or TLS (`wss://`).
+/// WebSocket over TLS (`wss://`), or over TCP (`ws://`) to this machine alone.
 #[derive(Clone)]
 pub struct WebSocketTransport {
     tls: Arc<rustls::ClientConfig>,
@@ -89,7 +89,8 @@ impl Default for WebSocketTransport {
 impl Transport for WebSocketTransport {
     fn connect<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Box<dyn Connection>, TransportError>> {
         Box::pin(async move {
-            check_scheme(url)?;
+            let url = address::checked(url).map_err(|why| TransportError::Address(why.to_string()))?;
+            let url = url.as_str();
             let config = WebSocketConfig::default()
                 .max_message_size(Some(limits::FRAME_BYTES_MAX))
                 .max_frame_size(Some(limits::FRAME_BYTES_MAX));
@@ -100,15 +101,6 @@ impl Transport for WebSocketTransport {
             let connection: Box<dyn Connection> = Box::new(WebSocket { stream, broken: None });
             Ok(connection)
         })
-    }
-}
-
-fn check_scheme(url: &str) -> Result<(), TransportError> {
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    match scheme.as_deref() {
-        Some("ws" | "wss") => Ok(()),
-        Some(other) => Err(TransportError::Address(format!("it begins with {other}://"))),
-        None => Err(TransportError::Address("it does not say wss:// in front".to_owned())),
     }
 }
 
@@ -203,13 +195,19 @@ mod tests {
         {
             assert!(matches!(failure(url).await, TransportError::Address(_)), "{url}");
         }
+        // Its name is not looked up, and nothing is sent.
+        for url in ["ws://relay.example.invalid/v1/session", "WS://198.51.100.1/v1/session"] {
+            assert!(
+                matches!(failure(url).await, TransportError::Address(why) if why.contains("not encrypted"))
+            );
+        }
         assert!(matches!(failure("ws://127.0.0.1:1/v1/session").await, TransportError::Network(_)));
     }
 
     #[tokio::test]
     async fn a_name_that_nobody_knows_is_told_from_a_resolver_that_cannot_be_asked() {
         // Never registered (RFC 6761 §6.4). A machine without a resolver cannot tell.
-        match failure("ws://relay.example.invalid/v1/session").await {
+        match failure("wss://relay.example.invalid/v1/session").await {
             TransportError::NoSuchName(host) => assert_eq!(host, "relay.example.invalid"),
             TransportError::Network(why) => assert!(why.contains("Temporary failure"), "{why}"),
             why @ TransportError::Address(_) => panic!("{why}"),

@@ -186,7 +186,7 @@ pub(super) struct Part {
 }
 
 fn open_row(cipher: &DiskCipher, key: &[u8], sealed: &[u8]) -> Result<Row, Error> {
-    let plain = zeroize::Zeroizing::new(cipher.open(ROWS, key, sealed).ok_or(Error::WrongVault)?);
+    let plain = cipher.open(ROWS, key, sealed)?;
     // This device encoded and sealed it: nobody else could have given it another form.
     minicbor::decode(&plain).map_err(|e| Error::store_damaged(&e))
 }
@@ -239,7 +239,7 @@ impl Engine {
             self.put_invitation(batch, id, invitation)?;
         }
         let plain = zeroize::Zeroizing::new(cbor::encode(&row));
-        let sealed = self.cipher.seal(&mut self.rng, ROWS, id.as_bytes(), &plain);
+        let sealed = self.cipher.seal(&mut self.rng, ROWS, id.as_bytes(), &plain)?;
         batch.put(ROWS, id.as_bytes(), sealed);
         self.changed.insert(id);
         Ok(Some(row))

@@ -97,6 +97,12 @@ pub struct SledStore {
 }
 
 impl SledStore {
+    /// Whether the directory `path` holds a store, of whichever kind and version.
+    #[must_use]
+    pub fn is_at(path: impl AsRef<Path>) -> bool {
+        path.as_ref().join(MARKER_FILE).exists()
+    }
+
     /// Opens the store in the directory `path`, creating it if it is absent or empty.
     ///
     /// Opening after a crash drops the traces of any batch that was not finished.

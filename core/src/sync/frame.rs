@@ -114,7 +114,7 @@ pub struct Challenge {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Hello {
-    /// COSE_Sign1 by the device over [`Proof`].
+    /// COSE_Sign1 by the device, or by its session key, over [`Proof`].
     #[n(0)]
     pub proof: ByteVec,
     /// The device's certificate, of one that comes by a group's link: a member's key vouches for it.
@@ -122,7 +122,7 @@ pub struct Hello {
     pub certificate: Option<ByteVec>,
 }
 
-/// What the device signs to open a session.
+/// What is signed to open a session: see [`Proof::verify`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Proof {
@@ -142,6 +142,9 @@ pub struct Proof {
     /// The device.
     #[n(4)]
     pub device: DeviceId,
+    /// The device's word for the session key that signed this; none if the device itself did.
+    #[n(5)]
+    pub word: Option<ByteVec>,
 }
 
 /// What the relay knows of the phone.

@@ -9,6 +9,7 @@ pub mod inbox;
 pub mod knock;
 pub mod mailbox;
 pub mod media;
+pub mod proof;
 pub mod receipt;
 #[cfg(feature = "device")]
 pub mod session;

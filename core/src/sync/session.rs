@@ -947,7 +947,7 @@ pub(super) fn proof_for(challenge: &Challenge, group: GroupId, device: DeviceId)
         return Err(Refused::new(Refusal::VERSION, reason));
     }
     let Challenge { nonce, relay, .. } = *challenge;
-    Ok(cbor::encode(&Proof { version: SESSION_VERSION, nonce, relay, group, device }))
+    Ok(cbor::encode(&Proof { version: SESSION_VERSION, nonce, relay, group, device, word: None }))
 }
 
 impl From<Misbehaviour> for End {

@@ -269,7 +269,7 @@ impl<'a> Door<'a> {
         let mut door = Self { relay, session: Session::new(opening), sent: Vec::new() };
         door.give(Input::Tick);
         let device = DeviceId(person.key.verifying_key().to_bytes());
-        let proof = Proof { version: SESSION_VERSION, nonce, relay: id, group: world.id, device };
+        let proof = Proof { version: SESSION_VERSION, nonce, relay: id, group: world.id, device, word: None };
         let proof = ByteVec::from(cose::sign(&person.key, Purpose::Session, cbor::encode(&proof)));
         door.say(&Frame::Hello(Hello { proof, certificate: None }));
         door

@@ -117,7 +117,7 @@ pub fn proof_by(
     change: impl FnOnce(&mut Proof),
 ) -> ByteVec {
     let device = lamppost_core::base::DeviceId(key.verifying_key().to_bytes());
-    let mut proof = Proof { version: SESSION_VERSION, nonce: [3; 32], relay, group, device };
+    let mut proof = Proof { version: SESSION_VERSION, nonce: [3; 32], relay, group, device, word: None };
     change(&mut proof);
     ByteVec::from(cose::sign(key, Purpose::Session, cbor::encode(&proof)))
 }

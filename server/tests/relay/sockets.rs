@@ -49,6 +49,7 @@ impl Phone {
             relay: challenge.relay,
             group: world.id,
             device: person.device(),
+            word: None,
         };
         let proof = ByteVec::from(cose::sign(&person.key, Purpose::Session, cbor::encode(&proof)));
         phone.say(&Frame::Hello(Hello { proof, certificate: None })).await;

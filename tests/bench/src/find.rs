@@ -8,10 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lamppost_core::base::DocumentId;
-use lamppost_core::replica::{
-    Engine, Environment, Error, Filter, FixedVault, ObservationDraft, Query, Sort, SystemClock,
-};
-use lamppost_core::storage::{Options, SledStore, StoreKind};
+use lamppost_core::replica::{Engine, Error, Filter, FixedVault, ObservationDraft, Query, Sort, SystemClock};
 use lamppost_core::watch::Kind;
 use lamppost_core::watch::suggest::Point;
 use neighborhood::input::load;
@@ -57,12 +54,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let directory = tempfile::tempdir()?;
     let open = || -> Result<Engine, Failure> {
-        Ok(Engine::open(Environment {
-            store: Arc::new(SledStore::open(directory.path(), Options::new(StoreKind::Phone))?),
-            vault: Arc::new(FixedVault::new([7; 32])),
-            clock: Arc::new(SystemClock),
-            entropy: Box::new(ChaCha20Rng::from_seed([7; 32])),
-        })?)
+        let vault = Arc::new(FixedVault::new([7; 32]));
+        let entropy = Box::new(ChaCha20Rng::from_seed([7; 32]));
+        Ok(Engine::open_in(&directory.path().join("phone"), vault, Arc::new(SystemClock), entropy)?)
     };
     let mut engine = open()?;
     engine.found()?;

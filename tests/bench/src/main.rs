@@ -6,6 +6,7 @@ mod find;
 mod fleet;
 mod floods;
 mod large_roll;
+mod remains;
 mod roll;
 
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ enum Command {
         #[arg(long)]
         large: bool,
     },
+    /// How long ciphertext stays in the files after it was shredded.
+    Remains(remains::Arguments),
     /// Trains the dictionary that small changes are compressed with, and writes it to a file.
     Dictionary {
         /// Where to write it.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Fleet(arguments) => fleet::run(&arguments),
         Command::Floods(arguments) => floods::run(&arguments),
         Command::Find(arguments) => find::run(&arguments),
+        Command::Remains(arguments) => remains::run(&arguments),
         Command::Roll { json, large } => roll::run(json, large),
         Command::Dictionary { file } => {
             dictionary::train().and_then(|bytes| std::fs::write(file, bytes)).map_err(Into::into)

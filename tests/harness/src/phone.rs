@@ -80,19 +80,30 @@ impl Phone {
         }
     }
 
+    /// Locks it, as for a background sync, until it is switched off.
+    pub fn lock(&mut self) -> Result<(), Error> {
+        self.lives += 1;
+        self.engine = None;
+        self.engine = Some(Engine::open_locked(self.environment(usize::MAX, FaultAt::BeforeWrite))?);
+        Ok(())
+    }
+
+    fn environment(&self, writes: usize, at: FaultAt) -> Environment {
+        let entropy = Chance::new(self.seed, 1_000 * (self.at as u64 + 1) + self.lives).into_rng();
+        Environment {
+            store: Arc::new(FaultyStore::new(self.disk.clone(), writes, at)),
+            vault: Arc::new(FixedVault::new([self.at as u8; 32])),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            entropy: Box::new(entropy),
+        }
+    }
+
     /// Its engine, switched on if need be. `fault` is after how many writes its disk fails, and how.
     pub fn engine(&mut self, fault: Option<(usize, FaultAt)>) -> Result<&mut Engine, Error> {
         if self.engine.is_none() {
             self.lives += 1;
             let (writes, at) = fault.unwrap_or((usize::MAX, FaultAt::BeforeWrite));
-            self.engine = Some(Engine::open(Environment {
-                store: Arc::new(FaultyStore::new(self.disk.clone(), writes, at)),
-                vault: Arc::new(FixedVault::new([self.at as u8; 32])),
-                clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-                entropy: Box::new(
-                    Chance::new(self.seed, 1_000 * (self.at as u64 + 1) + self.lives).into_rng(),
-                ),
-            })?);
+            self.engine = Some(Engine::open(self.environment(writes, at))?);
         }
         Ok(self.engine.as_mut().expect("there is one because it was opened above"))
     }

@@ -208,6 +208,7 @@ async fn an_older_copy_of_a_phone_goes_on_as_another_device_before_it_forks_its_
             std::fs::create_dir_all(backup.join(child.file_name())).unwrap();
         }
     }
+    std::fs::copy(root.path().join("volunteer.keys"), root.path().join("backup.keys")).unwrap();
     let volunteer = phone(root.path(), "volunteer").await;
     record(&volunteer, "after the backup").await;
     sync(&volunteer, &relay).await.unwrap();

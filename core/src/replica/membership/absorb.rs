@@ -11,7 +11,7 @@ use crate::replica::error::Error;
 use crate::storage::{Batch, Store, Table};
 
 /// Name of a seal → nothing: it was tried and gave not every key that it names.
-const SPENT_SEALS: Table = Table(21);
+pub(in crate::replica) const SPENT_SEALS: Table = Table(21);
 
 /// Seals that are not tried again. Anybody who belongs can hand out worthless ones, and each costs a key agreement.
 #[derive(Default)]
@@ -67,11 +67,12 @@ impl Engine {
     /// Errors of the store.
     pub(in crate::replica) fn absorb_keys(&mut self) -> Result<(), Error> {
         let Some(group) = self.group.as_mut() else { return Ok(()) };
-        let identity = &self.identity;
+        // A locked device has no key to open any with.
+        let Ok(secrets) = self.identity.secrets() else { return Ok(()) };
         let state = Arc::clone(group.roll.state());
         let (keys, spent) = (&mut group.epoch_keys, &mut group.spent_seals);
-        let devices = identity.former.iter().map(|(device, agreement)| (*device, agreement));
-        let devices = devices.chain([(identity.device_id(), &identity.agreement)]);
+        let devices = secrets.former.iter().map(|(device, agreement)| (*device, agreement));
+        let devices = devices.chain([(self.identity.device_id, &secrets.agreement)]);
         let grants = devices.flat_map(|(device, agreement)| {
             state.grants_to(device).map(move |(epochs, sealed)| (agreement, epochs, sealed))
         });

@@ -9,8 +9,9 @@ use super::keys::KeyPlan;
 use crate::base::{GroupId, MemberId};
 use crate::entry::{Possession, Scope};
 use crate::replica::disk::META;
-use crate::replica::engine::{Engine, Identity, RECOVERED};
+use crate::replica::engine::{Engine, RECOVERED};
 use crate::replica::error::Error;
+use crate::replica::identity::Identity;
 use crate::roll::Operation;
 use crate::roll::operation::Certification;
 
@@ -37,16 +38,16 @@ impl Engine {
     /// [`Error::HasGroup`] if it belongs to a group already; errors of the store.
     pub fn request_as_device_of(&mut self, group: GroupId, member: MemberId) -> Result<DeviceRequest, Error> {
         self.must_be_free()?;
-        if self.identity.member.is_some() {
+        if self.identity.secrets()?.member.is_some() {
             // It is somebody's from now on: a member's key of its own would make it somebody else's too.
             let identity = Identity::draw(&mut self.rng, None);
             self.transact(|engine, batch| {
-                engine.become_device(batch, identity);
+                engine.become_device(batch, identity)?;
                 batch.delete(META, RECOVERED);
                 Ok(())
             })?;
         }
-        let possession = self.identity.possession(member, Scope::group(group));
+        let possession = self.identity.possession(member, Scope::group(group))?;
         Ok(DeviceRequest(possession.as_bytes().to_vec()))
     }
 
@@ -60,7 +61,7 @@ impl Engine {
         let refuse = |why: &dyn std::fmt::Display| Error::Admission(why.to_string());
         let possession = Possession::verify(&request.0, scope)
             .map_err(|e| Error::of_certificate("a device's request", e))?;
-        let member = self.identity.member.clone().ok_or(Error::KeyElsewhere)?;
+        let member = self.identity.secrets()?.member.clone().ok_or(Error::KeyElsewhere)?;
         let certificate =
             possession.certify(&member).ok_or_else(|| refuse(&"the device asks for another member"))?;
         let claims = *certificate.claims();

@@ -10,7 +10,7 @@ use super::keys::KeyPlan;
 use super::{GroupInfo, JoinRequest};
 use crate::base::{
     CompartmentId, CompartmentRow, DeviceId, GroupId, MailboxId, MemberId, RelayId, RoleId, RoleRow,
-    Template, cbor,
+    Template, address, cbor,
 };
 use crate::entry::chain::verify_run;
 use crate::entry::link::{self, GroupLink};
@@ -87,7 +87,7 @@ impl Engine {
             checkpoint: None,
         };
         let body = cbor::encode(&Operation::Found(founding));
-        let entry = write_clear(&self.identity.device, &slot, Kind::OPERATION, None, body)
+        let entry = write_clear(&self.identity.secrets()?.device, &slot, Kind::OPERATION, None, body)
             .map_err(|e| Error::Kind(e.to_string()))?;
         let roll = Roll::found(&entry).map_err(|e| Error::Kind(e.to_string()))?;
         let mut group = self.new_group(Arc::new(roll))?;
@@ -234,7 +234,7 @@ impl Engine {
     /// [`Error::NoGroup`]; [`Error::NoRelay`] before the first sync; [`Error::Address`] if the relay's address is too long.
     pub fn group_link(&mut self) -> Result<GroupLink, Error> {
         let group = self.fresh()?;
-        let relay_url = group.relay.url.clone().ok_or(Error::NoRelay)?;
+        let relay_url = address::checked(&group.relay.url.clone().ok_or(Error::NoRelay)?)?;
         if !link::fits(&relay_url) {
             return Err(Error::Address("it is too long for a link".to_owned()));
         }
@@ -245,9 +245,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Unreadable`] if it is none; [`Error::Admission`] if it is not genuine or names somebody else;
-    /// [`Error::HasGroup`].
+    /// [`Error::Address`] if its relay is reached unencrypted; [`Error::HasGroup`].
     pub fn join(&mut self, admission: &Admission) -> Result<GroupInfo, Error> {
         self.must_be_free()?;
+        let relay_url = admission.relay_url.as_deref().map(address::checked).transpose()?;
         let refuse = |why: &dyn std::fmt::Display| Error::Admission(why.to_string());
         let entries: Result<Vec<_>, _> = admission.roll.iter().cloned().map(Received::parse).collect();
         let mut entries = entries.map_err(|e| Error::of_entry(AN_ADMISSION, e))?.into_iter();
@@ -280,12 +281,11 @@ impl Engine {
         self.transact(|engine, batch| {
             // A device of a member whose key is elsewhere finds what that key says of it in the roll.
             if engine.identity.member_id().is_none() {
-                let identity = engine.identity.certified(own.ok_or(Error::NotCertified)?);
-                engine.become_device(batch, identity);
+                engine.certify_device(batch, own.ok_or(Error::NotCertified)?)?;
             }
             Self::put_group(batch, admission.group);
             engine.group = Some(group);
-            engine.take_over(batch, admission, std::iter::once(founding).chain(kept))?;
+            engine.take_over(batch, (relay_url, admission.relay), std::iter::once(founding).chain(kept))?;
             if engine.role().is_none() {
                 // With the key of a member, from a recovery code, a device enters itself.
                 engine.begin_log(batch, CompartmentId::ROLL)?;
@@ -315,12 +315,12 @@ impl Engine {
     fn take_over(
         &mut self,
         batch: &mut Batch,
-        admission: &Admission,
+        (relay_url, relay): (Option<String>, Option<RelayId>),
         entries: impl Iterator<Item = Verified>,
     ) -> Result<(), Error> {
         let group = self.fresh()?;
-        group.relay.url.clone_from(&admission.relay_url);
-        group.relay.relay = admission.relay;
+        group.relay.url = relay_url;
+        group.relay.relay = relay;
         self.put_relay(batch)?;
         batch.delete(META, JOINING);
         for entry in entries {

@@ -44,7 +44,7 @@ impl KeyPlan {
 impl Engine {
     /// The first epochs of what the founder's role reads, for the founder.
     pub(super) fn founding_keys(&mut self, template: &Template, role: RoleId) -> Result<KeyUpdate, Error> {
-        let reader = (self.device_id(), *self.identity.agreement.public());
+        let reader = (self.device_id(), *self.identity.secrets()?.agreement.public());
         let mut plan = KeyPlan::default();
         for row in template.compartments.iter().filter(|row| row.readers.contains(&role)) {
             if row.id != CompartmentId::ROLL {

@@ -16,7 +16,7 @@ use super::engine::{Engine, ROLL};
 use super::error::Error;
 use crate::entry::Verified;
 
-pub(super) use absorb::SpentSeals;
+pub(super) use absorb::{SPENT_SEALS, SpentSeals};
 pub use device::DeviceRequest;
 pub use join::Admission;
 pub use notice::RemovalNotice;

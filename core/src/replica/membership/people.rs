@@ -192,7 +192,7 @@ impl Engine {
             role_name: role_name(state, role),
             members: u32::try_from(state.members().count()).unwrap_or(u32::MAX),
             needs_second_coordinator: governing(state) < 2,
-            holds_member_key: self.identity.member.is_some(),
+            holds_member_key: self.identity.secrets()?.member.is_some(),
             removal: self.removal()?,
             waits_for_keys_of: self.lacks_keys_of(state).map(|row| row.name.clone()).collect(),
         })

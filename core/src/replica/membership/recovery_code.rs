@@ -5,8 +5,9 @@ use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
 use crate::replica::disk::META;
-use crate::replica::engine::{Engine, Identity, RECOVERED};
+use crate::replica::engine::{Engine, RECOVERED};
 use crate::replica::error::Error;
+use crate::replica::identity::Identity;
 
 /// The member's key as 24 words. Whoever reads them can become this member: for paper, not for a photograph.
 ///
@@ -47,7 +48,7 @@ impl Engine {
     /// # Errors
     /// [`Error::KeyElsewhere`] if it is not on this device.
     pub fn recovery_code(&self, language: CodeLanguage) -> Result<RecoveryCode, Error> {
-        let member = self.identity.member.as_ref().ok_or(Error::KeyElsewhere)?;
+        let member = self.identity.secrets()?.member.as_ref().ok_or(Error::KeyElsewhere)?;
         let secret = Zeroizing::new(member.to_bytes());
         let words = Mnemonic::from_entropy_in(language.list(), secret.as_slice());
         let words = words.map_err(|e| Error::Kind(e.to_string()))?;
@@ -79,7 +80,7 @@ impl Engine {
         );
         let identity = Identity::draw(&mut self.rng, Some(SigningKey::from_bytes(&secret)));
         self.transact(|engine, batch| {
-            engine.become_device(batch, identity);
+            engine.become_device(batch, identity)?;
             batch.put(META, RECOVERED, Vec::new());
             Ok(())
         })

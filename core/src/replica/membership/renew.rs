@@ -56,16 +56,16 @@ impl Engine {
     /// [`Error::Removed`] if the member does not belong any more; errors of the store.
     pub fn renew(&mut self) -> Result<DeviceId, Error> {
         self.fresh()?;
-        let member = self.identity.member.clone().ok_or(Error::KeyElsewhere)?;
+        self.identity.secrets()?.member.as_ref().ok_or(Error::KeyElsewhere)?;
         self.must_belong()?;
-        let identity = self.identity.renewed(&mut self.rng, member);
-        let new = identity.device_id();
+        let identity = self.identity.renewed(&mut *self.rng)?;
+        let new = identity.device_id;
         let carried = self.carried(new)?;
         self.transact(|engine, batch| {
             engine.give_up(batch, &carried.places)?;
-            engine.become_device(batch, identity);
+            engine.become_device(batch, identity)?;
             let certificate = engine.certificate_for(engine.group()?.roll.group())?;
-            let reader = (new, *engine.identity.agreement.public());
+            let reader = (new, *engine.identity.secrets()?.agreement.public());
             engine.begin_log(batch, CompartmentId::ROLL)?;
             let state = Arc::clone(engine.state()?);
             let mut plan = KeyPlan::default();

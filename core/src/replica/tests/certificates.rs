@@ -86,7 +86,7 @@ fn founding(by: &Engine, nonce: [u8; 16], certificate: &ByteVec) -> Verified {
         checkpoint: None,
     };
     let body = cbor::encode(&Operation::Found(found));
-    write_clear(&by.identity.device, &slot, EntryKind::OPERATION, None, body).unwrap()
+    write_clear(&by.identity.secrets().unwrap().device, &slot, EntryKind::OPERATION, None, body).unwrap()
 }
 
 #[test]

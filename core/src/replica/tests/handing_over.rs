@@ -146,7 +146,7 @@ async fn what_is_due_while_a_phone_is_connected_leaves_then() {
     carla.schedule(None, &plan(&liaison, &[report]), &tonight).unwrap();
     let phone = Replica::with(carla, Arc::new(SlowNetwork(clock)));
     let changes = phone.feed();
-    let _live = phone.go_live("ws://relay.example");
+    let _live = phone.go_live("wss://relay.example");
     let leaves = async {
         while !phone.scheduled().await.unwrap().is_empty() {
             changes.next().await.unwrap();

@@ -1,5 +1,6 @@
 //! Engines that hand each other entries without a relay: what must hold whoever carries them.
 
+mod addresses;
 mod belonging;
 mod calls;
 mod certificates;
@@ -11,6 +12,7 @@ mod flood;
 mod guarding;
 mod handing_over;
 mod judged;
+mod locked;
 mod lying;
 mod media;
 mod retention;

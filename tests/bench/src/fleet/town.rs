@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lamppost_core::replica::{
-    Engine, Environment, FixedVault, ObservationDraft, Replica, SystemClock, Transport,
-};
+use lamppost_core::replica::{Engine, FixedVault, ObservationDraft, Replica, SystemClock, Transport};
 use lamppost_core::storage::{Options, SledStore, StoreKind};
 use lamppost_server::{Settings, start};
 use neighborhood::input::{Report, load};
@@ -36,12 +34,8 @@ pub fn engine(root: &Path, name: &str) -> Result<Engine, Failure> {
     // Good enough for a town of paper: nobody attacks it, and no two runs draw the same.
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let seed = Sha256::new().chain_update(name).chain_update(now.to_be_bytes()).finalize();
-    Ok(Engine::open(Environment {
-        store: Arc::new(SledStore::open(root.join(name), Options::new(StoreKind::Phone))?),
-        vault: vault(name),
-        clock: Arc::new(SystemClock),
-        entropy: Box::new(ChaCha20Rng::from_seed(seed.into())),
-    })?)
+    let entropy = Box::new(ChaCha20Rng::from_seed(seed.into()));
+    Ok(Engine::open_in(&root.join(name), vault(name), Arc::new(SystemClock), entropy)?)
 }
 
 /// Opens a phone as an app holds it.

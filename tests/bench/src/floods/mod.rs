@@ -169,6 +169,7 @@ impl Phone {
             relay: challenge.relay,
             group,
             device: who.device(),
+            word: None,
         };
         let proof = ByteVec::from(cose::sign(&who.key, Purpose::Session, cbor::encode(&proof)));
         phone.say(&Frame::Hello(Hello { proof, certificate: None })).await?;

@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use lamppost_core::base::cose::{Purpose, Unverified};
-use lamppost_core::base::{CompartmentId, GroupId, Incarnation, RelayId, RoleId};
+use lamppost_core::base::cose::Unverified;
+use lamppost_core::base::{CompartmentId, GroupId, Incarnation, RelayId, RoleId, cbor};
 use lamppost_core::entry::invitation::InvitationSecret;
 use lamppost_core::entry::knock::{Knock, open_answer, seal_answer};
 use lamppost_core::entry::{Certificate, Scope, Wire};
@@ -15,7 +15,7 @@ use lamppost_core::replica::{
 };
 use lamppost_core::storage::MemoryStore;
 use lamppost_core::sync::Frame;
-use lamppost_core::sync::frame::{Challenge, Entries, Refusal, Refused, Standing, Welcome};
+use lamppost_core::sync::frame::{Challenge, Entries, Proof, Refusal, Refused, Standing, Welcome};
 use lamppost_core::sync::knock::{Effect, Input, Session};
 use lamppost_core::sync::mailbox::{Letter, Word};
 use lamppost_core::sync::session::Budget;
@@ -196,7 +196,8 @@ fn give(engine: &mut Engine, session: &mut Session, input: Input, now_ms: u64, e
                 let Input::Proven { proof, knock, certificate } = &proven else { panic!("{proven:?}") };
                 let device = engine.device_id();
                 let proof = Unverified::parse(proof).expect("it is signed");
-                assert_eq!(proof.verify(device.as_bytes(), Purpose::Session), Ok(()));
+                let claims: Proof = cbor::decode(proof.payload()).expect("a proof");
+                assert_eq!((claims.device, claims.verify(&proof)), (device, Ok(())));
                 match (knock, certificate) {
                     (Some(knock), None) => {
                         let opened = Knock::open(&SECRET, town().group, knock).expect("it opens");

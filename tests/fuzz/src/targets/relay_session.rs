@@ -214,6 +214,7 @@ impl House {
             relay: self.relay.id(),
             group: town().group,
             device: keys.device_id(),
+            word: None,
         };
         match tape.below(24) {
             0 => proof.version = tape.u8(),

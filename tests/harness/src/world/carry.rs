@@ -14,6 +14,36 @@ impl World {
         self.connect(at, live, Budget { span_ms: None, bytes }).map(drop)
     }
 
+    /// A phone that is on locks itself, syncs behind the lock for a while, and is unlocked when its owner next needs it.
+    pub(super) fn somebody_syncs_behind_the_lock(&mut self) -> Step {
+        let at = self.locks.index(self.phones.len());
+        let phone = &mut self.phones[at];
+        if !phone.joined || !phone.online || phone.link.is_some() || phone.running().is_none() {
+            return Ok(());
+        }
+        phone.lock().map_err(|why| format!("phone {at} cannot be locked: {why}"))?;
+        self.tally.locked_syncs += 1;
+        self.note(|| format!("phone {at} is locked"));
+        self.locked = Some(at);
+        let synced = self.sync_for_a_while(at);
+        self.locked = None;
+        self.hang_up(at);
+        self.phones[at].crash();
+        synced
+    }
+
+    fn sync_for_a_while(&mut self, at: usize) -> Step {
+        let Some(id) = self.connect(at, false, Budget { span_ms: None, bytes: None })? else { return Ok(()) };
+        for _ in 0..self.locks.below(60) {
+            self.carry(id, true)?;
+            self.commit_first(self.relay.pushes.len())?;
+            if !self.carry(id, false)? && self.phones[at].link.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn connect(&mut self, at: usize, live: bool, budget: Budget) -> Result<Option<u64>, String> {
         let Some(relay) = self.relay.running() else { return Ok(None) };
         let opening = Opening {
@@ -165,6 +195,9 @@ impl World {
                                 self.phones[at].link = None;
                                 self.note(|| format!("phone {at} ends link {id}: {why}"));
                                 return match why {
+                                    // What has to be read for that waits for the PIN.
+                                    Error::Locked => Ok(()),
+                                    Error::RolledBack if self.locked == Some(at) => Ok(()),
                                     Error::RolledBack if self.story != Story::Calm => self.renew(at),
                                     Error::Store(_) => {
                                         self.disk_failed(at);

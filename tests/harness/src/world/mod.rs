@@ -79,6 +79,8 @@ pub struct Tally {
     pub relay_crashes: u64,
     /// Writes that failed, on phones and relay.
     pub disk_faults: u64,
+    /// Syncs of phones that were locked.
+    pub locked_syncs: u64,
     /// Connections that broke off.
     pub cuts: u64,
     /// Messages altered, repeated, reordered or swallowed.
@@ -121,6 +123,7 @@ impl Tally {
         self.phone_crashes += more.phone_crashes;
         self.relay_crashes += more.relay_crashes;
         self.disk_faults += more.disk_faults;
+        self.locked_syncs += more.locked_syncs;
         self.cuts += more.cuts;
         self.tampered += more.tampered;
         self.relay_losses += more.relay_losses;
@@ -144,7 +147,7 @@ impl std::fmt::Display for Tally {
         write!(
             f,
             "{} documents, {} entries acknowledged, {} connections, {} messages; {} phone crashes, {} relay crashes, \
-             {} failed writes, {} cuts, {} messages tampered with, {} relay disks lost; {} removals, {} proposals, \
+             {} failed writes, {} syncs behind a lock, {} cuts, {} messages tampered with, {} relay disks lost; {} removals, {} proposals, \
              {} roles changed, {} came later, {} phones went back, {} renewed, {} entries accepted, {} roll entries \
              hidden, {} entries set aside in the end, {} beyond reach; {} attacks, {} bodies kept back",
             self.documents,
@@ -154,6 +157,7 @@ impl std::fmt::Display for Tally {
             self.phone_crashes,
             self.relay_crashes,
             self.disk_faults,
+            self.locked_syncs,
             self.cuts,
             self.tampered,
             self.relay_losses,
@@ -210,6 +214,10 @@ pub struct World {
     lies: Chance,
     /// The relay may say that it is another year, and hand out entries without whatever is over by then.
     wrong_day: bool,
+    /// When phones sync behind their locks.
+    locks: Chance,
+    /// The phone that does so now.
+    locked: Option<usize>,
     story: Story,
     seed: u64,
     weather: Weather,
@@ -279,6 +287,8 @@ impl World {
             malice: Chance::new(seed, 2),
             lies,
             wrong_day,
+            locks: Chance::new(seed, 4),
+            locked: None,
             story,
             seed,
             weather,
@@ -354,6 +364,9 @@ impl World {
         }
         if self.story == Story::Malice && self.malice.one_in(20) {
             self.somebody_attacks()?;
+        }
+        if self.locks.one_in(40) {
+            self.somebody_syncs_behind_the_lock()?;
         }
         match self.chance.below(100) {
             0..45 => self.carry_some(),

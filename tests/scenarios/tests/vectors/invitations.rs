@@ -1,5 +1,6 @@
 //! Vectors of sections 4.7 and 4.8: links of every kind, mailboxes, knocks and short codes.
 
+use lamppost_core::base::address::BadAddress;
 use lamppost_core::base::{GroupId, RelayId, cbor, hash};
 use lamppost_core::entry::invitation::{Invitation, InvitationSecret};
 use lamppost_core::entry::keys::SALT_BYTES;
@@ -50,6 +51,10 @@ pub fn invitations(town: &Town) -> Value {
         ),
         ("of a newer version", linked(&[4, 0xf6]), BadLink::Newer),
         ("an address in its long form", linked(&long_form(&of(addresses[0]))), BadLink::Damaged),
+        ("a relay without encryption", of("ws://relay.example.org/v1/session").to_uri(), {
+            BadLink::Address(BadAddress::Unencrypted)
+        }),
+        ("a scheme in upper case", of("WSS://relay.example.org/a").to_uri(), BadLink::Damaged),
         ("the link of a group", group_link(addresses[0], town).to_uri(), {
             BadLink::OtherKind { found: LinkKind::Group, wanted: LinkKind::Invitation }
         }),
@@ -117,6 +122,10 @@ fn group_links(town: &Town, addresses: &[&str; 3], invitation: String) -> (Value
         ("cut", good[..good.len() - 1].to_owned()),
         ("an invitation", invitation),
         ("an address in its long form", linked(&[&[2][..], &long_form].concat())),
+        ("a relay without encryption", group_link("ws://10.0.0.1/v1/session", town).to_uri()),
+        ("a host that begins as loopback", group_link("ws://127.0.0.1.example.org/", town).to_uri()),
+        ("a name in front of the host", group_link("ws://127.0.0.1@example.org/", town).to_uri()),
+        ("another scheme", group_link("http://127.0.0.1/", town).to_uri()),
         ("no address", linked(&[&[2][..], &cbor::encode(&(town.group, String::new()))].concat())),
         (
             "a field too many",

@@ -1,6 +1,7 @@
 //! Vectors of section 5: receipts, proofs between histories, sessions, frames.
 
-use lamppost_core::base::cose::{self, Purpose};
+use ed25519_dalek::SigningKey;
+use lamppost_core::base::cose::{self, Purpose, Unverified};
 use lamppost_core::base::{ChunkId, CompartmentId, EntryHash, Hash, Incarnation, RelayId, cbor, hash};
 use lamppost_core::entry::{Checkpoint, LogId, Verified, Wire};
 use lamppost_core::sync::checkpoint::{Arrivals, continues};
@@ -10,6 +11,7 @@ use lamppost_core::sync::frame::{
 };
 use lamppost_core::sync::mailbox::{self, Knocked, Knocks, Letter, OpenMailbox, Settled, Word};
 use lamppost_core::sync::media::{Chunk, ChunkAck, ChunkNames, GetChunk, PutChunk};
+use lamppost_core::sync::proof::SessionKey;
 use lamppost_core::sync::receipt::{BadReceipt, Receipt, SignedReceipt};
 use minicbor::bytes::ByteVec;
 use serde_json::{Value, json};
@@ -80,7 +82,29 @@ pub fn relay(town: &Town) -> Value {
     assert_eq!(verify(&bad_receipts[1].1), Err(BadReceipt::Other));
     let proof = proof_of(town);
     let bare = cose::sign(&town.vic.device, Purpose::Session, cbor::encode(&proof));
-    let bad_proof = cose::sign(&town.vic.device, Purpose::Entry, cbor::encode(&proof));
+    let session = SigningKey::from_bytes(&[0x5d; 32]);
+    let vouched = SessionKey::vouch(&town.vic.device, session.clone());
+    let by_session_key = vouched.prove(proof.clone());
+    let of_another = Proof { device: town.carla.device_id(), ..proof.clone() };
+    let bad_session_proofs = [
+        ("signed for another purpose", cose::sign(&town.vic.device, Purpose::Entry, cbor::encode(&proof))),
+        ("a key that nobody vouches for", cose::sign(&session, Purpose::Session, cbor::encode(&proof))),
+        ("a session key of another device", vouched.prove(of_another)),
+        ("vouched for by itself", SessionKey::vouch(&session, session.clone()).prove(proof.clone())),
+        (
+            "a key beside the one that is vouched for",
+            SessionKey::restored(&[0x5e; 32], vouched.word().to_vec()).prove(proof.clone()),
+        ),
+    ];
+    for (what, bytes) in &bad_session_proofs {
+        assert!(!proves(bytes), "{what}");
+    }
+    assert!(proves(&bare) && proves(&by_session_key));
+    let nonce = hex(&proof.nonce);
+    let good_proofs = [bare, by_session_key]
+        .map(|bytes| json!({ "bytes": hex(&bytes), "nonce": nonce, "device": proof.device.to_string() }));
+    let bad_session_proofs =
+        bad_session_proofs.map(|(why, bytes)| json!({ "why": why, "bytes": hex(&bytes), "nonce": nonce }));
     json!({
         "relay_secret": hex(&town.relay.to_bytes()),
         "relay": relay.to_string(),
@@ -96,13 +120,14 @@ pub fn relay(town: &Town) -> Value {
             "checkpoint": checkpoint_json(&receipt.checkpoint),
         }],
         "bad_receipts": bad_receipts.map(|(why, bytes)| json!({ "why": why, "bytes": hex(&bytes) })),
-        "session_proofs": [{
-            "bytes": hex(&bare), "nonce": hex(&proof.nonce), "device": proof.device.to_string(),
-        }],
-        "bad_session_proofs": [{
-            "why": "signed for another purpose", "bytes": hex(&bad_proof), "nonce": hex(&proof.nonce),
-        }],
+        "session_proofs": good_proofs,
+        "bad_session_proofs": bad_session_proofs,
     })
+}
+
+fn proves(bytes: &[u8]) -> bool {
+    let signed = Unverified::parse(bytes).unwrap();
+    cbor::decode::<Proof>(signed.payload()).unwrap().verify(&signed).is_ok()
 }
 
 pub fn receipt_of(town: &Town) -> Receipt {
@@ -127,6 +152,7 @@ pub fn proof_of(town: &Town) -> Proof {
         relay: RelayId(town.relay.verifying_key().to_bytes()),
         group: town.group,
         device: town.vic.device_id(),
+        word: None,
     }
 }
 
