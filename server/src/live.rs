@@ -242,10 +242,8 @@ impl Line {
 impl Line {
     /// Asks the relay. What it says of the device decides about the session's place.
     async fn ask(&mut self, query: Query) -> Reply {
-        let opens = match &query {
-            Query::Open { group, device, .. } => Some((*group, *device)),
-            _ => None,
-        };
+        let opens =
+            if let Query::Open { group, device, .. } = &query { Some((*group, *device)) } else { None };
         let reply = self.app.ask(query).await;
         let (Some((group, device)), Reply::Opened { welcome, .. }) = (opens, &reply) else { return reply };
         let belongs = welcome.standing == Standing::Belongs;

@@ -209,11 +209,11 @@ fn inventions_do_not_feel_their_way_along_a_log() {
                 rig.say(&Frame::Push(Push { number: 1, entries: vec![entry] }));
                 rig.commit();
                 // A stranger who forges hears a goodbye behind it.
-                let acks = rig.sent.iter().filter_map(|frame| match frame {
+                let mut acks = rig.sent.iter().filter_map(|frame| match frame {
                     Frame::Ack(ack) => Some(ack),
                     _ => None,
                 });
-                let ack = acks.last().unwrap_or_else(|| panic!("{:?}", rig.sent));
+                let ack = acks.next_back().unwrap_or_else(|| panic!("{:?}", rig.sent));
                 let Outcome::Refused(why) = &ack.outcomes[0] else { panic!("an invention was kept") };
                 let reason = why.reason.replace(&format!("entry {seq} "), "entry n ");
                 answers.push((why.refusal, reason));
