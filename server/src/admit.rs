@@ -118,6 +118,12 @@ pub fn sift_unknown(pushing: &Pushing, wires: Vec<Wire>, signatures_max: usize) 
     Sifted { fates, signatures: checks.made, granted: pushing.granted }
 }
 
+/// Reads a push to a group that is broken, of which nothing is kept but what its hash proves.
+pub fn sift_broken(pushing: &Pushing, wires: Vec<Wire>) -> Sifted {
+    let parsed = wires.into_iter().map(|wire| Received::parse(wire).map_err(|why| malformed(&why)));
+    Sifted { fates: parsed.collect(), signatures: 0, granted: pushing.granted }
+}
+
 /// Refuses a push as a whole before its entries were counted.
 pub fn refuse_sifted(count: usize, granted: Granted, why: &Refused) -> Sifted {
     Sifted { fates: vec![Err(why.clone()); count], signatures: 0, granted }
@@ -566,7 +572,8 @@ fn malformed(why: &Malformed) -> Refused {
         | Malformed::Cbor(_)
         | Malformed::Cose(_)
         | Malformed::Rule(_)
-        | Malformed::BodyMismatch => Refused::new(Refusal::MALFORMED, why),
+        | Malformed::BodyMismatch
+        | Malformed::BodyMissing => Refused::new(Refusal::MALFORMED, why),
     }
 }
 

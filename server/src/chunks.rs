@@ -101,8 +101,14 @@ impl Relay {
             after = Some(*last);
             for (hash, signed) in rows {
                 let wire = Wire { signed: ByteVec::from(signed), body: None };
-                let entry =
-                    Received::parse(wire).map_err(|_| StoreFault::Damaged("an entry cannot be read"))?;
+                let Ok(entry) = Received::parse(wire) else {
+                    // It is passed by, and its chunks stay: nobody can tell how long they may.
+                    self.damages.note(
+                        group,
+                        &StoreFault::Damaged("an entry that chunks are kept under cannot be read"),
+                    );
+                    continue;
+                };
                 loop {
                     let count = self.drop_under(group, hash, &entry, now_ms)?;
                     dropped += count as u64;
@@ -143,10 +149,7 @@ impl Relay {
         if chunks.len() < CHUNKS_AT_ONCE {
             write.drop_chunk_entry(group, hash);
         }
-        if let Err(why) = self.store.write(write) {
-            self.store_failed(&why);
-            return Err(why);
-        }
+        self.write(write)?;
         self.change_group(group, |group| group.space = account.space);
         Ok(chunks.len())
     }
@@ -206,7 +209,7 @@ impl Relay {
         let mut write = Arrived::default();
         write.chunk(group, put.chunk, member, &entry, &put.ciphertext);
         write.space(group, Part::Media, member, space.used(Part::Media, member).saturating_add(bytes));
-        self.store.write(write)?;
+        self.write(write)?;
         self.change_group(group, |group| group.space.add(Part::Media, member, bytes));
         Ok(Outcome::Kept)
     }

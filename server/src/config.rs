@@ -29,6 +29,11 @@ pub struct CommandLine {
     #[arg(long)]
     pub after_restore: bool,
 
+    /// Deletes all that is kept of this group and begins a new life of the data, so that the group's phones bring it again.
+    /// Use it once, for a group whose data is damaged beyond what its phones mend by themselves.
+    #[arg(long, value_name = "GROUP")]
+    pub begin_again: Vec<String>,
+
     /// Where settings come from first.
     #[command(flatten)]
     pub layer: Layer,
@@ -224,6 +229,8 @@ pub struct Settings {
     pub log: String,
     /// Whether the data was restored from a backup since the last start.
     pub after_restore: bool,
+    /// Groups of which all is to be deleted before the start, so that their phones bring them again.
+    pub begin_again: Vec<GroupId>,
 }
 
 /// Why the settings cannot be used. All of them are for the operator to mend.
@@ -248,6 +255,9 @@ pub enum BadSettings {
     /// Something in `allowed_groups` is no group id.
     #[error("allowed_groups names something that is no group id: {0}")]
     NotAGroup(#[from] NotAnId),
+    /// What is to begin again is no group id.
+    #[error("--begin-again names something that is no group id: {0}")]
+    NotAGroupToBegin(NotAnId),
     /// A number that makes no sense.
     #[error("{name} must not be 0")]
     Zero {
@@ -264,7 +274,9 @@ impl CommandLine {
     pub fn settings(&self) -> Result<Settings, BadSettings> {
         let file = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let settings = Settings::from_layer(self.layer.clone().or(file))?;
-        Ok(Settings { after_restore: self.after_restore, ..settings })
+        let begin_again = self.begin_again.iter().map(|text| GroupId::parse(text)).collect::<Result<_, _>>();
+        let begin_again = begin_again.map_err(BadSettings::NotAGroupToBegin)?;
+        Ok(Settings { after_restore: self.after_restore, begin_again, ..settings })
     }
 }
 
@@ -381,6 +393,7 @@ impl Settings {
             log_format: layer.log_format.unwrap_or(LogFormat::Text),
             log: layer.log.unwrap_or_default(),
             after_restore: false,
+            begin_again: Vec::new(),
         })
     }
 

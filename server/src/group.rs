@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, MailboxId, cbor};
 use lamppost_core::entry::{Checkpoint, Kind, LogHead, LogId, Received, Verified};
-use lamppost_core::roll::{Operation, Roll};
+use lamppost_core::roll::{Inserted, Operation, Roll};
 use lamppost_core::sync::checkpoint::Arrivals;
 
+use crate::damage::Missing;
 use crate::mailbox::OpenBox;
 use crate::space::{Account, Part, Space, payer};
 use crate::store::{Arrived, RelayStore, StoreFault};
@@ -29,57 +30,85 @@ pub struct Group {
     pub space: Space,
     /// Mailboxes that are open.
     pub mailboxes: BTreeMap<MailboxId, OpenBox>,
+    /// Entries outside the roll that cannot be read, as far as anybody has come across them.
+    pub missing: Missing,
 }
 
-impl Group {
+/// A group as it is on disk.
+#[expect(clippy::large_enum_variant, reason = "nearly all are whole")]
+pub enum Loaded {
+    /// All of its roll could be read.
+    Whole(Group),
+    /// Some of its roll could not, so that nobody can tell who belongs: nothing is served but what mends it.
+    Broken(Missing),
+}
+
+impl Loaded {
     /// Rebuilds a group from its rows; none if there are none.
     ///
     /// # Errors
-    /// [`StoreFault`] if the store fails or holds something else than this relay wrote.
+    /// [`StoreFault`] if the store fails, or holds something else than this relay wrote which its phones cannot mend.
     pub fn load(store: &RelayStore, id: GroupId) -> Result<Option<Self>, StoreFault> {
         if store.newest_ms(id)?.is_none() {
             return Ok(None);
         }
-        let roll = Arc::new(load_roll(store, id)?);
+        let heads = store.heads(id)?;
+        let entries = heads.iter().filter(|(log, _)| log.compartment == CompartmentId::ROLL);
+        let entries = entries.map(|(_, head)| head.seq.saturating_add(1)).fold(0, u64::saturating_add);
+        let (roll, is_whole) = load_roll(store, id, entries)?;
+        let Some(roll) = roll.filter(|_| is_whole) else {
+            let missing = Missing::find(store, id, CompartmentId::ROLL)?;
+            if missing.is_empty() {
+                return Err(StoreFault::Damaged("the membership log is whole and cannot be taken in again"));
+            }
+            return Ok(Some(Self::Broken(missing)));
+        };
+        let mut arrivals = Arrivals::default();
+        store.each_arrival(id, |hash| arrivals.push(hash))?;
         let mut positions = BTreeMap::new();
         for row in &roll.state().template().compartments {
             positions.insert(row.id, store.last_position(id, row.id)?);
         }
-        let mut arrivals = Arrivals::default();
-        store.each_arrival(id, |hash| arrivals.push(hash))?;
         let mut mailboxes = BTreeMap::new();
         store.each_mailbox(id, |at, mailbox| {
             mailboxes.insert(at, OpenBox::of(&mailbox));
         })?;
-        let (heads, space) = (store.heads(id)?, store.space(id)?);
-        Ok(Some(Self { roll, positions, heads, arrivals, space, mailboxes }))
+        let (roll, missing, space) = (Arc::new(roll), Missing::default(), store.space(id)?);
+        Ok(Some(Self::Whole(Group { roll, positions, heads, arrivals, space, mailboxes, missing })))
     }
+}
 
+impl Group {
     /// Size and root of the arrivals; none before the first.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         self.arrivals.checkpoint()
     }
 }
 
-/// Stored roll entries are in an order that brings causes before effects, because they were judged in it.
-fn load_roll(store: &RelayStore, id: GroupId) -> Result<Roll, StoreFault> {
-    let damaged = || StoreFault::Damaged("a group's roll cannot be rebuilt");
+/// The roll as far as its rows can be read, and whether that is all of its `entries`. Stored roll entries are in an order that
+/// brings causes before effects, because they were judged in it.
+fn load_roll(store: &RelayStore, id: GroupId, entries: u64) -> Result<(Option<Roll>, bool), StoreFault> {
     let mut roll: Option<Roll> = None;
-    let mut after = 0;
+    let (mut after, mut is_whole) = (0, true);
     loop {
         let rows = store.entries(id, CompartmentId::ROLL, after, ROLL_ROWS)?;
         let Some(last) = rows.last() else {
-            return roll.ok_or_else(damaged);
+            return Ok((roll, is_whole && after == entries));
         };
+        let first = after + 1;
         after = last.position;
-        for row in &rows {
-            let entry = Received::parse(row.wire()?).map_err(|_| damaged())?;
-            let entry = Verified::from_own_store(entry);
-            match &mut roll {
-                None => roll = Some(Roll::found(&entry).map_err(|_| damaged())?),
-                Some(roll) => drop(roll.insert(&entry).map_err(|_| damaged())?),
-            }
+        for (expected, row) in (first..).zip(&rows) {
+            is_whole &= take_in(&mut roll, row.entry()) && row.position == expected;
         }
+    }
+}
+
+/// Whether an entry of the roll could be read and taken in.
+fn take_in(roll: &mut Option<Roll>, entry: Result<Received, StoreFault>) -> bool {
+    let Ok(entry) = entry.map(Verified::from_own_store) else { return false };
+    match roll {
+        None => Roll::found(&entry).map(|founded| *roll = Some(founded)).is_ok(),
+        Some(roll) => matches!(roll.insert(&entry), Ok(Inserted::Counts | Inserted::WithoutEffect)),
     }
 }
 
@@ -101,6 +130,9 @@ pub struct Draft {
     lets_go: bool,
     /// Mailboxes that are open before the commit.
     mailboxes: Vec<MailboxId>,
+    missing: Missing,
+    /// An entry was brought again that could not be read.
+    mends: bool,
 }
 
 impl Draft {
@@ -117,6 +149,8 @@ impl Draft {
             arrivals_before: group.arrivals.size(),
             lets_go: false,
             mailboxes: group.mailboxes.keys().copied().collect(),
+            missing: group.missing.clone(),
+            mends: false,
         }
     }
 
@@ -133,6 +167,8 @@ impl Draft {
             arrived: Vec::new(),
             arrivals_before: 0,
             mailboxes: Vec::new(),
+            missing: Missing::default(),
+            mends: false,
         }
     }
 
@@ -166,6 +202,39 @@ impl Draft {
         used.for_each(|mailbox| into.close_mailbox(self.id, *mailbox));
     }
 
+    /// Writes anew those entries of a push that were here and cannot be read. `is_over` says whose bodies are to go.
+    pub fn mend<'a>(
+        &mut self,
+        entries: impl Iterator<Item = &'a Received>,
+        is_over: impl Fn(&Received) -> bool,
+        into: &mut Arrived,
+    ) {
+        if self.missing.is_empty() {
+            return;
+        }
+        for entry in entries {
+            let (hash, over) = (entry.hash(), is_over(entry));
+            let Some(place) = self.missing.place(hash).filter(|_| over || entry.body().is_some()) else {
+                continue;
+            };
+            let entry = Verified::from_own_store(entry.clone());
+            let entry = if over { entry.without_body() } else { entry };
+            into.again(self.id, &entry, place.position);
+            self.missing.mended(hash);
+            self.mends = true;
+        }
+    }
+
+    /// Whether there is anything to write.
+    pub fn has_changed(&self) -> bool {
+        self.mends || self.has_grown()
+    }
+
+    /// Whether what could not be read is here again, all of it.
+    pub fn makes_whole(&self) -> bool {
+        self.mends && self.missing.is_empty()
+    }
+
     /// Whether anything was taken in.
     pub fn has_grown(&self) -> bool {
         !self.arrived.is_empty()
@@ -187,7 +256,7 @@ impl Draft {
         let (mut arrivals, mut mailboxes) = before.unwrap_or_default();
         self.arrived.into_iter().for_each(|hash| arrivals.push(hash));
         mailboxes.retain(|mailbox, _| self.roll.state().invited(*mailbox).is_none());
-        let Self { roll, positions, heads, account, .. } = self;
-        Group { roll, positions, heads, arrivals, space: account.space, mailboxes }
+        let Self { roll, positions, heads, account, missing, .. } = self;
+        Group { roll, positions, heads, arrivals, space: account.space, mailboxes, missing }
     }
 }

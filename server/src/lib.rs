@@ -7,7 +7,8 @@
 //!           live ←─────────→ session ←───→ query ────→ mailbox ─────→ store      a knock, and its answer
 //! ```
 //!
-//! `retention` drops what expired or was shredded, once a day and when the roll says so.
+//! `retention` drops what expired or was shredded, once a day and when the roll says so. `damage` names what cannot be read
+//! of a group, so that its phones can bring it again.
 //!
 //! `session`, `admit` and `rate` are pure; `relay` does no IO but through its store, so that a simulator can drive it.
 //! What is absent on purpose: keys that decrypt, plaintext, names, addresses of phones, any buffer that grows with
@@ -20,6 +21,7 @@ mod budget;
 mod chunks;
 mod committer;
 mod config;
+mod damage;
 mod disk;
 mod door;
 mod group;

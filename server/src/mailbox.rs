@@ -298,7 +298,7 @@ impl Relay {
         let mut write = Arrived::default();
         over.iter().for_each(|over| write.close_mailbox(id, *over));
         write.mailbox(id, at, &mailbox);
-        self.store.write(write)?;
+        self.write(write)?;
         self.change_group(id, |group| {
             group.mailboxes.retain(|_, mailbox| mailbox.expires_ms > now_ms);
             group.mailboxes.insert(at, OpenBox::of(&mailbox));

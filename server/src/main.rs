@@ -127,10 +127,10 @@ fn announce(settings: &Settings, running: &Running) {
     tracing::info!("this is a Lamppost relay: it keeps and forwards what it cannot read");
     tracing::info!("listening on {address}, data in {} ({groups} groups)", data.display());
     tracing::info!("relay id {}", running.relay());
-    if settings.after_restore {
+    if settings.after_restore || !settings.begin_again.is_empty() {
         tracing::info!(
             "it begins a new life, as after a restored copy: phones offer again what it lacks; leave out --after-restore \
-             at the next start"
+             and --begin-again at the next start"
         );
     }
     match (settings.rules.open_to_new_groups, settings.rules.allowed_groups.len()) {

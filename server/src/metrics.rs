@@ -1,5 +1,6 @@
-//! What an operator can watch. Nothing here tells one group or device from another.
+//! What an operator can watch. Nothing here tells one device from another, and a group is named only if it is damaged.
 
+use lamppost_core::base::GroupId;
 use lamppost_core::sync::frame::{Outcome, Refusal};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -24,6 +25,8 @@ pub struct Metrics {
     pushes_waiting: Gauge,
     disk_free: Gauge,
     groups: Gauge,
+    groups_damaged: Gauge,
+    group_damaged: Family<[(&'static str, String); 1], Gauge>,
     store_bytes: Gauge,
     entries_kept: Counter,
     entries_refused: Family<[(&'static str, &'static str); 1], Counter>,
@@ -35,6 +38,8 @@ pub struct Metrics {
 pub struct Now {
     /// Groups kept.
     pub groups: u64,
+    /// Groups some of whose data cannot be read.
+    pub damaged: Vec<GroupId>,
     /// Size of the store on disk.
     pub store_bytes: u64,
     /// Sessions of devices that belong.
@@ -62,6 +67,8 @@ impl Default for Metrics {
             pushes_waiting: Gauge::default(),
             disk_free: Gauge::default(),
             groups: Gauge::default(),
+            groups_damaged: Gauge::default(),
+            group_damaged: Family::default(),
             store_bytes: Gauge::default(),
             entries_kept: Counter::default(),
             entries_refused: Family::default(),
@@ -78,6 +85,10 @@ impl Metrics {
         let Self { registry, .. } = self;
         registry.register("sessions", "Sessions open", self.sessions.clone());
         registry.register("groups", "Groups kept", self.groups.clone());
+        let damaged = self.groups_damaged.clone();
+        registry.register("groups_damaged", "Groups some of whose data cannot be read", damaged);
+        let named = self.group_damaged.clone();
+        registry.register("group_damaged", "Each group some of whose data cannot be read", named);
         registry.register_with_unit("store", "Size on disk", Unit::Bytes, self.store_bytes.clone());
         let (received, sent) = (self.received_bytes.clone(), self.sent_bytes.clone());
         registry.register_with_unit("received", "Messages from phones", Unit::Bytes, received);
@@ -146,6 +157,11 @@ impl Metrics {
         let places = [("member", now.members), ("stranger", now.strangers), ("unproven", now.unproven)];
         for (who, count) in places {
             set(&self.places.get_or_create(&[("who", who)]), count as u64);
+        }
+        set(&self.groups_damaged, now.damaged.len() as u64);
+        self.group_damaged.clear();
+        for group in &now.damaged {
+            set(&self.group_damaged.get_or_create(&[("group", group.to_string())]), 1);
         }
         let mut text = String::new();
         // Writing into a String does not fail.

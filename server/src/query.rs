@@ -1,6 +1,6 @@
 //! What sessions ask the relay. Answers speak of what is durable, and only of what the asker's newest role may see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lamppost_core::base::{CompartmentId, DeviceId, GroupId, MailboxId, MemberId, limits};
 use lamppost_core::entry::LogId;
@@ -153,6 +153,7 @@ pub enum Reply {
 impl Relay {
     /// Answers a question. May read from disk.
     pub fn answer(&self, query: Query, now_ms: u64) -> Reply {
+        let asked = query.group();
         let reply = match query {
             Query::Open { group, device, key } => self.welcome(group, device, key, now_ms),
             Query::Fetch { group, device, key, cursors } => self.fetch(group, device, key, &cursors),
@@ -173,7 +174,7 @@ impl Relay {
                 self.letter(group, device, mailbox, now_ms).map(Reply::Letter)
             }
         };
-        reply.unwrap_or_else(|why| Reply::Refused(self.store_failed(&why)))
+        reply.unwrap_or_else(|why| Reply::Refused(self.not_read(asked, &why)))
     }
 
     /// Whether the answer is known to be that there is nothing behind the positions. Never waits, so that the question
@@ -203,7 +204,17 @@ impl Relay {
             let checkpoint = inside.then(|| self.sign(id, group, Vec::new(), now_ms)).flatten();
             let welcome = Welcome { relay_ms: now_ms, standing, checkpoint, own: own_heads(group, device) };
             Reply::Opened { welcome, governs: state.governs(device) }
-        })?;
+        });
+        let known = match known {
+            Ok(known) => known,
+            // Nobody can tell who belongs; but everybody can bring the roll.
+            Err(StoreFault::Damaged(_)) if self.is_broken(id) => {
+                let (standing, own) = (Standing::UnknownDevice, Vec::new());
+                let welcome = Welcome { relay_ms: now_ms, standing, checkpoint: None, own };
+                Some(Reply::Opened { welcome, governs: false })
+            }
+            Err(why) => return Err(why),
+        };
         Ok(known.unwrap_or_else(|| Reply::Opened {
             welcome: Welcome {
                 relay_ms: now_ms,
@@ -239,34 +250,54 @@ impl Relay {
             after: range.after,
             left_out: 0,
         };
+        let mut unread = Vec::new();
+        self.fill(&mut frame, id, device, range, &mut unread)?;
+        if unread.iter().any(|position| !range.missing.contains(position)) {
+            self.look_for_missing(id, range.compartment)?;
+        }
+        Ok(frame)
+    }
+
+    /// Fills a frame, and notes the positions that cannot be read. They count as left out: a reader misses them when
+    /// something follows them, and fetches them again later.
+    fn fill(
+        &self,
+        frame: &mut Entries,
+        id: GroupId,
+        device: DeviceId,
+        range: &Range,
+        unread: &mut Vec<u64>,
+    ) -> Result<(), StoreFault> {
         let (mut bytes, mut rows_seen) = (0, 0);
         while frame.upto < range.last && rows_seen < FETCH_ROWS_MAX {
             let rows = self.store.entries(id, range.compartment, frame.upto, FETCH_ROWS)?;
-            if rows.is_empty() {
-                return Err(StoreFault::Damaged("positions are missing"));
-            }
+            let is_end = rows.is_empty();
             // Behind `last` may stand what arrived since, citing roll entries that the reader does not have yet.
             for row in rows.into_iter().take_while(|row| row.position <= range.last) {
-                if Some(row.position) != frame.upto.checked_add(1) {
-                    return Err(StoreFault::Damaged("positions are missing"));
-                }
+                leave_out(frame, row.position.saturating_sub(1), unread);
+                rows_seen += 1;
+                let wire = row.wire().ok().filter(|_| !range.missing.contains(&row.position));
                 if row.author == device {
                     frame.left_out += 1;
-                } else {
+                } else if let Some(wire) = wire {
                     bytes += row.bytes();
                     if !frame.entries.is_empty()
                         && (bytes > limits::FRAME_ENTRIES_BYTES
                             || frame.entries.len() == limits::FRAME_ENTRIES_MAX)
                     {
-                        return Ok(frame);
+                        return Ok(());
                     }
-                    frame.entries.push(row.wire()?);
+                    frame.entries.push(wire);
+                } else {
+                    leave_out(frame, row.position, unread);
                 }
                 frame.upto = row.position;
-                rows_seen += 1;
+            }
+            if is_end {
+                leave_out(frame, range.last, unread);
             }
         }
-        Ok(frame)
+        Ok(())
     }
 
     /// A head tells that its device has written. So nobody gets one of a log that they may not read, but of their own.
@@ -274,9 +305,14 @@ impl Relay {
         let answer = self.with_member(id, device, |group| {
             let state = group.roll.state();
             let told = |log: &LogId| log.device == device || state.may_read(device, log.compartment);
-            let logs = group.heads.iter().filter(|(log, _)| told(log)).take(limits::LOG_HEADS_MAX);
-            Heads { logs: logs.map(|(log, head)| LogHeight { log: *log, head: *head }).collect() }
+            let heads = group.missing.cut(&self.store, id, &group.heads)?;
+            let logs = heads.into_iter().filter(|(log, _)| told(log)).take(limits::LOG_HEADS_MAX);
+            Ok::<_, StoreFault>(Heads { logs: logs.map(|(log, head)| LogHeight { log, head }).collect() })
         })?;
+        let answer = match answer {
+            Ok(heads) => Ok(heads?),
+            Err(why) => Err(why),
+        };
         Ok(answer.map_or_else(Reply::Refused, Reply::Heads))
     }
 
@@ -318,6 +354,16 @@ struct Range {
     compartment: CompartmentId,
     after: u64,
     last: u64,
+    /// Those of them that are known to be missing.
+    missing: BTreeSet<u64>,
+}
+
+/// Leaves out what stands up to a position and cannot be read.
+fn leave_out(frame: &mut Entries, upto: u64, unread: &mut Vec<u64>) {
+    let gap = frame.upto.saturating_add(1)..=upto;
+    frame.left_out += upto.saturating_sub(frame.upto);
+    frame.upto = frame.upto.max(upto);
+    unread.extend(gap);
 }
 
 fn next_range(
@@ -344,8 +390,10 @@ fn next_range(
         compartment: *compartment,
         after: *after,
         last: group.positions.get(compartment).copied().unwrap_or_default(),
+        missing: BTreeSet::new(),
     });
-    Ok(ranges.into_iter().find(|range| range.after < range.last))
+    let next = ranges.into_iter().find(|range| range.after < range.last);
+    Ok(next.map(|range| Range { missing: group.missing.positions(range.compartment), ..range }))
 }
 
 /// How a device stands with a group that the relay has. `key` signed the certificate that it showed. The reason if it was
@@ -379,7 +427,7 @@ fn until_removed(group: &Group, device: DeviceId, cursors: &BTreeMap<Compartment
     // The roll was taken in by position, from 1.
     let last = u64::try_from(taken_out.entries).ok()?;
     let after = *cursors.get(&CompartmentId::ROLL).filter(|after| **after < last)?;
-    Some(Range { compartment: CompartmentId::ROLL, after, last })
+    Some(Range { compartment: CompartmentId::ROLL, after, last, missing: BTreeSet::new() })
 }
 
 fn own_heads(group: &Group, device: DeviceId) -> Vec<OwnHead> {

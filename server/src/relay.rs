@@ -6,16 +6,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lamppost_core::base::{DeviceId, EntryHash, GroupId, Incarnation, RelayId};
-use lamppost_core::entry::{LogHead, LogId, Wire};
+use lamppost_core::base::day::day_of;
+use lamppost_core::base::{CompartmentId, DeviceId, EntryHash, GroupId, Incarnation, RelayId};
+use lamppost_core::entry::{LogHead, LogId, Received, Verified, Wire};
 use lamppost_core::sync::frame::{Ack, Outcome, Refusal, Refused};
 use lamppost_core::sync::inbox::Logs;
 use lamppost_core::sync::receipt::{Receipt, SignedReceipt};
 use minicbor::bytes::ByteVec;
 
 use crate::admit::{self, Admitted, Pushing, Sifted};
+use crate::damage::{self, Damages, Missing};
 use crate::disk::{Gauge, Level};
-use crate::group::{Draft, Group};
+use crate::group::{Draft, Group, Loaded};
 use crate::rate::Rates;
 use crate::retention;
 use crate::space::Limits;
@@ -139,13 +141,38 @@ pub struct Relay {
     pub(crate) last_knock: AtomicU64,
     gauge: Gauge,
     failed: AtomicBool,
+    pub(crate) damages: Damages,
 }
 
-/// A group's place in memory. None until it is loaded.
+/// A group's place in memory.
 #[derive(Default)]
 struct Slot {
-    group: Mutex<Option<Group>>,
+    place: Mutex<Place>,
     used: AtomicU64,
+}
+
+/// What is in it.
+#[derive(Default)]
+#[expect(clippy::large_enum_variant, reason = "nearly all hold a group")]
+enum Place {
+    /// Nothing yet.
+    #[default]
+    Unloaded,
+    /// The group.
+    Whole(Group),
+    /// What its roll lacks, until its phones have brought it.
+    Broken(Missing),
+    /// Nothing, as its rows cannot be read and its phones cannot mend that.
+    Lost(&'static str),
+}
+
+impl Place {
+    fn group(&self) -> Option<&Group> {
+        match self {
+            Self::Whole(group) => Some(group),
+            Self::Unloaded | Self::Broken(_) | Self::Lost(_) => None,
+        }
+    }
 }
 
 impl Relay {
@@ -172,6 +199,7 @@ impl Relay {
             last_knock: AtomicU64::new(0),
             gauge: Gauge::default(),
             failed: AtomicBool::new(false),
+            damages: Damages::default(),
         })
     }
 
@@ -204,6 +232,11 @@ impl Relay {
         self.store.size_bytes().unwrap_or_default()
     }
 
+    /// The groups some of whose rows cannot be read. Each fails alone.
+    pub fn damaged_groups(&self) -> Vec<GroupId> {
+        self.damages.groups()
+    }
+
     /// Whether the store has failed. From then on everything is refused: what is on disk is uncertain until the
     /// store is opened anew.
     pub fn has_failed(&self) -> bool {
@@ -234,11 +267,12 @@ impl Relay {
                 let logs = StoredLogs { relay: self, group };
                 admit::sift(&pushing, &roll, &space, &logs, entries, signatures_max)
             }
+            Err(StoreFault::Damaged(_)) if self.is_broken(group) => Ok(admit::sift_broken(&pushing, entries)),
             // Whether the group may be founded is decided by whoever commits; so is a failed store.
             Ok(None) | Err(_) => Ok(admit::sift_unknown(&pushing, entries, signatures_max)),
         };
         let sifted =
-            sifted.unwrap_or_else(|why| admit::refuse_sifted(count, granted, &self.store_failed(&why)));
+            sifted.unwrap_or_else(|why| admit::refuse_sifted(count, granted, &self.not_read(group, &why)));
         Prepared { group, device, number, sifted }
     }
 
@@ -248,23 +282,28 @@ impl Relay {
         if self.has_failed() {
             return refuse_all(pushes.iter().map(|push| (push.number, push.len())));
         }
-        let mut commit = Commit { relay: self, drafts: BTreeMap::new(), arrived: Arrived::default(), now_ms };
+        let mut commit = Commit {
+            relay: self,
+            drafts: BTreeMap::new(),
+            mended: BTreeMap::new(),
+            arrived: Arrived::default(),
+            now_ms,
+        };
         let judged: Vec<Judged> = pushes.into_iter().map(|push| commit.judge(push)).collect();
-        let Commit { drafts, mut arrived, .. } = commit;
-        let grown: Vec<GroupId> =
+        let Commit { drafts, mended, mut arrived, .. } = commit;
+        let mut grown: Vec<GroupId> =
             drafts.iter().filter(|(_, open)| open.draft.has_grown()).map(|(id, _)| *id).collect();
         for open in drafts.values().filter(|open| open.draft.has_grown()) {
             open.draft.finish(now_ms, &mut arrived);
         }
-        if !grown.is_empty()
-            && let Err(why) = self.store.write(arrived)
-        {
-            self.store_failed(&why);
+        let changed = !mended.is_empty() || drafts.values().any(|open| open.draft.has_changed());
+        if changed && self.write(arrived).is_err() {
             return refuse_all(judged.iter().map(|judged| (judged.number, judged.outcomes.len())));
         }
         let to_sweep = drafts.iter().filter(|(_, open)| open.draft.lets_go());
         let to_sweep = to_sweep.map(|(id, _)| *id).collect();
         self.settle(drafts);
+        grown.extend(self.settle_mended(mended));
         let entries = judged.iter().map(|judged| judged.arrived).sum();
         Committed {
             answers: judged.into_iter().map(|j| self.answer_push(j, now_ms)).collect(),
@@ -274,32 +313,92 @@ impl Relay {
         }
     }
 
-    /// Notes that the store failed. Answers with the refusal to give.
-    pub(crate) fn store_failed(&self, why: &StoreFault) -> Refused {
+    /// Writes. A write that fails stops the relay: what is on disk is uncertain until the store is opened anew.
+    ///
+    /// # Errors
+    /// [`StoreFault`] if nothing of it may be relied on.
+    pub(crate) fn write(&self, arrivals: Arrived) -> Result<(), StoreFault> {
+        self.store.write(arrivals).inspect_err(|why| self.stop(why))
+    }
+
+    fn stop(&self, why: &StoreFault) {
         if !self.failed.swap(true, Ordering::AcqRel) {
             tracing::error!("{why}. Everything is refused until the relay is started again");
         }
-        Refused::new(
-            Refusal::STORE,
-            "the relay's store has failed: everything stays on the phone until it is mended",
-        )
+    }
+
+    /// Notes why something of a group could not be read. Answers with the refusal to give. Rows that are damaged concern
+    /// their group alone; a store that failed has stopped for all.
+    pub(crate) fn not_read(&self, group: GroupId, why: &StoreFault) -> Refused {
+        match why {
+            StoreFault::Damaged(_) => {
+                self.damages.note(group, why);
+                damage::refusal()
+            }
+            StoreFault::Store(_) | StoreFault::Failed => {
+                self.stop(why);
+                Refused::new(
+                    Refusal::STORE,
+                    "the relay's store has failed: everything stays on the phone until it is mended",
+                )
+            }
+        }
+    }
+
+    /// Looks through a compartment in which something could not be read, so that phones are asked for it.
+    ///
+    /// # Errors
+    /// [`StoreFault`] if it cannot be said what is missing.
+    pub(crate) fn look_for_missing(&self, id: GroupId, compartment: CompartmentId) -> Result<(), StoreFault> {
+        let missing = Missing::find(&self.store, id, compartment)?;
+        if !missing.is_empty() {
+            self.damages.note_missing(id, &missing);
+            self.change_group(id, |group| group.missing.add(missing));
+        }
+        Ok(())
     }
 
     /// Makes what was written what readers see.
     fn settle(&self, drafts: BTreeMap<GroupId, Open>) {
         for (id, open) in drafts {
-            if !open.draft.has_grown() {
+            if !open.draft.has_changed() {
                 continue;
             }
-            let mut group = lock(&open.slot.group);
-            if group.is_none() {
-                self.group_count.fetch_add(1, Ordering::Relaxed);
+            if open.draft.makes_whole() {
+                self.damages.mended(id);
             }
-            let settled = open.draft.settle(group.take());
-            *group = Some(settled);
-            drop(group);
+            let mut place = lock(&open.slot.place);
+            let before = match std::mem::take(&mut *place) {
+                Place::Whole(group) => Some(group),
+                Place::Unloaded | Place::Broken(_) | Place::Lost(_) => {
+                    self.group_count.fetch_add(1, Ordering::Relaxed);
+                    None
+                }
+            };
+            *place = Place::Whole(open.draft.settle(before));
+            drop(place);
             lock(&self.slots).insert(id, open.slot);
         }
+    }
+
+    /// Notes which entries of broken groups are readable again. Answers with the groups that are whole by that.
+    fn settle_mended(&self, mended: BTreeMap<GroupId, BTreeSet<EntryHash>>) -> Vec<GroupId> {
+        let mut whole = Vec::new();
+        for (id, hashes) in mended {
+            let Some(slot) = lock(&self.slots).get(&id).map(Arc::clone) else { continue };
+            let mut place = lock(&slot.place);
+            let Place::Broken(missing) = &mut *place else { continue };
+            hashes.into_iter().for_each(|hash| missing.mended(hash));
+            if missing.is_empty() {
+                *place = Place::Unloaded;
+                drop(place);
+                if matches!(self.with_group(id, |_| ()), Ok(Some(()))) {
+                    self.damages.mended(id);
+                    whole.push(id);
+                }
+            }
+        }
+        whole
     }
 
     fn answer_push(&self, judged: Judged, now_ms: u64) -> Answer {
@@ -311,7 +410,7 @@ impl Relay {
             let receipt = (some_kept && (belongs || belonged)).then(|| self.sign(id, group, kept, now_ms));
             (belongs, receipt.flatten())
         });
-        // A group that cannot be read any more has nothing kept in this commit: the write went through its state.
+        // Of a group that is broken nobody can tell who belongs.
         let (belongs, receipt) = seen.ok().flatten().unwrap_or_default();
         Answer { ack: Ack { number, outcomes, receipt }, belongs }
     }
@@ -336,6 +435,9 @@ impl Relay {
     }
 
     /// Looks at what is durable of a group; none if there is no such group.
+    ///
+    /// # Errors
+    /// [`StoreFault`]; of a group that is broken, [`StoreFault::Damaged`].
     pub(crate) fn with_group<T>(
         &self,
         id: GroupId,
@@ -344,25 +446,54 @@ impl Relay {
         let Some(slot) = self.slot(id)? else {
             return Ok(None);
         };
-        let mut group = lock(&slot.group);
-        if group.is_none() {
-            *group = Group::load(&self.store, id)?;
+        let mut place = lock(&slot.place);
+        if matches!(*place, Place::Unloaded) {
+            *place = match Loaded::load(&self.store, id) {
+                Ok(None) => return Ok(None),
+                Ok(Some(Loaded::Whole(group))) => Place::Whole(group),
+                Ok(Some(Loaded::Broken(missing))) => {
+                    self.damages.note_missing(id, &missing);
+                    Place::Broken(missing)
+                }
+                Err(StoreFault::Damaged(what)) => Place::Lost(what),
+                Err(why) => return Err(why),
+            };
         }
-        Ok(group.as_ref().map(look))
+        match &*place {
+            Place::Unloaded => Ok(None),
+            Place::Whole(group) => Ok(Some(look(group))),
+            Place::Broken(_) => Err(StoreFault::Damaged("entries of the membership log cannot be read")),
+            Place::Lost(what) => Err(StoreFault::Damaged(what)),
+        }
+    }
+
+    /// Whether a group that is in memory lacks entries of its roll.
+    pub(crate) fn is_broken(&self, id: GroupId) -> bool {
+        let slot = lock(&self.slots).get(&id).map(Arc::clone);
+        slot.is_some_and(|slot| matches!(*lock(&slot.place), Place::Broken(_)))
+    }
+
+    /// Where an entry of the roll is missing of a group that is broken.
+    fn place_of_missing(&self, id: GroupId, hash: EntryHash) -> Option<damage::Place> {
+        let slot = lock(&self.slots).get(&id).map(Arc::clone)?;
+        match &*lock(&slot.place) {
+            Place::Broken(missing) => missing.place(hash),
+            Place::Unloaded | Place::Whole(_) | Place::Lost(_) => None,
+        }
     }
 
     /// Looks at a group if it is in memory and nobody else is looking.
     pub(crate) fn glance<T>(&self, id: GroupId, look: impl FnOnce(&Group) -> T) -> Option<T> {
         let slot = Arc::clone(self.slots.try_lock().ok()?.get(&id)?);
-        let group = slot.group.try_lock().ok()?;
-        group.as_ref().map(look)
+        let place = slot.place.try_lock().ok()?;
+        place.group().map(look)
     }
 
     /// Brings memory to what was just written of a group. One that is not loaded will be read as it is by then.
     pub(crate) fn change_group(&self, id: GroupId, change: impl FnOnce(&mut Group)) {
         let slot = lock(&self.slots).get(&id).map(Arc::clone);
         if let Some(slot) = slot
-            && let Some(group) = lock(&slot.group).as_mut()
+            && let Place::Whole(group) = &mut *lock(&slot.place)
         {
             change(group);
         }
@@ -372,8 +503,9 @@ impl Relay {
     pub(crate) fn unload(&self, id: GroupId) {
         let slot = lock(&self.slots).remove(&id);
         if let Some(slot) = slot {
-            *lock(&slot.group) = None;
+            *lock(&slot.place) = Place::Unloaded;
         }
+        self.damages.forget(id);
     }
 
     /// Writes something beside a commit. The caller holds the turn to commit. A write that fails stops the relay.
@@ -384,7 +516,7 @@ impl Relay {
         if self.has_failed() {
             return Err(StoreFault::Failed);
         }
-        write(&self.store).inspect_err(|why| drop(self.store_failed(why)))
+        write(&self.store).inspect_err(|why| self.stop(why))
     }
 
     fn slot(&self, id: GroupId) -> Result<Option<Arc<Slot>>, StoreFault> {
@@ -422,6 +554,8 @@ fn unload_half(slots: &mut HashMap<GroupId, Arc<Slot>>) {
 struct Commit<'a> {
     relay: &'a Relay,
     drafts: BTreeMap<GroupId, Open>,
+    /// What of broken groups is written anew.
+    mended: BTreeMap<GroupId, BTreeSet<EntryHash>>,
     arrived: Arrived,
     now_ms: u64,
 }
@@ -447,6 +581,13 @@ impl Commit<'_> {
     fn judge(&mut self, push: Prepared) -> Judged {
         let Prepared { group, device, number, sifted } = push;
         let count = sifted.fates.len();
+        if self.relay.with_group(group, |_| ()).is_err() && self.relay.is_broken(group) {
+            let fates = self.mend(group, sifted.fates);
+            let kept = fates.iter().filter_map(|fate| fate.as_ref().ok().copied()).collect();
+            let outcome = |fate: Result<_, _>| fate.map_or_else(Outcome::Refused, |_| Outcome::Kept);
+            let outcomes = fates.into_iter().map(outcome).collect();
+            return Judged { group, device, number, outcomes, kept, arrived: 0, belonged: false };
+        }
         match self.admit(group, device, sifted) {
             Ok((admitted, arrived, belonged)) => {
                 let Admitted { outcomes, kept, .. } = admitted;
@@ -457,6 +598,29 @@ impl Commit<'_> {
                 Judged { group, device, number, outcomes, kept: Vec::new(), arrived: 0, belonged: false }
             }
         }
+    }
+
+    /// Of a group that is broken, keeps what was here and cannot be read, whoever brings it: its hash says that it is the very
+    /// one. Nothing else, as nobody can tell who belongs.
+    fn mend(
+        &mut self,
+        group: GroupId,
+        entries: Vec<Result<Received, Refused>>,
+    ) -> Vec<Result<EntryHash, Refused>> {
+        let mut keep = |entry: Received| {
+            let (hash, log, seq) = (entry.hash(), LogId::of(&entry), entry.header().seq);
+            if let Some(place) = self.relay.place_of_missing(group, hash) {
+                self.arrived.again(group, &Verified::from_own_store(entry), place.position);
+                self.mended.entry(group).or_default().insert(hash);
+                return Ok(hash);
+            }
+            match self.relay.store.hash_at(group, log, seq) {
+                Ok(Some(known)) if known == hash => Ok(hash),
+                // So that a phone offers all of its roll, even if it has done so before.
+                _ => Err(Refused { refusal: Refusal::ROLL_UNKNOWN, ..damage::refusal() }),
+            }
+        };
+        entries.into_iter().map(|entry| entry.and_then(&mut keep)).collect()
     }
 
     fn admit(
@@ -470,12 +634,15 @@ impl Commit<'_> {
         let open = self.drafts.get_mut(&group).ok_or_else(store_refusal)?;
         let draft = &mut open.draft;
         let belonged = draft.roll.state().device(device).is_some();
+        let (roll, today) = (Arc::clone(&draft.roll), day_of(self.now_ms));
+        let is_over = |entry: &Received| roll.state().retention().drops(entry, today);
+        draft.mend(sifted.fates.iter().flatten(), is_over, &mut self.arrived);
         let granted = sifted.granted;
         let (now_ms, limits, level) = (self.now_ms, relay.limits(), relay.gauge.level());
         let pushing = Pushing { group, device, now_ms, limits, level, granted };
         let logs = DraftLogs { draft, store: &relay.store };
         let admitted = admit::admit(&pushing, &draft.roll, &draft.account.space, &logs, sifted.fates);
-        let admitted = admitted.map_err(|why| relay.store_failed(&why))?;
+        let admitted = admitted.map_err(|why| relay.not_read(group, &why))?;
         draft.roll = Arc::clone(&admitted.roll);
         for entry in &admitted.arrived {
             // Whoever brings back what is over brings the proof that it was there, and no word of it.
@@ -492,10 +659,11 @@ impl Commit<'_> {
         if self.drafts.contains_key(&id) {
             return Ok(0);
         }
-        let slot = self.relay.slot(id).map_err(|why| self.relay.store_failed(&why))?;
+        let not_read = |why| self.relay.not_read(id, &why);
+        let slot = self.relay.slot(id).map_err(not_read)?;
         if let Some(slot) = slot {
             let draft = self.relay.with_group(id, |group| Draft::of(id, group));
-            let draft = draft.map_err(|why| self.relay.store_failed(&why))?.ok_or_else(store_refusal)?;
+            let draft = draft.map_err(not_read)?.ok_or_else(store_refusal)?;
             self.drafts.insert(id, Open { draft, slot });
             return Ok(0);
         }
@@ -518,7 +686,7 @@ impl Commit<'_> {
         if self.relay.gauge.level() >= Level::Low {
             return Err(disk_full(Refusal::CLOSED));
         }
-        let new = self.drafts.values().filter(|open| lock(&open.slot.group).is_none()).count() as u64;
+        let new = self.drafts.values().filter(|open| lock(&open.slot.place).group().is_none()).count() as u64;
         if self.relay.group_count() + new >= rules.groups_max {
             return Err(Refused::new(
                 Refusal::CLOSED,

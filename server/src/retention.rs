@@ -63,7 +63,7 @@ pub async fn run(app: Arc<App>, mut stage: watch::Receiver<Stage>) {
         let relay = Arc::clone(&app.relay);
         let swept = task::spawn_blocking(move || match groups {
             None => relay.sweep(unix_ms()),
-            Some(groups) => groups.into_iter().map(|group| relay.sweep_group(group, unix_ms())).sum(),
+            Some(groups) => relay.sweep_groups(groups, unix_ms()),
         });
         match swept.await {
             Ok(Ok(0)) => {}
@@ -78,22 +78,35 @@ pub async fn run(app: Arc<App>, mut stage: watch::Receiver<Stage>) {
 
 impl Relay {
     /// Drops what is over in every group. Answers with how many bodies and chunks that were. In many durable writes; whatever
-    /// interrupts them, the next call goes on.
+    /// interrupts them, the next call goes on. Passes by what cannot be read, and names its group.
     ///
     /// # Errors
-    /// [`StoreFault`]; then the relay takes nothing any more, as after any write that failed.
+    /// [`StoreFault`] if the store failed; then the relay takes nothing any more, as after any write that failed.
     pub fn sweep(&self, now_ms: u64) -> Result<u64, StoreFault> {
+        self.sweep_groups(self.store.groups()?, now_ms)
+    }
+
+    /// Drops what is over in these groups, as [`Relay::sweep`] does.
+    fn sweep_groups(
+        &self,
+        groups: impl IntoIterator<Item = GroupId>,
+        now_ms: u64,
+    ) -> Result<u64, StoreFault> {
         let mut dropped = 0;
-        for group in self.store.groups()? {
-            dropped += self.sweep_group(group, now_ms)?;
+        for group in groups {
+            match self.sweep_group(group, now_ms) {
+                Ok(of_group) => dropped += of_group,
+                Err(why @ StoreFault::Damaged(_)) => drop(self.not_read(group, &why)),
+                Err(why) => return Err(why),
+            }
         }
         Ok(dropped)
     }
 
-    /// Drops what is over in a group.
+    /// Drops what is over in a group. Passes by entries that cannot be read, and looks which they are.
     ///
     /// # Errors
-    /// As [`Relay::sweep`].
+    /// As [`Relay::sweep`]; [`StoreFault::Damaged`] if nobody can tell what the group's roll says.
     pub fn sweep_group(&self, group: GroupId, now_ms: u64) -> Result<u64, StoreFault> {
         let compartments = self.with_group(group, |group| {
             let rows = &group.roll.state().template().compartments;
@@ -101,24 +114,36 @@ impl Relay {
         })?;
         let mut dropped = 0;
         for compartment in compartments.unwrap_or_default() {
-            let mut after = 0;
-            while let Some((last, page_dropped)) = self.sweep_page(group, compartment, after, now_ms)? {
-                after = last;
-                dropped += page_dropped;
+            let (mut after, mut is_whole) = (0, true);
+            while let Some(page) = self.sweep_page(group, compartment, after, now_ms)? {
+                after = page.last;
+                dropped += page.dropped;
+                is_whole &= page.is_whole;
+            }
+            if !is_whole || after != self.last_position(group, compartment)? {
+                self.look_for_missing(group, compartment)?;
             }
         }
         dropped += self.sweep_chunks(group, now_ms)?;
         Ok(dropped)
     }
 
-    /// Answers with the last position looked at; none behind the end.
+    fn last_position(&self, group: GroupId, compartment: CompartmentId) -> Result<u64, StoreFault> {
+        let heads = self.with_group(group, |group| {
+            let logs = group.heads.iter().filter(|(log, _)| log.compartment == compartment);
+            logs.map(|(_, head)| head.seq.saturating_add(1)).fold(0, u64::saturating_add)
+        })?;
+        Ok(heads.unwrap_or_default())
+    }
+
+    /// Answers with what was looked at; none behind the end.
     fn sweep_page(
         &self,
         id: GroupId,
         compartment: CompartmentId,
         after: u64,
         now_ms: u64,
-    ) -> Result<Option<(u64, u64)>, StoreFault> {
+    ) -> Result<Option<Page>, StoreFault> {
         let _turn = lock(&self.committing);
         if self.has_failed() {
             return Err(StoreFault::Failed);
@@ -132,10 +157,13 @@ impl Relay {
         let seen = self.with_group(id, |group| (Arc::clone(&group.roll), group.space.clone()))?;
         let Some((roll, space)) = seen else { return Ok(None) };
         let mut account = Account::new(space);
-        let (mut write, mut dropped) = (Arrived::default(), 0);
-        for row in &rows {
-            let unreadable = StoreFault::Damaged("an entry cannot be read");
-            let entry = Received::parse(row.wire()?).map_err(|_| unreadable)?;
+        let (mut write, mut dropped, mut is_whole) = (Arrived::default(), 0, true);
+        for (expected, row) in (after.saturating_add(1)..).zip(&rows) {
+            is_whole &= row.position == expected;
+            let Ok(entry) = row.entry() else {
+                is_whole = false;
+                continue;
+            };
             if is_over(&roll, &entry, now_ms) {
                 let (before, author) = (entry.bytes(), entry.header().device);
                 let entry = Verified::from_own_store(entry).without_body();
@@ -147,12 +175,19 @@ impl Relay {
         }
         if dropped > 0 {
             account.changes().for_each(|(part, member, used)| write.space(id, part, member, used));
-            if let Err(why) = self.store.write(write) {
-                self.store_failed(&why);
-                return Err(why);
-            }
+            self.write(write)?;
             self.change_group(id, |group| group.space = account.space);
         }
-        Ok(Some((last, dropped)))
+        Ok(Some(Page { last, dropped, is_whole }))
     }
+}
+
+/// Rows that a sweep has looked at.
+struct Page {
+    /// The last position.
+    last: u64,
+    /// Bodies dropped.
+    dropped: u64,
+    /// Whether every entry could be read.
+    is_whole: bool,
 }

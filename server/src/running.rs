@@ -75,8 +75,17 @@ pub async fn start(settings: Settings, store: Arc<dyn Store>) -> Result<Running,
     let mut seed = Seed { key: [0; 32], incarnation: [0; 16] };
     getrandom::fill(&mut seed.key).map_err(StartError::Entropy)?;
     getrandom::fill(&mut seed.incarnation).map_err(StartError::Entropy)?;
-    let (rules, renew) = (settings.rules.clone(), settings.after_restore);
-    let relay = task::spawn_blocking(move || Relay::open(RelayStore::new(store), rules, &seed, renew)).await;
+    let (rules, begin_again) = (settings.rules.clone(), settings.begin_again.clone());
+    let renew = settings.after_restore || !begin_again.is_empty();
+    let opening = move || {
+        let store = RelayStore::new(store);
+        for group in begin_again {
+            store.begin_again(group)?;
+            tracing::warn!(%group, "everything that was kept of this group is deleted: its phones bring it again");
+        }
+        Relay::open(store, rules, &seed, renew)
+    };
+    let relay = task::spawn_blocking(opening).await;
     let relay = Arc::new(relay.map_err(|_| StartError::Interrupted)??);
 
     let (stage, stage_seen) = watch::channel(Stage::Running);

@@ -67,9 +67,7 @@ pub enum StoreFault {
     #[error("{0}")]
     Store(#[from] StoreError),
     /// It answered with a row that this relay never wrote.
-    #[error(
-        "the relay's store is damaged: {0}; restore a backup, or start with an empty directory: phones bring everything back"
-    )]
+    #[error("the relay's data is damaged: {0}")]
     Damaged(&'static str),
     /// A write failed before, and what is on disk is uncertain until the store is opened anew.
     #[error("a write failed before; start the relay again")]
@@ -104,10 +102,18 @@ pub struct StoredEntry {
 }
 
 impl StoredEntry {
-    /// The entry as it travels.
+    /// The entry.
     ///
     /// # Errors
     /// [`StoreFault::Damaged`] if the row is not an entry.
+    pub fn entry(&self) -> Result<Received, StoreFault> {
+        Received::parse(self.wire()?).map_err(|_| StoreFault::Damaged("an entry cannot be read"))
+    }
+
+    /// The entry as it travels, not looked at.
+    ///
+    /// # Errors
+    /// [`StoreFault::Damaged`] if the row does not have the form of an entry.
     pub fn wire(&self) -> Result<Wire, StoreFault> {
         minicbor::decode(&self.wire).map_err(|_| StoreFault::Damaged("an entry cannot be read"))
     }
@@ -160,8 +166,15 @@ impl RelayStore {
         if !batch.is_empty() {
             self.0.apply(batch)?;
         }
-        let key = SigningKey::from_bytes(&array(key.as_deref().unwrap_or(&seed.key))?);
-        let incarnation = array(incarnation.as_deref().unwrap_or(&seed.incarnation))?;
+        let unreadable = |_| {
+            StoreFault::Damaged(
+                "its own key cannot be read. Restore a backup of the directory; if there is none, start with an empty one: \
+                 phones bring everything back, and coordinators give out the new relay id",
+            )
+        };
+        let key = array(key.as_deref().unwrap_or(&seed.key)).map_err(unreadable)?;
+        let key = SigningKey::from_bytes(&key);
+        let incarnation = array(incarnation.as_deref().unwrap_or(&seed.incarnation)).map_err(unreadable)?;
         let relay = RelayId(key.verifying_key().to_bytes());
         Ok(Identity { key, relay, incarnation: Incarnation(incarnation) })
     }
@@ -186,7 +199,8 @@ impl RelayStore {
     pub fn groups(&self) -> Result<Vec<GroupId>, StoreFault> {
         let mut groups = Vec::new();
         self.each(GROUPS, b"", |key, _| {
-            groups.push(GroupId(array(key)?));
+            // A key of another length is no group's, and keeps no group from being looked at.
+            groups.extend(array(key).ok().map(GroupId));
             Ok(())
         })?;
         Ok(groups)
@@ -217,12 +231,11 @@ impl RelayStore {
         let after = [prefix.as_slice(), &after.to_be_bytes()].concat();
         let rows = self.0.scan(ENTRIES, &prefix, Some(&after), rows_max)?;
         rows.into_iter()
-            .map(|(key, mut value)| {
-                if value.len() < DeviceId::LEN {
-                    return Err(StoreFault::Damaged("an entry is too short"));
-                }
-                let wire = value.split_off(DeviceId::LEN);
-                Ok(StoredEntry { position: number_of(&key)?, author: DeviceId(array(&value)?), wire })
+            .map(|(key, value)| {
+                // One that is too short is no entry, and harms no other.
+                let (author, wire) = value.split_first_chunk().unwrap_or((&[0; DeviceId::LEN], &[]));
+                let (author, wire) = (DeviceId(*author), wire.to_vec());
+                Ok(StoredEntry { position: number_of(&key)?, author, wire })
             })
             .collect()
     }
@@ -270,6 +283,27 @@ impl RelayStore {
             after = Some([prefix, &u64::MAX.to_be_bytes()].concat());
         }
         Ok(heads)
+    }
+
+    /// Every entry of a compartment's logs: its log, its number and its hash.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn each_logged(
+        &self,
+        group: GroupId,
+        compartment: CompartmentId,
+        mut take: impl FnMut(LogId, u64, EntryHash),
+    ) -> Result<(), StoreFault> {
+        self.each(LOGS, &compartment_key(group, compartment), |key, value| {
+            let log = log_of(key.get(..key.len().saturating_sub(8)).unwrap_or_default())?;
+            let last = number_of(key)?;
+            for (behind, hash) in (0..).zip(hashes_of(value)?.iter().rev()) {
+                let seq = last.checked_sub(behind).ok_or(StoreFault::Damaged("a log has a gap"))?;
+                take(log, seq, EntryHash(*hash));
+            }
+            Ok(())
+        })
     }
 
     /// Every arrival of a group, in order.
@@ -470,6 +504,16 @@ impl RelayStore {
     /// [`StoreFault`] if nothing of it may be relied on.
     pub fn write(&self, arrivals: Arrived) -> Result<(), StoreFault> {
         Ok(self.0.apply(arrivals.into_batch())?)
+    }
+
+    /// Deletes everything of a group, and lets it come again. Whatever interrupts it, it goes on when it is called again.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn begin_again(&self, group: GroupId) -> Result<(), StoreFault> {
+        self.forget(group)?;
+        while !self.drop_page(group)? {}
+        self.allow(group)
     }
 
     /// Bytes on disk.

@@ -295,6 +295,9 @@ def check_kinds(v):
     for case in v["answers"]:
         ids = bytes.fromhex(case["member"]), case["kind"], bytes.fromhex(case["release"])
         equal("answer", kinds.answer_id(*ids).hex(), case["id"])
+    equal("kinds that expire", kinds.EXPIRING, v["expiring"])
+    for case in v["last_days"]:
+        equal("last day", kinds.last_day(case["built_on"]), case["day"])
     for case in v["judged"]:
         equal(case["why"], holds(kinds.judge, case), case["counts"])
 

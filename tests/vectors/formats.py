@@ -194,12 +194,17 @@ class Entry:
         demand(HEADER(h), "no header")
         rules(h)
         demand(self.body is None or (len(self.body) == h[10] and sha256(self.body) == h[9]), "another body")
+        demand(self.body is not None or may_lose_body(h), "no body")
         self.hash = sha256(self.signed)
         self.group = h.get(2, self.hash)
 
     def verify(self):
         self.verify_as(self.header[4], b"entry")
         return self
+
+
+def may_lose_body(h):  # [2.1]
+    return h[3] != 0 and h[7] >= SEALED
 
 
 def rules(h):  # [2.1]
@@ -215,6 +220,7 @@ def rules(h):  # [2.1]
     demand(h[10] <= 262144, "body too large")
     demand(len(heads) <= 16 and all(a < b for a, b in zip(heads, heads[1:])), "roll heads")
     demand(heads or founding, "no roll head")
+    demand(13 not in h or may_lose_body(h), "it may not expire")
 
 
 def run(group, entries):  # [2.4]

@@ -48,6 +48,13 @@ def vote_id(member, ballot):  # [6.2]
     return document_id(member, 24, tagged(b"lamppost/1/vote", ballot)[:8])
 
 
+EXPIRING = [1, 2, 3, 5, 6, 30]  # [6.3] rule 10
+
+
+def last_day(built_on):  # [6.3] rule 10; None for never
+    return min((day for day in built_on if day is not None), default=None)
+
+
 def answer_id(member, kind, release):  # [6.2]
     return document_id(member, kind, tagged(b"lamppost/1/answer", release)[:8])
 

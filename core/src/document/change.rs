@@ -63,7 +63,7 @@ impl AuthoredChange {
         self.0
     }
 
-    pub(super) fn hash(&self) -> automerge::ChangeHash {
+    pub(crate) fn hash(&self) -> automerge::ChangeHash {
         self.0.hash()
     }
 
@@ -73,7 +73,7 @@ impl AuthoredChange {
     }
 
     /// Hashes of the changes that it builds on.
-    pub(super) fn deps(&self) -> &[automerge::ChangeHash] {
+    pub(crate) fn deps(&self) -> &[automerge::ChangeHash] {
         self.0.deps()
     }
 

@@ -48,6 +48,9 @@ pub enum Malformed {
     /// The body is not the one the header names.
     #[error("the body is not the one that was signed")]
     BodyMismatch,
+    /// The body is absent, and it is of an entry that never loses it.
+    #[error("the body is missing, and entries of this kind always have theirs")]
+    BodyMissing,
 }
 
 /// An entry of correct form. Nobody has checked who signed it.
@@ -72,7 +75,7 @@ impl PartialEq for Checked {
 impl Eq for Checked {}
 
 impl Received {
-    /// Checks form, sizes, header rules and, if the body is there, that it is the signed one.
+    /// Checks form, sizes, header rules and the body: that it is the signed one, or absent where it may be.
     ///
     /// # Errors
     /// [`Malformed`] names what is wrong.
@@ -98,6 +101,10 @@ impl Received {
             && (body.len() as u64 != u64::from(header.body_bytes) || hash::sha256(body) != header.body_hash)
         {
             return Err(Malformed::BodyMismatch);
+        }
+        // Its hash is that of the whole entry: taken once, it would keep its place from the good copy.
+        if wire.body.is_none() && !may_lose_body(&header) {
+            return Err(Malformed::BodyMissing);
         }
         let hash = EntryHash(hash::sha256(&wire.signed).0);
         Ok(Self { hash, header, wire, checked: Checked::default() })
@@ -200,6 +207,12 @@ impl Received {
     }
 }
 
+/// Whether an entry's body may go, once it expired or was shredded. What the roll, certificates and keys say stays for good:
+/// others rest on it.
+pub fn may_lose_body(header: &Header) -> bool {
+    header.compartment != CompartmentId::ROLL && header.kind.0 >= Kind::SEALED.0
+}
+
 /// The rules of PROTOCOL.md §2.1 that need nothing but the header.
 fn check_rules(header: &Header) -> Result<(), &'static str> {
     let founding = header.group.is_none();
@@ -240,6 +253,9 @@ fn check_rules(header: &Header) -> Result<(), &'static str> {
     }
     if header.roll_heads.is_empty() && !founding {
         return Err("it cites no roll head");
+    }
+    if header.expiry_day.is_some() && !may_lose_body(header) {
+        return Err("the roll, certificates and keys do not expire");
     }
     Ok(())
 }

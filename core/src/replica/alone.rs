@@ -113,7 +113,7 @@ impl Engine {
             let rule = rule(kind).ok_or_else(|| Error::store_damaged(&"an unknown kind of document"))?;
             let bytes = change.bytes().to_vec();
             let content = Content { document: id, kind: kind.0, form: Form::CHANGE, bytes };
-            let expiry_day = self.expiry_of(kind, id, None)?;
+            let expiry_day = self.expiry_of(kind, id, &change, None)?;
             let entry = self.append_content(batch, CompartmentId(rule.compartment), &content, expiry_day)?;
             batch.put(DOCUMENTS, disk::part_key(id, LogId::of(&entry), entry.header().seq), Vec::new());
             batch.delete(ALONE, key);

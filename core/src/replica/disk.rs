@@ -13,7 +13,7 @@ use super::error::Error;
 use crate::base::{CompartmentId, DeviceId, DocumentId, EntryHash, cbor};
 use crate::entry::keys::{Secret, disk_key};
 use crate::entry::{LogId, Received, Verified};
-use crate::storage::{Store, Table};
+use crate::storage::{Store, StoreError, Table};
 
 /// One value each, by name.
 pub const META: Table = Table(1);
@@ -144,6 +144,17 @@ pub fn parse_part_key(key: &[u8]) -> Option<(DocumentId, (LogId, u64))> {
 /// Reads one entry. It was verified before it was stored.
 pub fn read_entry(store: &dyn Store, log: LogId, seq: u64) -> Result<Option<Verified>, Error> {
     store.get(ENTRIES, &entry_key(log, seq))?.map(|bytes| decode_entry(&bytes)).transpose()
+}
+
+/// Reads one entry; none if it is not there or cannot be read.
+pub fn readable_entry(store: &dyn Store, log: LogId, seq: u64) -> Result<Option<Verified>, Error> {
+    let bytes = match store.get(ENTRIES, &entry_key(log, seq)) {
+        // The row alone: a store that is damaged as a whole answers nothing more.
+        Err(StoreError::Corrupt { .. }) => None,
+        read => read?,
+    };
+    let entry = bytes.and_then(|bytes| decode_entry(&bytes).ok());
+    Ok(entry.filter(|entry| LogId::of(entry) == log && entry.header().seq == seq))
 }
 
 /// Decodes an entry from this device's own store.

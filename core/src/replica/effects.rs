@@ -113,6 +113,7 @@ impl Engine {
                 report.caught_up = true;
                 self.relay_has_served()?;
                 report.received.warnings.extend(self.retry_withheld()?);
+                report.received.warnings.extend(self.damage());
                 let seen = std::mem::take(&mut self.own_seen);
                 self.check_own(seen)?;
                 if !self.is_locked() {

@@ -8,6 +8,7 @@ use rand_core::CryptoRng;
 
 use super::chunks::MediaMemory;
 use super::clock::Clock;
+use super::damage::Lost;
 use super::disk::{self, DiskCipher, META, OUTBOX, OutboxRow};
 use super::error::Error;
 use super::find::Finder;
@@ -100,6 +101,8 @@ pub(super) struct Group {
     pub next_outbox: u64,
     pub next_receipt: u64,
     pub next_roll: u64,
+    /// What of the roll cannot be read.
+    pub lost: Lost,
 }
 
 impl Group {
@@ -218,26 +221,12 @@ impl Engine {
             self.group = None;
             return Ok(());
         }
-        let mut roll: Option<Roll> = None;
-        let mut after = None;
-        loop {
-            let rows = self.store.scan(ROLL, &[], after.as_deref(), 1_000)?;
-            let Some((last, _)) = rows.last() else { break };
-            after = Some(last.clone());
-            for (_, key) in rows {
-                let entry = self.store.get(disk::ENTRIES, &key)?;
-                let entry =
-                    disk::decode_entry(&entry.ok_or_else(|| Error::store_damaged(&"a roll entry is gone"))?)?;
-                let placed = match &mut roll {
-                    None => Roll::found(&entry).map(|new| roll = Some(new)),
-                    // One that is no operation is set aside, and harms nothing here.
-                    Some(roll) => roll.insert(&entry).map(|_| ()).or(Ok(())),
-                };
-                placed.map_err(|e| Error::store_damaged(&e))?;
-            }
-        }
-        let roll = roll.ok_or_else(|| Error::store_damaged(&"the roll is gone"))?;
+        let (roll, lost) = self.load_roll()?;
         let mut group = self.new_group(Arc::new(roll))?;
+        if !lost.is_empty() {
+            group.cursors_ahead.insert(CompartmentId::ROLL, 0);
+        }
+        group.lost = lost;
         let senders = match self.is_locked() {
             true => Vec::new(),
             false => self.store.scan(META, SENDER_PREFIX, None, usize::MAX)?,
@@ -252,7 +241,12 @@ impl Engine {
             if let Some((key, bytes)) = self.store.last(disk::ENTRIES, &disk::log_prefix(log))?
                 && let Some((_, seq)) = disk::parse_entry_key(&key)
             {
-                group.own.insert(row.id, LogHead { seq, hash: disk::decode_entry(&bytes)?.hash() });
+                match disk::decode_entry(&bytes) {
+                    Ok(entry) => drop(group.own.insert(row.id, LogHead { seq, hash: entry.hash() })),
+                    // Nothing is written there before it is back.
+                    Err(_) if row.id == CompartmentId::ROLL && !group.lost.is_empty() => {}
+                    Err(why) => return Err(why),
+                }
             }
         }
         for (_, row) in self.store.scan(OUTBOX, &[], None, usize::MAX)? {
@@ -290,6 +284,7 @@ impl Engine {
             next_outbox: disk::next_number(&*self.store, OUTBOX)?,
             next_receipt: disk::next_number(&*self.store, disk::RECEIPTS)?,
             next_roll: disk::next_number(&*self.store, ROLL)?,
+            lost: Lost::default(),
         })
     }
 
@@ -326,7 +321,8 @@ impl Engine {
     /// As [`Engine::role`], with the reason if there is none.
     pub(super) fn must_belong(&self) -> Result<RoleId, Error> {
         self.state()?;
-        self.role().ok_or(Error::Removed)
+        // Without all of the roll nobody knows.
+        self.role().ok_or_else(|| self.must_know_roll().err().unwrap_or(Error::Removed))
     }
 
     /// What the member says of this device in a group.
@@ -439,6 +435,7 @@ impl Engine {
 
     /// Appends a roll operation to this device's own log and to the roll.
     pub(super) fn append_operation(&mut self, batch: &mut Batch, operation: &Operation) -> Result<(), Error> {
+        self.must_know_roll()?;
         operation.check().map_err(|why| Error::Admission(why.to_owned()))?;
         self.begin_log(batch, CompartmentId::ROLL)?;
         let slot = self.slot(CompartmentId::ROLL)?;

@@ -133,6 +133,15 @@ pub enum Error {
         "the store on this device is damaged ({0}): keep the directory, open a new one and join again as a new device"
     )]
     StoreDamaged(String),
+    /// Entries of the roll cannot be read, so that nobody knows who belongs.
+    #[error(
+        "{entries} entries of this device's membership log cannot be read: until they are fetched again, by a sync with the \
+         relay, it reads and records, and decides nothing about the group. If syncing does not help, join again as a new device"
+    )]
+    RollDamaged {
+        /// How many.
+        entries: usize,
+    },
     /// The vault.
     #[error("{0}")]
     Vault(#[from] super::vault::VaultError),
@@ -236,6 +245,7 @@ impl Error {
             | Self::Address(_) => Fault::Input,
             Self::Store(_)
             | Self::StoreDamaged(_)
+            | Self::RollDamaged { .. }
             | Self::Vault(_)
             | Self::WrongVault
             | Self::NoKeyFile(_)
@@ -274,7 +284,8 @@ impl Error {
             | Malformed::Cbor(_)
             | Malformed::Cose(_)
             | Malformed::Rule(_)
-            | Malformed::BodyMismatch => Self::unreadable(what, why),
+            | Malformed::BodyMismatch
+            | Malformed::BodyMissing => Self::unreadable(what, why),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Documents of kinds whose changes are judged by what they do (PROTOCOL.md §6.4).
 
+use std::collections::BTreeMap;
+
 use super::disk::{self, DOCUMENTS, QUARANTINE, SetAsideRow};
 use super::engine::Engine;
 use super::error::Error;
@@ -9,7 +11,7 @@ use crate::base::{DocumentId, cbor};
 use crate::document::{AuthoredChange, Document};
 use crate::entry::{LogId, Verified};
 use crate::storage::Batch;
-use crate::watch::kinds::{check_change, is_judged, rule};
+use crate::watch::kinds::{Refused, check_change, is_judged, last_day, rule};
 use crate::watch::{Content, Kind, Writer};
 
 /// Whether a change of that kind is judged one by one, once everything it builds on is: where what it does decides, and where
@@ -24,6 +26,8 @@ struct Placed {
     seq: u64,
     part: Part,
     writer: Writer,
+    /// The last day of its body.
+    day: Option<u32>,
 }
 
 impl Engine {
@@ -38,7 +42,9 @@ impl Engine {
         report: &mut Received,
     ) -> Result<(), Error> {
         let (mut placed, mut changes): (Vec<Placed>, Vec<AuthoredChange>) = (Vec::new(), Vec::new());
-        let base = self.settled(id, stored)?;
+        // Where last days differ, each is judged by what it builds on; elsewhere all are right.
+        let is_mixed = self.days_differ(kind, stored, &parts)?;
+        let base = if is_mixed { None } else { self.settled(id, stored)? };
         let before = if base.is_some() { self.row(id)? } else { None };
         for (log, seq) in stored.iter().copied().filter(|_| base.is_none()) {
             let Some(entry) = disk::read_entry(&*self.store, log, seq)? else { continue };
@@ -47,22 +53,35 @@ impl Engine {
             else {
                 continue;
             };
-            placed.push(Placed { log, seq, part, writer });
+            placed.push(Placed { log, seq, part, writer, day: entry.header().expiry_day });
             changes.push(change);
         }
-        for NewPart { log, seq, part, role, change } in parts {
+        for NewPart { log, seq, part, role, day, change } in parts {
             placed.push(Placed {
                 log,
                 seq,
                 part,
                 writer: Writer { member: part.author, role: role.0, document: id },
+                day,
             });
             changes.push(change);
         }
-        let writers: Vec<Writer> = placed.iter().map(|placed| placed.writer).collect();
+        let writers: Vec<(Writer, Option<u32>)> = placed.iter().map(|it| (it.writer, it.day)).collect();
+        let mut days: BTreeMap<_, Option<u32>> = BTreeMap::new();
+        for (change, (_, day)) in changes.iter().zip(&writers) {
+            // The same change twice stands in one log, and the first counts.
+            days.entry(change.hash()).or_insert(*day);
+        }
         let base = base.unwrap_or_else(|| Document::new(self.device_id()));
         let judged = base.judge(&changes, |at, before, after| {
-            writers.get(at).map_or(Ok(()), |writer| check_change(kind, before, after, writer))
+            let (Some((writer, day)), Some(change)) = (writers.get(at), changes.get(at)) else {
+                return Ok(());
+            };
+            let built_on = change.deps().iter().filter_map(|dep| days.get(dep).copied());
+            if is_mixed && !change.is_first() && last_day(built_on) != *day {
+                return Err(Refused::Expiry);
+            }
+            check_change(kind, before, after, writer)
         });
         let mut counted = Vec::new();
         for (at, Placed { log, seq, part, .. }) in placed.into_iter().enumerate() {

@@ -12,6 +12,7 @@ mod chunks;
 mod clock;
 mod community;
 mod consent;
+mod damage;
 mod desk;
 mod disclosures;
 mod disk;

@@ -30,7 +30,7 @@ impl Engine {
         let mut bytes = 0;
         for (key, row) in self.store.scan(OUTBOX, &[], Some(&after), limits::FRAME_ENTRIES_MAX)? {
             let row: OutboxRow = disk::decode(&row)?;
-            let Some(entry) = disk::read_entry(&*self.store, row.log, row.seq)? else { continue };
+            let Some(entry) = disk::readable_entry(&*self.store, row.log, row.seq)? else { continue };
             bytes += entry.bytes();
             outgoing.push(Outgoing {
                 key: disk::parse_number(&key),

@@ -17,7 +17,7 @@ use crate::roll::State;
 use crate::storage::{Batch, Store};
 use crate::sync::frame::Covered;
 use crate::sync::inbox::{Logs, PASTS_MAX, Quarantine, Verdict, judge};
-use crate::watch::kinds::rule;
+use crate::watch::kinds::{may_expire, rule};
 use crate::watch::{self, Kind};
 
 /// Present while there may be entries that came when the device was locked, and were not looked at since.
@@ -69,6 +69,12 @@ pub enum Warning {
         /// How many there are, counted up to 1,024.
         entries: usize,
     },
+    /// Entries of this device's own copy of the roll cannot be read. They are fetched again.
+    #[error("{entries} entries of the membership log on this device cannot be read, and are fetched again")]
+    RollDamaged {
+        /// How many.
+        entries: usize,
+    },
     /// Entries that everything behind them follows do not come.
     #[error("{entries} entries wait for others that the relay does not hand out")]
     Withheld {
@@ -103,12 +109,22 @@ impl Logs for StoreLogs<'_> {
 
     fn head(&self, log: LogId) -> Result<Option<LogHead>, Error> {
         let Some((key, bytes)) = self.0.last(ENTRIES, &disk::log_prefix(log))? else { return Ok(None) };
-        let (_, seq) = disk::parse_entry_key(&key).ok_or_else(|| Error::store_damaged(&"a log key"))?;
-        Ok(Some(LogHead { seq, hash: disk::decode_entry(&bytes)?.hash() }))
+        let (_, mut seq) = disk::parse_entry_key(&key).ok_or_else(|| Error::store_damaged(&"a log key"))?;
+        if let Ok(entry) = disk::decode_entry(&bytes) {
+            return Ok(Some(LogHead { seq, hash: entry.hash() }));
+        }
+        // What cannot be read is not here: it is to be had again, and what follows it waits for it.
+        while let Some(before) = seq.checked_sub(1) {
+            seq = before;
+            if let Some(hash) = self.hash_at(log, seq)? {
+                return Ok(Some(LogHead { seq, hash }));
+            }
+        }
+        Ok(None)
     }
 
     fn hash_at(&self, log: LogId, seq: u64) -> Result<Option<EntryHash>, Error> {
-        Ok(disk::read_entry(self.0, log, seq)?.map(|entry| entry.hash()))
+        Ok(disk::readable_entry(self.0, log, seq)?.map(|entry| entry.hash()))
     }
 }
 
@@ -118,6 +134,8 @@ pub(super) struct NewPart {
     pub seq: u64,
     pub part: Part,
     pub role: RoleId,
+    /// The last day of its body.
+    pub day: Option<u32>,
     pub change: AuthoredChange,
 }
 
@@ -146,8 +164,20 @@ impl Engine {
     /// # Errors
     /// [`Error::RolledBack`] if others hold words of this device that it does not know; errors of the store. What
     /// others did wrong is no error: it is in the report.
-    pub fn receive(&mut self, wires: Vec<Wire>, covered: Option<Covered>) -> Result<Received, Error> {
+    pub fn receive(&mut self, mut wires: Vec<Wire>, covered: Option<Covered>) -> Result<Received, Error> {
         self.fresh()?;
+        let mut report = Received::default();
+        self.put_back(&mut wires, &mut report)?;
+        if self.must_know_roll().is_err() {
+            // What stands outside the roll is judged once that is whole, and fetched then.
+            wires.retain(|wire| {
+                let entry = ReceivedEntry::parse(wire.clone());
+                entry.map_or(true, |entry| self.takes_in(entry.header().compartment))
+            });
+            if covered.is_some_and(|covered| !self.takes_in(covered.compartment)) {
+                return Ok(report);
+            }
+        }
         // A cursor that was set back in the middle of a session stays there for the next.
         let covered_next = match covered {
             Some(covered) if self.cursor(covered.compartment)? == covered.after => Some(covered),
@@ -157,9 +187,9 @@ impl Engine {
             && self.store.scan(WAITING, &[], None, 1)?.is_empty()
         {
             self.skip_to(covered.compartment, covered.upto)?;
-            return Ok(Received::default());
+            return Ok(report);
         }
-        let report = self.transact(|engine, batch| {
+        report.add(self.transact(|engine, batch| {
             let report = engine.take_in(batch, wires, covered.map(|covered| covered.compartment))?;
             if report.start_over {
                 engine.forget_cursors(batch)?;
@@ -167,7 +197,7 @@ impl Engine {
                 Self::put_cursor(batch, covered.compartment, covered.upto);
             }
             Ok(report)
-        })?;
+        })?);
         self.reweigh()?;
         Ok(report)
     }
@@ -425,6 +455,8 @@ impl Engine {
             && !past.devices_ever().any(|(_, member)| is_created_by(id, member, kind.0))
         {
             Some("its identity was made for another kind, or by nobody of the group")
+        } else if header.expiry_day.is_some() && !may_expire(kind) {
+            Some("a document of this kind does not expire")
         } else {
             None
         };
@@ -439,9 +471,13 @@ impl Engine {
         if rule.frozen && (!change.is_first() || self.has_part_of(log, id, arrivals)?) {
             return Ok(Some(SetAsideRow::because(&"this document is frozen: it cannot be changed")));
         }
+        // Else whoever comes later could begin it anew, with another last day.
+        if may_expire(kind) && change.is_first() && !is_created_by(id, device.member, kind.0) {
+            return Ok(Some(SetAsideRow::because(&"only who made this document may begin it")));
+        }
         let came_ms = self.came_ms();
         let part = Part { author: device.member, claimed_ms: header.claimed_ms, came_ms };
-        let new = NewPart { log, seq: header.seq, part, role, change };
+        let new = NewPart { log, seq: header.seq, part, role, day: header.expiry_day, change };
         arrivals.parts.entry(id).or_insert_with(|| (kind, Vec::new())).1.push(new);
         Ok(None)
     }
@@ -522,7 +558,7 @@ impl Engine {
     ) -> Result<(), Error> {
         for (id, (kind, parts)) in documents {
             let stored = self.parts(id)?;
-            if judges(kind) {
+            if judges(kind) || self.days_differ(kind, &stored, &parts)? {
                 self.judge(batch, (id, kind), &stored, parts, report)?;
                 continue;
             }

@@ -188,6 +188,7 @@ impl Engine {
         if self.group.is_none() {
             return self.write_alone(batch, kind, id, value);
         }
+        self.must_last(kind, id)?;
         let (document, before) = (self.load(id)?, self.row(id)?);
         self.write_on(batch, kind, id, document, before, value).map(drop)
     }
@@ -215,7 +216,7 @@ impl Engine {
         let content =
             Content { document: id, kind: kind.0, form: Form::CHANGE, bytes: change.bytes().to_vec() };
         let shown = Shown::read(kind, &document).map_err(|e| Error::Kind(e.to_string()))?;
-        let expiry_day = self.expiry_of(kind, id, shown.as_ref())?;
+        let expiry_day = self.expiry_of(kind, id, &change, shown.as_ref())?;
         let compartment = crate::base::CompartmentId(rule.compartment);
         let entry = self.append_content(batch, compartment, &content, expiry_day)?;
         let log = crate::entry::LogId::of(&entry);

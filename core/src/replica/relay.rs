@@ -208,6 +208,7 @@ impl Engine {
             .compartments
             .iter()
             .filter(|row| row.id == CompartmentId::ROLL || state.may_read(device, row.id))
+            .filter(|row| self.takes_in(row.id))
         {
             cursors.insert(row.id, self.cursor(row.id)?);
         }

@@ -6,10 +6,15 @@ use std::sync::Arc;
 use super::disk::{self, ENTRIES, OutboxRow, QUARANTINE, SetAsideRow, UNOPENED};
 use super::engine::Engine;
 use super::{Error, JoinRequest, ObservationDraft};
-use crate::base::{CompartmentId, EntryHash, EpochId, GroupId, cbor};
+use crate::base::cose::{self, Purpose};
+use crate::base::hash::sha256;
+use crate::base::{CompartmentId, DocumentId, EntryHash, EpochId, GroupId, cbor};
+use crate::entry::header::{SUITE, VERSION};
+use crate::entry::plaintext::{Content, Form};
 use crate::entry::seal::{CannotSeal, Slot, write_clear};
-use crate::entry::{Kind as EntryKind, LogHead, LogId, Malformed, Received, Scope, Verified};
+use crate::entry::{Header, Kind as EntryKind, LogHead, LogId, Malformed, Received, Scope, Verified, Wire};
 use crate::roll::{Operation, Roll};
+use crate::watch::kinds::rule;
 use crate::watch::{
     Analysis, Assessment, Keyed, Observation, Opening, PlannedResponse, Position, Problem, Sealed,
     WatchDocument, When,
@@ -126,6 +131,67 @@ pub fn smuggle(engine: &mut Engine, entries: &[Verified]) -> Result<(), Error> {
         }
         Ok(())
     })
+}
+
+/// As an app does that a hostile member made for themselves: begins a document or goes on with it, with a last day of their own
+/// choice.
+///
+/// # Errors
+/// Errors of the store; [`Error::Kind`] if the document cannot be written.
+pub fn write_until<T: WatchDocument>(
+    engine: &mut Engine,
+    id: DocumentId,
+    content: &T,
+    day: Option<u32>,
+) -> Result<(), Error> {
+    let bad = |why: &dyn std::fmt::Display| Error::Kind(why.to_string());
+    let rule = rule(T::KIND).ok_or_else(|| bad(&"an unknown kind"))?;
+    engine.transact(|engine, batch| {
+        let mut document = engine.load(id)?;
+        let change = document.write(content).map_err(|e| bad(&e))?.ok_or_else(|| bad(&"nothing differs"))?;
+        let bytes = change.bytes().to_vec();
+        let content = Content { document: id, kind: T::KIND.0, form: Form::CHANGE, bytes };
+        let entry = engine.append_content(batch, CompartmentId(rule.compartment), &content, day)?;
+        let part = disk::part_key(id, LogId::of(&entry), entry.header().seq);
+        batch.put(disk::DOCUMENTS, part, Vec::new());
+        engine.recent.keep(id, document);
+        Ok(())
+    })
+}
+
+/// A new identity for a document of a device's member.
+pub fn new_id(engine: &mut Engine, kind: crate::watch::Kind) -> DocumentId {
+    engine.new_id(kind)
+}
+
+/// As an app does that a hostile member made for themselves: signs an entry of the roll that has a last day, or no body that
+/// anybody knows. It is on nobody's disk.
+///
+/// # Errors
+/// [`CannotSeal`] if the body is too large; errors of the store.
+pub fn expiring_roll_entry(engine: &Engine, kind: EntryKind, body: &[u8], day: u32) -> Result<Wire, Error> {
+    let group = engine.group()?;
+    let head = group.own.get(&CompartmentId::ROLL).copied();
+    let header = Header {
+        version: VERSION,
+        suite: SUITE,
+        group: Some(group.roll.group()),
+        compartment: CompartmentId::ROLL,
+        device: engine.device_id(),
+        seq: head.map_or(0, |head| head.seq + 1),
+        previous: head.map(|head| head.hash),
+        kind,
+        epoch: None,
+        body_hash: sha256(body),
+        body_bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
+        commitment: None,
+        claimed_ms: engine.clock.now_ms(),
+        expiry_day: Some(day),
+        roll_heads: group.roll.heads(),
+        checkpoint: None,
+    };
+    let signed = cose::sign(&engine.identity.device, Purpose::Entry, cbor::encode(&header));
+    Ok(Wire { signed: signed.into(), body: Some(body.to_vec().into()) })
 }
 
 /// An observation with a sealed part, that says `what`.

@@ -7,7 +7,8 @@ use super::operation::{Operation, Shred};
 use super::view::View;
 use crate::base::hash::tagged;
 use crate::base::{DocumentId, EntryHash, Hash, MemberId};
-use crate::entry::{Kind, LogId, Received};
+use crate::entry::wire::may_lose_body;
+use crate::entry::{LogId, Received};
 
 /// What the roll says of bodies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,9 +142,9 @@ impl Retention {
     }
 }
 
-/// What the roll, certificates and keys say stays for good.
+/// Whether the body of an entry may go at all.
 pub fn may_go(entry: &Received) -> bool {
-    entry.header().kind.0 >= Kind::SEALED.0
+    may_lose_body(entry.header())
 }
 
 /// Whether the last day that an entry's header grants its body is over.

@@ -95,9 +95,24 @@ pub fn rules() -> &'static [Rule] {
     RULES
 }
 
+/// Whether entries of documents of a kind may have a last day.
+pub fn may_expire(kind: Kind) -> bool {
+    let expiring =
+        [Kind::OBSERVATION, Kind::SEALED, Kind::ANNOTATION, Kind::RELEASE, Kind::RESPONSE, Kind::BULLETIN];
+    expiring.contains(&kind)
+}
+
+/// The last day of a change, by those of the changes that it builds on: the first of them. None for never.
+pub fn last_day(built_on: impl IntoIterator<Item = Option<u32>>) -> Option<u32> {
+    built_on.into_iter().flatten().min()
+}
+
 /// Why a change has no effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    /// It would go on another day than what it builds on.
+    #[error("its last day is another than that of what it builds on")]
+    Expiry,
     /// The kind does not allow it.
     #[error("{0}")]
     Rule(#[from] Invalid),

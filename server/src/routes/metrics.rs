@@ -17,6 +17,7 @@ pub async fn get(State(app): State<Arc<App>>) -> ([(HeaderName, &'static str); 1
     let (members, strangers) = app.places.counts();
     let now = Now {
         groups: app.relay.group_count(),
+        damaged: app.relay.damaged_groups(),
         store_bytes,
         members,
         strangers,

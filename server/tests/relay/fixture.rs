@@ -69,7 +69,7 @@ pub struct Person {
     pub key: SigningKey,
     heads: BTreeMap<CompartmentId, LogHead>,
     pub claimed_ms: u64,
-    /// The last day of what it writes from now on.
+    /// The last day of the words that it writes from now on.
     pub expiry_day: Option<u32>,
 }
 
@@ -130,7 +130,7 @@ impl Person {
             body_bytes: body.len().try_into().unwrap(),
             commitment: None,
             claimed_ms: self.claimed_ms,
-            expiry_day: self.expiry_day,
+            expiry_day: self.expiry_day.filter(|_| kind == WORDS),
             roll_heads: roll_heads.to_vec(),
             checkpoint: None,
         };

@@ -105,7 +105,7 @@ fn bodies_go_after_their_day_and_proofs_stay() {
     assert_eq!(welcome(&relay, &world, &reader), before.0, "the tree and the logs are the same");
     let signed = |wires: &[Wire]| wires.iter().map(|wire| wire.signed.clone()).collect::<Vec<_>>();
     assert_eq!(signed(&after), signed(&before.1));
-    // The certificate has the same last day in its header, and says who wrote the rest.
+    // The certificate has no last day: it says who wrote the rest.
     assert_eq!(bodies(&after), [volunteer.certificate(world.id).as_slice(), b"words to stay"]);
     assert!(!holds(&store, b"words to go") && holds(&store, b"words to stay"));
 

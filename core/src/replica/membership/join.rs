@@ -219,8 +219,10 @@ impl Engine {
     /// The roll as it stands, for somebody who was admitted.
     ///
     /// # Errors
-    /// [`Error::NoGroup`]; errors of the store.
+    /// [`Error::NoGroup`]; [`Error::RollDamaged`]; errors of the store.
     pub fn admission(&mut self) -> Result<Admission, Error> {
+        self.fresh()?;
+        self.must_know_roll()?;
         let group = self.fresh()?;
         let (id, memory) = (group.roll.group(), group.relay.clone());
         let roll = self.roll_entries()?.into_iter().map(|entry| entry.wire().clone()).collect();

@@ -26,12 +26,12 @@ pub use removal::{Decision, settings};
 pub use request::JoinRequest;
 
 impl Engine {
-    /// The roll's entries, causes first.
+    /// The roll's entries that can be read, causes first.
     pub(super) fn roll_entries(&self) -> Result<Vec<Verified>, Error> {
         let keys = self.store.scan(ROLL, &[], None, usize::MAX)?;
         let entries = keys.into_iter().filter_map(|(_, key)| {
             let (log, seq) = disk::parse_entry_key(&key)?;
-            disk::read_entry(&*self.store, log, seq).transpose()
+            disk::readable_entry(&*self.store, log, seq).transpose()
         });
         entries.collect()
     }

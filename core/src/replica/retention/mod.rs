@@ -3,6 +3,7 @@
 //! No clock decides alone. A body goes when this device's clock and a day that a relay signed both say that its time
 //! is over: a phone that believes it is 2090 drops nothing that a relay did not see the end of.
 
+mod expiry;
 mod holds;
 
 use std::collections::BTreeSet;
@@ -13,7 +14,6 @@ use super::disk::{
 };
 use super::engine::Engine;
 use super::error::Error;
-use super::membership::settings;
 use super::record::sealed_part;
 use crate::base::day::{DAY_MS, day_of};
 use crate::base::{DocumentId, cbor, limits};
@@ -23,8 +23,7 @@ use crate::entry::{LogId, Received as ReceivedEntry, Verified};
 use crate::roll::Retention;
 use crate::roll::retention::may_go;
 use crate::storage::Batch;
-use crate::watch::bulletin::LASTS_MS_MAX;
-use crate::watch::{Content as Shown, Invalid, Kind};
+use crate::watch::Kind;
 
 pub use holds::HeldRow;
 
@@ -68,7 +67,8 @@ impl Engine {
     /// Errors of the store.
     pub fn sweep(&mut self) -> Result<Swept, Error> {
         self.refresh()?;
-        if self.group.is_none() {
+        // A hold may be among what cannot be read.
+        if self.group.is_none() || self.must_know_roll().is_err() {
             return Ok(Swept::default());
         }
         if self.state()?.governs(self.device_id()) {
@@ -214,51 +214,6 @@ impl Engine {
     pub(super) fn is_shredded(&self, content: &Content) -> Result<bool, Error> {
         let (id, kind) = (content.document, content.kind);
         Ok(self.state()?.retention().shreds_document(id, |member| is_created_by(id, member, kind)))
-    }
-
-    /// The day after which a new entry of a document may be dropped: that of its first part, if it has any.
-    pub(super) fn expiry_of(
-        &self,
-        kind: Kind,
-        id: DocumentId,
-        shown: Option<&Shown>,
-    ) -> Result<Option<u32>, Error> {
-        let setting = match kind {
-            Kind::OBSERVATION | Kind::SEALED | Kind::ANNOTATION => Some(settings::UNLINKED_DAYS),
-            Kind::RELEASE | Kind::RESPONSE => Some(settings::LIAISON_DAYS),
-            Kind::BULLETIN => None,
-            _ => return Ok(None),
-        };
-        if let Some((log, seq)) = self.parts(id)?.first().copied() {
-            // A document goes as a whole, whatever the group has agreed on since.
-            let first = disk::read_entry(&*self.store, log, seq)?;
-            let day = first.and_then(|entry| entry.header().expiry_day);
-            if let (Some(Shown::Bulletin(bulletin)), Some(day)) = (shown, day)
-                && from_ms(bulletin.expires_ms) > day
-            {
-                let remedy = "publish it anew";
-                return Err(Invalid::new(
-                    "expires_ms",
-                    "lies behind the day on which the bulletin goes",
-                    remedy,
-                )
-                .into());
-            }
-            return Ok(day);
-        }
-        let state = self.state()?;
-        let days = setting.and_then(|setting| {
-            let days = state.setting(setting).filter(|days| *days > 0)?;
-            let most = if setting == settings::LIAISON_DAYS { settings::LIAISON_DAYS_MAX } else { u64::MAX };
-            Some(u32::try_from(days.min(most)).unwrap_or(u32::MAX))
-        });
-        let ends = match shown {
-            Some(Shown::Release(release)) => release.expires_ms.map(from_ms),
-            Some(Shown::Bulletin(bulletin)) => Some(from_ms(bulletin.issued_ms.saturating_add(LASTS_MS_MAX))),
-            Some(_) | None => None,
-        };
-        let by_policy = days.map(|days| self.own_day().saturating_add(days));
-        Ok(by_policy.into_iter().chain(ends).min())
     }
 
     /// What is to go.

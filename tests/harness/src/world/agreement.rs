@@ -155,6 +155,15 @@ impl World {
             }
             let author = truth.devices_ever().find(|(id, _)| *id == device).map(|(_, member)| member);
             let is_touched = author.is_none_or(|author| self.model.may_be_cut_off(author));
+            if self.model.overreached.contains(&entry.hash()) {
+                if !stored.is_set_aside && entry.body().is_some() && own != device {
+                    return Err(format!(
+                        "phone {at} counts {:?}, which may not expire and does",
+                        entry.hash()
+                    ));
+                }
+                continue;
+            }
             if stored.is_set_aside && !is_touched {
                 let hash = entry.hash();
                 let engine = self.switch_on(at)?.ok_or("a phone is off although nothing breaks")?;

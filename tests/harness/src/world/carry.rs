@@ -268,6 +268,9 @@ impl World {
                 Warning::NotGenuine(_) if !link.tampered && !link.lies => {
                     return Err(format!("phone {at} got what is not genuine: {warning}"));
                 }
+                Warning::RollDamaged { .. } => {
+                    return Err(format!("phone {at} lost some of its roll: {warning}"));
+                }
                 Warning::NotGenuine(_) | Warning::Withheld { .. } | Warning::WithoutWords { .. } => {}
             }
         }

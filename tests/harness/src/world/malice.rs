@@ -152,7 +152,7 @@ impl World {
         self.hostile.is_some_and(|hostile| self.phones[hostile].member == self.phones[at].member)
     }
 
-    fn stranger(&mut self) -> Phone {
+    pub(super) fn stranger(&mut self) -> Phone {
         self.strangers += 1;
         Phone::new(100 + self.strangers, roles::ROLE_VOLUNTEER, self.seed, Arc::clone(&self.now_ms))
     }

@@ -4,6 +4,7 @@ mod agreement;
 mod breaks;
 mod carry;
 mod checks;
+mod expirer;
 mod malice;
 mod membership;
 mod people;
@@ -218,6 +219,8 @@ pub struct World {
     locks: Chance,
     /// The phone that does so now.
     locked: Option<usize>,
+    /// What the expirer does, apart from what other attackers do.
+    expirer: Chance,
     story: Story,
     seed: u64,
     weather: Weather,
@@ -231,6 +234,8 @@ pub struct World {
     hostile: Option<usize>,
     /// How many keys were made up.
     strangers: usize,
+    /// The phone of somebody whose group is at the same relay.
+    next_door: Option<Phone>,
     group: Option<GroupId>,
     /// The roll that the relay has on its disk, worked out apart from it.
     heard: Option<Roll>,
@@ -289,6 +294,7 @@ impl World {
             wrong_day,
             locks: Chance::new(seed, 4),
             locked: None,
+            expirer: Chance::new(seed, 5),
             story,
             seed,
             weather,
@@ -300,6 +306,7 @@ impl World {
             links_opened: 0,
             hostile: None,
             strangers: 0,
+            next_door: None,
             group: None,
             heard: None,
             model: Model::default(),
@@ -367,6 +374,9 @@ impl World {
         }
         if self.locks.one_in(40) {
             self.somebody_syncs_behind_the_lock()?;
+        }
+        if self.story == Story::Malice && self.expirer.one_in(40) {
+            self.somebody_expires()?;
         }
         match self.chance.below(100) {
             0..45 => self.carry_some(),

@@ -145,6 +145,12 @@ pub fn entries(town: &Town) -> Value {
         change(&mut header);
         resigned(&header)
     };
+    let in_the_roll = |h: &mut Header| (h.kind, h.compartment) = (Kind(200), CompartmentId::ROLL);
+    let expiring_certificate = {
+        let header = Header { expiry_day: Some(20_700), ..town.log[0].header().clone() };
+        sign_header(&town.vic.device, &cbor::encode(&header), town.log[0].body().unwrap())
+    };
+    let bare = |wire: &Wire| Wire { body: None, ..wire.clone() };
     let refused = [
         ("version 2", header(&|h| h.version = 2)),
         ("suite 2", header(&|h| h.suite = 2)),
@@ -162,6 +168,22 @@ pub fn entries(town: &Town) -> Value {
         ("17 roll heads", header(&|h| h.roll_heads = (0..17).map(|n| EntryHash([n; 32])).collect())),
         ("no roll head", header(&|h| h.roll_heads.clear())),
         ("a body that is stated too large", header(&|h| h.body_bytes = limits::BODY_BYTES_MAX as u32 + 1)),
+        (
+            "a roll entry of a later kind that expires",
+            header(&|h| {
+                in_the_roll(h);
+                h.expiry_day = Some(20_700);
+            }),
+        ),
+        ("a certificate that expires", expiring_certificate),
+        (
+            "a sender key that expires",
+            header(&|h| (h.kind, h.commitment, h.expiry_day) = (Kind::SENDER_KEY, None, Some(20_700))),
+        ),
+        ("a roll entry of a later kind without its body", bare(&header(&in_the_roll))),
+        ("a founding entry without its body", bare(town.founding.wire())),
+        ("a certificate without its body", bare(town.log[0].wire())),
+        ("a sender key without its body", bare(town.log[1].wire())),
         ("another body", Wire { body: Some(flip(&body, 3).into()), ..town.log[2].wire().clone() }),
         ("a shorter body", header(&|h| h.body_bytes += 1)),
         ("a header with a long head", sign_header(&town.vic.device, &long_head, &body)),

@@ -3,7 +3,7 @@
 use lamppost_core::base::DocumentId;
 use lamppost_core::document::create_id;
 use lamppost_core::replica::testing::{as_json, problem};
-use lamppost_core::watch::kinds::{is_judged, rules};
+use lamppost_core::watch::kinds::{is_judged, last_day, may_expire, rules};
 use lamppost_core::watch::referral::REDISCLOSURE_NOTICE;
 use lamppost_core::watch::roles::{ROLE_COORDINATOR, ROLE_VOLUNTEER, template_rows};
 use lamppost_core::watch::{
@@ -51,7 +51,28 @@ pub fn kinds(town: &Town) -> Value {
         "votes": [vote],
         "answers": answers,
         "judged": judged(town),
+        "expiring": rules_of_expiring(),
+        "last_days": last_days(),
     })
+}
+
+/// The kinds whose entries may have a last day.
+fn rules_of_expiring() -> Vec<u16> {
+    rules().iter().map(|rule| rule.kind).filter(|kind| may_expire(*kind)).map(|kind| kind.0).collect()
+}
+
+/// The last day of a change, by those of the changes that it builds on.
+fn last_days() -> Vec<Value> {
+    let cases: [&[Option<u32>]; 7] = [
+        &[None],
+        &[Some(20_700)],
+        &[Some(0)],
+        &[None, None],
+        &[Some(20_700), None],
+        &[Some(20_701), Some(20_700)],
+        &[Some(20_700), Some(20_700), Some(u32::MAX)],
+    ];
+    cases.map(|days| json!({ "built_on": days, "day": last_day(days.iter().copied()) })).into()
 }
 
 struct Cases {
