@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use lamppost_core::base::{DeviceId, GroupId, MailboxId, limits};
+use lamppost_core::base::{DeviceId, GroupId, MailboxId, hash, limits};
 use lamppost_core::sync::frame::{Outcome, Refusal, Refused};
-use lamppost_core::sync::mailbox::{Answer, Knock, Knocked, Knocks, Letter, OpenMailbox, Settled, Word};
+use lamppost_core::sync::mailbox::{
+    Answer, Countersign, Knock, Knocked, Knocks, Letter, OpenMailbox, Settled, Word,
+};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
@@ -25,7 +27,7 @@ pub struct Mailbox {
     /// Until when, in milliseconds since the Unix epoch.
     #[n(0)]
     pub expires_ms: u64,
-    /// The first knock, and the only one.
+    /// The knock of the first device that came, and of no other.
     #[n(1)]
     pub knock: Option<StoredKnock>,
 }
@@ -46,9 +48,12 @@ pub struct StoredKnock {
     /// For the coordinators.
     #[n(3)]
     pub sealed: ByteVec,
-    /// For the one who knocked.
+    /// For the one who knocked: a refusal.
     #[n(4)]
     pub answer: Option<ByteVec>,
+    /// For the one who knocked: the countersignature of this knock.
+    #[n(5)]
+    pub countersigned: Option<ByteVec>,
 }
 
 /// What a phone wants of a mailbox.
@@ -60,12 +65,14 @@ pub enum Errand {
     Knock(Knock),
     /// A newcomer is refused.
     Answer(Answer),
+    /// A newcomer's knock is countersigned.
+    Countersign(Countersign),
 }
 
 /// What came of an errand. It is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// Of an opened mailbox or an answer.
+    /// Of an opened mailbox, an answer or a countersignature.
     Settled(Settled),
     /// Of a knock.
     Letter(Letter),
@@ -87,6 +94,11 @@ impl Relay {
             }
             Errand::Answer(Answer { mailbox, sealed }) => {
                 let (outcome, changed) = self.answer_knock(group, device, mailbox, sealed, now_ms)?;
+                Ok((Done::Settled(Settled { mailbox, outcome }), changed))
+            }
+            Errand::Countersign(signed) => {
+                let mailbox = signed.mailbox;
+                let (outcome, changed) = self.countersign_knock(group, device, signed, now_ms)?;
                 Ok((Done::Settled(Settled { mailbox, outcome }), changed))
             }
             Errand::Knock(Knock { mailbox, sealed }) => {
@@ -145,7 +157,8 @@ impl Relay {
         let _turn = lock(&self.committing);
         let stored = self.store.mailbox(id, mailbox)?;
         let word = self.word(id, device, mailbox, stored.as_ref(), now_ms)?;
-        let Some(before) = stored.filter(|_| word == Word::Waiting) else { return Ok((word, false)) };
+        let may_knock = matches!(word, Word::Waiting | Word::Countersigned(_));
+        let Some(before) = stored.filter(|_| may_knock) else { return Ok((word, false)) };
         if before.knock.as_ref().is_some_and(|knock| knock.sealed == sealed) {
             return Ok((word, false));
         }
@@ -153,9 +166,59 @@ impl Relay {
             return Ok((Word::Closed(why), false));
         }
         let number = self.next_knock(id)?;
-        let knock = Some(StoredKnock { number, device, at_ms: now_ms, sealed, answer: None });
+        let knock =
+            Some(StoredKnock { number, device, at_ms: now_ms, sealed, answer: None, countersigned: None });
         self.write_mailbox(id, mailbox, Mailbox { knock, ..before }, now_ms)?;
-        Ok((word, true))
+        Ok((Word::Waiting, true))
+    }
+
+    /// Keeps the first countersignature of a knock. One of a knock that another has replaced comes too late.
+    fn countersign_knock(
+        &self,
+        id: GroupId,
+        device: DeviceId,
+        signed: Countersign,
+        now_ms: u64,
+    ) -> Result<(Outcome, bool), StoreFault> {
+        let _turn = lock(&self.committing);
+        let Countersign { mailbox, knock: answered, sealed } = signed;
+        let (Mailbox { expires_ms, .. }, knock) = match self.knock_to_answer(id, device, mailbox, now_ms)? {
+            Ok(found) => found,
+            Err(why) => return Ok((Outcome::Refused(why), false)),
+        };
+        if hash::sha256(&knock.sealed) != answered {
+            return Ok((Outcome::Refused(unknown()), false));
+        }
+        if knock.answer.is_some() || knock.countersigned.is_some() {
+            return Ok((Outcome::Kept, false));
+        }
+        if let Some(why) = self.may_not_write(id, device, now_ms) {
+            return Ok((Outcome::Refused(why), false));
+        }
+        // Its number stays: those who govern have seen the knock.
+        let knock = Some(StoredKnock { countersigned: Some(sealed), ..knock });
+        self.write_mailbox(id, mailbox, Mailbox { expires_ms, knock }, now_ms)?;
+        Ok((Outcome::Kept, true))
+    }
+
+    /// The knock in this mailbox, for a device that may answer it. The caller holds the turn to commit.
+    fn knock_to_answer(
+        &self,
+        id: GroupId,
+        device: DeviceId,
+        mailbox: MailboxId,
+        now_ms: u64,
+    ) -> Result<Result<(Mailbox, StoredKnock), Refused>, StoreFault> {
+        let refusal = self.with_group(id, |group| {
+            let is_used = group.roll.state().invited(mailbox).is_some();
+            may_not_govern(group, device).or_else(|| is_used.then(used))
+        })?;
+        if let Some(why) = refusal.unwrap_or_else(|| Some(unknown())) {
+            return Ok(Err(why));
+        }
+        let stored = self.store.mailbox(id, mailbox)?.filter(|mailbox| mailbox.expires_ms > now_ms);
+        let found = stored.and_then(|stored| Some((stored.clone(), stored.knock?)));
+        Ok(found.ok_or_else(unknown))
     }
 
     fn answer_knock(
@@ -167,16 +230,9 @@ impl Relay {
         now_ms: u64,
     ) -> Result<(Outcome, bool), StoreFault> {
         let _turn = lock(&self.committing);
-        let refusal = self.with_group(id, |group| {
-            let is_used = group.roll.state().invited(mailbox).is_some();
-            may_not_govern(group, device).or_else(|| is_used.then(used))
-        })?;
-        if let Some(why) = refusal.unwrap_or_else(|| Some(unknown())) {
-            return Ok((Outcome::Refused(why), false));
-        }
-        let stored = self.store.mailbox(id, mailbox)?.filter(|mailbox| mailbox.expires_ms > now_ms);
-        let Some(Mailbox { expires_ms, knock: Some(knock) }) = stored else {
-            return Ok((Outcome::Refused(unknown()), false));
+        let (Mailbox { expires_ms, .. }, knock) = match self.knock_to_answer(id, device, mailbox, now_ms)? {
+            Ok(found) => found,
+            Err(why) => return Ok((Outcome::Refused(why), false)),
         };
         // The first answer stands.
         if knock.answer.is_some() {
@@ -223,6 +279,9 @@ impl Relay {
             (_, Some(Mailbox { knock: Some(knock), .. })) if knock.device != device => Word::Closed(used()),
             (_, Some(Mailbox { knock: Some(StoredKnock { answer: Some(answer), .. }), .. })) => {
                 Word::Refused(answer.clone())
+            }
+            (_, Some(Mailbox { knock: Some(StoredKnock { countersigned: Some(signed), .. }), .. })) => {
+                Word::Countersigned(signed.clone())
             }
             (_, Some(_)) => Word::Waiting,
         })

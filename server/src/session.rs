@@ -338,6 +338,9 @@ impl Session {
             (Phase::Open, Some((group, device)), Frame::Knock(knock)) => {
                 ask(Query::Mailbox { group, device, errand: Errand::Knock(knock) }, effects)
             }
+            (Phase::Open, Some((group, device)), Frame::Countersign(signed)) => {
+                ask(Query::Mailbox { group, device, errand: Errand::Countersign(signed) }, effects)
+            }
             (Phase::Open, Some((group, device)), Frame::Answer(answer)) => {
                 ask(Query::Mailbox { group, device, errand: Errand::Answer(answer) }, effects)
             }

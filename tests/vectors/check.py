@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from formats import (DICTIONARY_BYTES, FRAMES, PROOF, RECEIPT, Entry, Refused, SESSION_KEY, array, certificate, decode, demand,
                      entry_key, epoch_bytes, evidence, expand, holds, open_body, open_keys, padded, row, run, sha256,
                      sign1, tagged, u8, unpack)
-from invitations import derived, group_link, invitation, knock, open_mail, request, short_code
+from invitations import (commitment, countersignature, derived, group_link, invitation, knock, open_mail, request,
+                         reveal)
 import kinds
 import media
 from roll import Roll, read_operation
@@ -350,12 +351,29 @@ def check_invitation(v):
     secret, group = v["secret"], v["group"]
     equal("mailbox", derived(secret, group, b"lamppost/1/mailbox", 16), v["mailbox"])
     equal("sealing key", derived(secret, group, b"lamppost/1/mailbox-key"), v["sealing_key"])
-    found = accepts("knock", knock, secret, group, v["knock"]["bytes"])
-    equal("knock", found, {0: v["knock"]["certificate"], 1: v["knock"]["relay"]})
-    refuses(v["bad_knocks"], lambda case: knock(secret, group, case["bytes"]))
+    knocks_of(v["knocks"], secret, group)
     reason = accepts("answer", open_mail, secret, group, b"lamppost/1/answer", v["answer"]["bytes"])
     equal("answer", (len(reason), reason.rstrip(b"\0").decode()), (800, v["answer"]["for"]))
-    equal("code", short_code(secret, v["code"]["certificate"]), v["code"]["for"])
+
+
+def knocks_of(v, secret, group):
+    opening = {number: v["opening"][name] for number, name in enumerate(("certificate", "relay", "nonce"))}
+    equal("commitment", commitment(secret, group, opening), v["commitment"])
+    equal("first knock", accepts("first knock", knock, secret, group, v["first"]), (0, v["commitment"]))
+
+    def countersigned(sealed):
+        plain = open_mail(secret, group, b"lamppost/1/countersignature", sealed)
+        return plain, *countersignature(secret, group, v["commitment"], plain)
+
+    signed = v["countersignature"]
+    found = accepts("countersignature", countersigned, signed["sealed"])
+    equal("countersignature", found, (signed["signed"], signed["device"], signed["nonce"]))
+    refuses(v["bad_countersignatures"], lambda case: countersigned(case["bytes"]))
+    second = accepts("second knock", knock, secret, group, v["second"])
+    equal("second knock", second, (1, {0: opening, 1: signed["signed"]}))
+    equal("code", accepts("reveal", reveal, secret, group, v["second"]), (v["code"]["for"], signed["device"]))
+    refuses(v["bad_knocks"], lambda case: knock(secret, group, case["bytes"]))
+    refuses(v["bad_reveals"], lambda case: reveal(secret, group, case["bytes"]))
 
 
 def check_media(v):

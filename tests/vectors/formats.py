@@ -118,7 +118,7 @@ OUTCOME = lambda v: KEPT(v) or row(lambda n: n == 1, row(REFUSAL))(v)
 KNOCKED = mapping({0: b16, 1: b32, 2: u64, 3: octets_to(2048)}, optional=(3,))
 CLOSED = row(lambda n: n == 2, row(REFUSAL))
 WORD = lambda v: (row(lambda n: n in (0, 3), lambda w: w == [])(v)
-                  or row(lambda n: n == 1, row(octets_to(1024)))(v) or CLOSED(v))
+                  or row(lambda n: n in (1, 4), row(octets_to(1024)))(v) or CLOSED(v))
 FRAMES = [  # [5.1]
     mapping({0: u8, 1: b32, 2: b32, 3: octets(16)}), mapping({0: any_bytes, 1: any_bytes}, optional=(1,)),
     mapping({0: u64, 1: lambda v: v in (0, 1, 2, 3), 2: any_bytes, 3: array(row(u8, HEAD))}, optional=(2,)),
@@ -132,7 +132,7 @@ FRAMES = [  # [5.1]
     mapping({0: b16, 1: WORD}), mapping({0: b16, 1: OUTCOME}),
     mapping({0: lambda v: array(b32)(v) and len(v) <= 576}), mapping({0: lambda v: array(b32)(v) and len(v) <= 576}),
     mapping({0: b32, 1: octets_to(65552), 2: any_bytes}), mapping({0: b32, 1: OUTCOME}), mapping({0: b32}),
-    mapping({0: b32, 1: octets_to(65552)}, optional=(1,))]
+    mapping({0: b32, 1: octets_to(65552)}, optional=(1,)), mapping({0: b16, 1: b32, 2: octets_to(1024)})]
 
 
 # [1.3] Signatures.

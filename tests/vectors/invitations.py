@@ -10,10 +10,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from formats import Refused, any_bytes, b16, b32, certificate, decode, demand, mapping, row, tagged, text, u8, u64
+from formats import (Refused, any_bytes, b16, b32, certificate, decode, demand, mapping, row, sign1, tagged, text, u8,
+                     u64)
 
 INVITATION = row(b32, u8, b16, u64, text)
 GROUP_LINK = row(b32, text)
+OPENING = mapping({0: any_bytes, 1: b32, 2: b32})
+KNOCKS = {0: row(b32), 1: row(mapping({0: OPENING, 1: any_bytes}))}
+COUNTERSIGNED = mapping({0: b32, 1: b16, 2: b32, 3: b32, 4: b32})
 
 
 def link(written, kind):
@@ -90,12 +94,40 @@ def open_mail(secret, group, purpose, sealed):
 
 
 def knock(secret, group, sealed):
+    """Index and content of a knock."""
     value = decode(open_mail(secret, group, b"lamppost/1/knock", sealed))
-    demand(mapping({0: any_bytes, 1: b32})(value), "no knock")
-    certificate(value[0], group)
-    return value
+    demand(type(value) is list and len(value) == 2 and value[0] in KNOCKS, "no knock")
+    demand(KNOCKS[value[0]](value[1]), "no knock")
+    return value[0], value[1][0]
 
 
-def short_code(secret, data):
-    digits = f"{int.from_bytes(tagged(b'lamppost/1/short-code', secret, data)[:8], 'big') % 10**12:012}"
+def commitment(secret, group, opening):
+    box = derived(secret, group, b"lamppost/1/mailbox", 16)
+    return tagged(b"lamppost/1/knock-commitment", group, box, opening[0], opening[1], opening[2])
+
+
+def countersignature(secret, group, committed, data):
+    """The device that signed."""
+    payload, verify = sign1(data)
+    claims = decode(payload)
+    demand(COUNTERSIGNED(claims), "no claims")
+    box = derived(secret, group, b"lamppost/1/mailbox", 16)
+    demand((claims[0], claims[1], claims[2]) == (group, box, committed), "another knock's")
+    verify(claims[3], b"countersignature")
+    return claims[3], claims[4]
+
+
+def reveal(secret, group, sealed):
+    """The code of a second knock, and the device that countersigned the first."""
+    index, value = knock(secret, group, sealed)
+    demand(index == 1, "a first knock")
+    opening, signed = value[0], value[1]
+    certificate(opening[0], group)
+    device, _ = countersignature(secret, group, commitment(secret, group, opening), signed)
+    return short_code(secret, opening, signed), device
+
+
+def short_code(secret, opening, signed):
+    number = tagged(b"lamppost/1/short-code", secret, opening[0], opening[1], opening[2], signed)[:8]
+    digits = f"{int.from_bytes(number, 'big') % 10**12:012}"
     return " ".join([digits[:4], digits[4:8], digits[8:]])

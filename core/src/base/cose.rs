@@ -25,6 +25,8 @@ pub enum Purpose {
     SessionKey,
     /// A relay's receipt or checkpoint.
     Receipt,
+    /// A coordinator's device's answer to a newcomer's commitment.
+    Countersignature,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
             Self::Session => b"lamppost/1/session",
             Self::SessionKey => b"lamppost/1/session-key",
             Self::Receipt => b"lamppost/1/receipt",
+            Self::Countersignature => b"lamppost/1/countersignature",
         }
     }
 }

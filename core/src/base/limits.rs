@@ -109,10 +109,10 @@ pub const RELAY_ADDRESS_BYTES_MAX: usize = 128;
 /// Characters of a link behind `lamppost:`: a request has 367, an invitation with the longest address 317.
 pub const LINK_CHARS_MAX: usize = 384;
 
-/// Bytes of a sealed knock: a certificate takes about 400.
+/// Bytes of a sealed knock: a certificate and a countersignature take about 610.
 pub const KNOCK_BYTES_MAX: usize = 2 * 1_024;
 
-/// Bytes of a sealed answer to a knock: a reason, padded.
+/// Bytes of a sealed answer to a knock: a reason, padded, or a countersignature.
 pub const ANSWER_BYTES_MAX: usize = 1_024;
 
 /// Bytes of the reason in an answer: 200 characters in any script.

@@ -1,26 +1,71 @@
-//! What lies in a mailbox: a newcomer's knock and the answer to it, sealed so that the relay reads neither, and the code
-//! by which two people make sure that they speak of the same device (PROTOCOL.md §4.7).
+//! What lies in a mailbox: a newcomer's two knocks and the answers to them, sealed so that the relay reads none, and the
+//! code by which two people make sure that they speak of the same device (PROTOCOL.md §4.7).
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::certificate::BadCertificate;
+use super::countersignature::{BadCountersignature, Countersignature, NONCE_BYTES};
 use super::invitation::InvitationSecret;
 use super::keys::{self, SALT_BYTES};
 use super::{Certificate, Scope};
-use crate::base::{GroupId, RelayId, cbor, hash, limits};
+use crate::base::{DeviceId, GroupId, Hash, MailboxId, RelayId, cbor, hash, limits};
 
-/// What a newcomer says.
+/// What a newcomer says: first that there is something to say, and what it is only when the other side can no longer choose
+/// its own part of the short code.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Knock {
+    /// First: the hash of the opening ([`Opening::commitment`]).
+    #[n(0)]
+    Commitment(#[n(0)] Hash),
+    /// Then: the opening, and the countersignature that it answers.
+    #[n(1)]
+    Reveal(#[n(0)] Reveal),
+}
+
+/// What a newcomer commits to.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Knock {
+pub struct Opening {
     /// The certificate of the newcomer's device.
     #[n(0)]
     pub certificate: ByteVec,
     /// The relay that the newcomer found at the invitation's address.
     #[n(1)]
     pub relay: RelayId,
+    /// Fresh random bytes: nobody guesses the opening from its hash.
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub nonce: [u8; NONCE_BYTES],
+}
+
+/// A newcomer's second knock.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Reveal {
+    /// What was committed to.
+    #[n(0)]
+    pub opening: Opening,
+    /// The first countersignature that came.
+    #[n(1)]
+    pub countersignature: ByteVec,
+}
+
+/// A second knock that was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revealed {
+    /// The first knock.
+    pub commitment: Hash,
+    /// The certificate of the newcomer's device.
+    pub certificate: Certificate,
+    /// The relay that the newcomer found at the invitation's address.
+    pub relay: RelayId,
+    /// The device that countersigned. Whether it may, the roll says.
+    pub countersigner: DeviceId,
+    /// What both screens show.
+    pub code: String,
 }
 
 /// What was sealed under another invitation, or altered.
@@ -28,27 +73,93 @@ pub struct Knock {
 #[error("it was made with another invitation, or altered on its way")]
 pub struct NotSealedHere;
 
+/// Why a second knock is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadReveal {
+    /// The certificate in it.
+    #[error(transparent)]
+    Certificate(#[from] BadCertificate),
+    /// The countersignature in it.
+    #[error(transparent)]
+    Countersignature(#[from] BadCountersignature),
+}
+
+impl Opening {
+    /// The first knock: says nothing of the opening, and fits no other.
+    pub fn commitment(&self, group: GroupId, mailbox: MailboxId) -> Hash {
+        let Self { certificate, relay, nonce } = self;
+        hash::tagged(
+            b"lamppost/1/knock-commitment",
+            &[group.as_bytes(), &mailbox.0, certificate, &relay.0, nonce],
+        )
+    }
+}
+
+impl Reveal {
+    /// Checks the certificate, and that the countersignature is one of this opening's commitment.
+    ///
+    /// # Errors
+    /// [`BadReveal`] says what is wrong with it.
+    pub fn check(&self, secret: &InvitationSecret, group: GroupId) -> Result<Revealed, BadReveal> {
+        let mailbox = secret.mailbox(group);
+        let commitment = self.opening.commitment(group, mailbox);
+        let certificate = Certificate::verify(&self.opening.certificate, Scope::group(group))?;
+        let countersigned = Countersignature::verify(&self.countersignature, group, mailbox, commitment)?;
+        let countersigner = countersigned.device();
+        let relay = self.opening.relay;
+        Ok(Revealed { commitment, certificate, relay, countersigner, code: self.code(secret) })
+    }
+
+    /// What both screens show: 12 digits in three groups of four.
+    pub fn code(&self, secret: &InvitationSecret) -> String {
+        let Opening { certificate, relay, nonce } = &self.opening;
+        let hash = hash::tagged(
+            b"lamppost/1/short-code",
+            &[&secret.0, certificate, &relay.0, nonce, &self.countersignature],
+        );
+        let number = hash.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first)) % 1_000_000_000_000;
+        format!("{:04} {:04} {:04}", number / 100_000_000, number / 10_000 % 10_000, number % 10_000)
+    }
+}
+
 impl Knock {
-    /// Seals it for the coordinators. `salt` is fresh, or that of the same knock before.
+    /// Seals it for the coordinators. `salt` is fresh; a knock that is repeated is the same bytes.
     pub fn seal(&self, secret: &InvitationSecret, group: GroupId, salt: [u8; SALT_BYTES]) -> Vec<u8> {
         seal(secret, group, KNOCK, salt, &cbor::encode(self))
     }
 
-    /// Opens a sealed knock and checks the certificate.
+    /// Opens a sealed knock. [`Reveal::check`] checks what a second one says.
     ///
     /// # Errors
-    /// [`NotSealedHere`] unless it was made with this invitation and holds the certificate of a device.
-    pub fn open(
-        secret: &InvitationSecret,
-        group: GroupId,
-        sealed: &[u8],
-    ) -> Result<(Self, Certificate), NotSealedHere> {
+    /// [`NotSealedHere`] unless it was made with this invitation.
+    pub fn open(secret: &InvitationSecret, group: GroupId, sealed: &[u8]) -> Result<Self, NotSealedHere> {
         let plain = open(secret, group, KNOCK, sealed)?;
-        let knock: Self = cbor::decode(&plain).map_err(|_| NotSealedHere)?;
-        let certificate =
-            Certificate::verify(&knock.certificate, Scope::group(group)).map_err(|_| NotSealedHere)?;
-        Ok((knock, certificate))
+        cbor::decode(&plain).map_err(|_| NotSealedHere)
     }
+}
+
+/// Seals a countersignature for the newcomer.
+pub fn seal_countersignature(
+    secret: &InvitationSecret,
+    group: GroupId,
+    salt: [u8; SALT_BYTES],
+    countersignature: &Countersignature,
+) -> Vec<u8> {
+    seal(secret, group, COUNTERSIGNATURE, salt, countersignature.as_bytes())
+}
+
+/// Opens a sealed countersignature of this commitment, and checks it.
+///
+/// # Errors
+/// [`NotSealedHere`] unless it was made with this invitation, for this commitment.
+pub fn open_countersignature(
+    secret: &InvitationSecret,
+    group: GroupId,
+    sealed: &[u8],
+    commitment: Hash,
+) -> Result<Countersignature, NotSealedHere> {
+    let plain = open(secret, group, COUNTERSIGNATURE, sealed)?;
+    Countersignature::verify(&plain, group, secret.mailbox(group), commitment).map_err(|_| NotSealedHere)
 }
 
 /// Seals a refusal for the newcomer: the reason, for people. Longer ones are cut; all have the same length.
@@ -81,15 +192,9 @@ pub fn open_answer(
     Ok(text.trim_end_matches('\0').to_owned())
 }
 
-/// What both screens show: 12 digits in three groups of four.
-pub fn short_code(secret: &InvitationSecret, certificate: &[u8]) -> String {
-    let hash = hash::tagged(b"lamppost/1/short-code", &[&secret.0, certificate]);
-    let number = hash.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first)) % 1_000_000_000_000;
-    format!("{:04} {:04} {:04}", number / 100_000_000, number / 10_000 % 10_000, number % 10_000)
-}
-
 const KNOCK: &[u8] = b"lamppost/1/knock";
 const ANSWER: &[u8] = b"lamppost/1/answer";
+const COUNTERSIGNATURE: &[u8] = b"lamppost/1/countersignature";
 
 fn cipher(
     secret: &InvitationSecret,
@@ -137,27 +242,81 @@ mod tests {
     const SECRET: InvitationSecret = InvitationSecret([9; 16]);
     const GROUP: GroupId = GroupId([7; 32]);
 
-    fn knock() -> Knock {
+    fn opening(scope: Scope, nonce: u8) -> Opening {
         let (member, device) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
         let id = crate::base::MemberId(member.verifying_key().to_bytes());
-        let possession = crate::entry::Possession::sign(&device, id, [3; 32], Scope::group(GROUP));
+        let possession = crate::entry::Possession::sign(&device, id, [3; 32], scope);
         let certificate = possession.certify(&member).unwrap().as_bytes().to_vec();
-        Knock { certificate: ByteVec::from(certificate), relay: RelayId([4; 32]) }
+        let certificate = ByteVec::from(certificate);
+        Opening { certificate, relay: RelayId([4; 32]), nonce: [nonce; NONCE_BYTES] }
+    }
+
+    fn countersigned(opening: &Opening, nonce: u8) -> Countersignature {
+        let commitment = opening.commitment(GROUP, SECRET.mailbox(GROUP));
+        let key = SigningKey::from_bytes(&[6; 32]);
+        Countersignature::sign(&key, GROUP, SECRET.mailbox(GROUP), commitment, [nonce; NONCE_BYTES])
+    }
+
+    fn reveal(nonce: u8, theirs: u8) -> Reveal {
+        let opening = opening(Scope::group(GROUP), nonce);
+        let countersignature = ByteVec::from(countersigned(&opening, theirs).as_bytes().to_vec());
+        Reveal { opening, countersignature }
     }
 
     #[test]
     fn a_knock_opens_with_its_invitation_alone_and_fits_into_a_mailbox() {
-        let sealed = knock().seal(&SECRET, GROUP, [5; 16]);
-        assert!(sealed.len() < limits::KNOCK_BYTES_MAX / 2, "{}", sealed.len());
-        assert_eq!(Knock::open(&SECRET, GROUP, &sealed).unwrap().0, knock());
-        assert!(Knock::open(&InvitationSecret([8; 16]), GROUP, &sealed).is_err());
-        assert!(Knock::open(&SECRET, GroupId([8; 32]), &sealed).is_err());
-        assert!(open_answer(&SECRET, GROUP, &sealed).is_err());
-        for at in 0..sealed.len() {
-            let mut bent = sealed.clone();
-            bent[at] ^= 1;
-            assert_eq!(Knock::open(&SECRET, GROUP, &bent), Err(NotSealedHere), "byte {at}");
+        let commitment = opening(Scope::group(GROUP), 1).commitment(GROUP, SECRET.mailbox(GROUP));
+        for knock in [Knock::Commitment(commitment), Knock::Reveal(reveal(1, 2))] {
+            let sealed = knock.seal(&SECRET, GROUP, [5; 16]);
+            assert!(sealed.len() < limits::KNOCK_BYTES_MAX / 2, "{}", sealed.len());
+            assert_eq!(Knock::open(&SECRET, GROUP, &sealed), Ok(knock));
+            assert!(Knock::open(&InvitationSecret([8; 16]), GROUP, &sealed).is_err());
+            assert!(Knock::open(&SECRET, GroupId([8; 32]), &sealed).is_err());
+            assert!(open_answer(&SECRET, GROUP, &sealed).is_err());
+            for at in 0..sealed.len() {
+                let mut bent = sealed.clone();
+                bent[at] ^= 1;
+                assert_eq!(Knock::open(&SECRET, GROUP, &bent), Err(NotSealedHere), "byte {at}");
+            }
         }
+    }
+
+    #[test]
+    fn reveal_needs_the_groups_certificate_and_its_own_countersignature() {
+        let good = reveal(1, 2);
+        let checked = good.check(&SECRET, GROUP).unwrap();
+        assert_eq!(checked.commitment, good.opening.commitment(GROUP, SECRET.mailbox(GROUP)));
+        assert_eq!(checked.certificate.as_bytes(), good.opening.certificate.as_slice());
+        assert_eq!(checked.code, good.code(&SECRET));
+
+        let other_group = opening(Scope::group(GroupId([8; 32])), 1);
+        let countersignature = ByteVec::from(countersigned(&other_group, 2).as_bytes().to_vec());
+        let other_group = Reveal { opening: other_group, countersignature };
+        let not_here = BadReveal::Certificate(BadCertificate::OtherGroup);
+        assert_eq!(other_group.check(&SECRET, GROUP), Err(not_here));
+        // Whatever of the opening is exchanged after the countersignature is another commitment.
+        let not_its_own = BadReveal::Countersignature(BadCountersignature::OtherKnock);
+        for exchanged in [
+            Opening { nonce: [7; NONCE_BYTES], ..good.opening.clone() },
+            Opening { relay: RelayId([7; 32]), ..good.opening.clone() },
+        ] {
+            let exchanged = Reveal { opening: exchanged, ..good.clone() };
+            assert_eq!(exchanged.check(&SECRET, GROUP), Err(not_its_own.clone()));
+        }
+    }
+
+    #[test]
+    fn sealed_countersignature_opens_for_its_commitment() {
+        let opening = opening(Scope::group(GROUP), 1);
+        let commitment = opening.commitment(GROUP, SECRET.mailbox(GROUP));
+        let good = countersigned(&opening, 2);
+        let sealed = seal_countersignature(&SECRET, GROUP, [5; 16], &good);
+        assert!(sealed.len() <= limits::ANSWER_BYTES_MAX / 2, "{}", sealed.len());
+        assert_eq!(open_countersignature(&SECRET, GROUP, &sealed, commitment), Ok(good));
+        assert!(open_countersignature(&SECRET, GROUP, &sealed, Hash([0; 32])).is_err());
+        assert!(open_answer(&SECRET, GROUP, &sealed).is_err());
+        let refusal = seal_answer(&SECRET, GROUP, [5; 16], "no");
+        assert!(open_countersignature(&SECRET, GROUP, &refusal, commitment).is_err());
     }
 
     #[test]
@@ -172,11 +331,12 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_twelve_digits_of_one_invitation_and_one_device() {
-        let code = short_code(&SECRET, &knock().certificate);
+    fn code_is_twelve_digits_and_depends_on_both_numbers() {
+        let code = reveal(1, 2).code(&SECRET);
         let digits: Vec<_> = code.split(' ').map(str::len).collect();
         assert_eq!(digits, [4, 4, 4]);
-        assert_ne!(code, short_code(&InvitationSecret([8; 16]), &knock().certificate));
-        assert_ne!(code, short_code(&SECRET, b"another"));
+        assert_ne!(code, reveal(1, 2).code(&InvitationSecret([8; 16])));
+        assert_ne!(code, reveal(3, 2).code(&SECRET), "the newcomer's");
+        assert_ne!(code, reveal(1, 3).code(&SECRET), "the coordinator's");
     }
 }

@@ -12,6 +12,8 @@ pub mod wire;
 #[cfg(feature = "device")]
 pub mod chunk;
 #[cfg(feature = "device")]
+pub mod countersignature;
+#[cfg(feature = "device")]
 pub mod evidence;
 #[cfg(feature = "device")]
 pub mod invitation;

@@ -243,6 +243,10 @@ pub(super) async fn knock(replica: &Replica, wait: bool, budget: Budget) -> Resu
                     effects.extend(session.handle(proven, now_ms()));
                 }
                 knock::Effect::Keep(word) => replica.run(move |engine| engine.keep_word(&word)).await?,
+                knock::Effect::Reveal(sealed) => {
+                    let knock = replica.run(move |engine| engine.reveal(&sealed)).await?;
+                    effects.extend(session.handle(knock::Input::Revealed(knock), now_ms()));
+                }
                 knock::Effect::Outside(standing) => {
                     replica.run(move |engine| engine.keep_outside(standing)).await?;
                 }

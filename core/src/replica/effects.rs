@@ -96,6 +96,7 @@ impl Engine {
             Effect::LoadMail => return Ok(Some(Input::Mail(self.mail()?))),
             Effect::Knocked(knocks) => self.keep_knocks(knocks)?,
             Effect::Answered(mailbox) => self.answered(mailbox)?,
+            Effect::Countersigned(mailbox) => self.countersigned(mailbox)?,
             Effect::LoadMedia { up_after, down_after } => {
                 return Ok(Some(Input::Media(self.chunks_to_carry(up_after, down_after)?)));
             }

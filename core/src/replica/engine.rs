@@ -429,7 +429,7 @@ impl Engine {
     }
 
     /// The key that signs entries.
-    fn signer(&self) -> Result<&SigningKey, Error> {
+    pub(super) fn signer(&self) -> Result<&SigningKey, Error> {
         Ok(&self.identity.secrets()?.device)
     }
 

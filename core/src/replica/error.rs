@@ -105,6 +105,12 @@ pub enum Error {
     /// A request to join that cannot be approved.
     #[error("this request cannot be approved ({0}): if the person is to join, send a new invitation")]
     Approval(String),
+    /// A request whose code could not have been compared.
+    #[error(
+        "there is no code to compare yet: the newcomer's phone and a coordinator's agree on one when they connect; sync, and \
+         look again"
+    )]
+    NoCodeYet,
     /// An invitation or request that there is nothing left to decide about.
     #[error("{0}")]
     Settled(&'static str),
@@ -232,6 +238,7 @@ impl Error {
             | Self::Membership(_)
             | Self::Code(_)
             | Self::Settled(_)
+            | Self::NoCodeYet
             | Self::Role(_)
             | Self::NotHere(_)
             | Self::Kind(_)

@@ -9,9 +9,10 @@ use super::error::Error;
 use super::membership::{Admission, GroupInfo};
 use crate::base::{RelayId, RoleId, address};
 use crate::entry::Wire;
+use crate::entry::countersignature::NONCE_BYTES;
 use crate::entry::invitation::Invitation;
 use crate::entry::keys::SALT_BYTES;
-use crate::entry::knock::{self, Knock};
+use crate::entry::knock::{self, Knock, Opening, Reveal};
 use crate::entry::link::{BadLink, GroupLink, LinkKind};
 use crate::sync::Refusal;
 use crate::sync::frame::Standing;
@@ -25,8 +26,9 @@ use minicbor::bytes::ByteVec;
 pub enum Joining {
     /// Nobody has decided yet.
     Waiting {
-        /// What the coordinator's screen shows too: to be read out over the phone or face to face.
-        code: String,
+        /// What the coordinator's screen shows too: to be read out over the phone or face to face. None until a coordinator's
+        /// phone has answered, which it does by itself when it connects.
+        code: Option<String>,
         /// The role that the invitation leads to.
         role: RoleId,
         /// Until when, in milliseconds since the Unix epoch.
@@ -58,10 +60,9 @@ struct JoiningRow {
     /// The invitation or the group's link, as text.
     #[n(0)]
     link: String,
-    /// So that a knock that is repeated is the same.
+    /// What this device says to the coordinators; none before its first session.
     #[n(1)]
-    #[cbor(with = "minicbor::bytes")]
-    salt: [u8; SALT_BYTES],
+    knock: Option<KnockRow>,
     #[n(2)]
     at_relay: bool,
     #[n(3)]
@@ -70,6 +71,27 @@ struct JoiningRow {
     expired: bool,
     #[n(5)]
     problem: Option<String>,
+}
+
+/// What a newcomer has committed to, and how far that is.
+#[derive(Clone, Encode, Decode)]
+#[cbor(map)]
+struct KnockRow {
+    #[n(0)]
+    opening: Opening,
+    /// The first countersignature that came: a second would let whoever made it choose the code.
+    #[n(1)]
+    countersignature: Option<ByteVec>,
+    /// The knock as it lies in the mailbox, so that one that is repeated is the same.
+    #[n(2)]
+    sealed: ByteVec,
+}
+
+impl KnockRow {
+    fn reveal(&self) -> Option<Reveal> {
+        let countersignature = self.countersignature.clone()?;
+        Some(Reveal { opening: self.opening.clone(), countersignature })
+    }
 }
 
 impl Engine {
@@ -102,9 +124,8 @@ impl Engine {
         if self.joining_row()?.is_some_and(|row| row.link == link) {
             return Ok(());
         }
-        let mut salt = [0; SALT_BYTES];
-        self.rng.fill_bytes(&mut salt);
-        let row = JoiningRow { link, salt, at_relay: false, refused: None, expired: false, problem: None };
+        let row =
+            JoiningRow { link, knock: None, at_relay: false, refused: None, expired: false, problem: None };
         self.put_joining(&row)
     }
 
@@ -127,8 +148,9 @@ impl Engine {
         if row.expired || invitation.check_expiry(self.clock.now_ms()).is_err() {
             return Ok(Some(Joining::Expired));
         }
+        let reveal = row.knock.as_ref().and_then(KnockRow::reveal);
         Ok(Some(Joining::Waiting {
-            code: knock::short_code(&invitation.secret, self.certificate_for(invitation.group)?.as_bytes()),
+            code: reveal.map(|reveal| reveal.code(&invitation.secret)),
             role: invitation.role,
             expires_ms: invitation.expires_s.saturating_mul(1_000),
             at_relay: row.at_relay,
@@ -170,10 +192,74 @@ impl Engine {
             let certificate = certificate.ok().map(|held| held.as_bytes().to_vec());
             return Ok(Input::Proven { proof, knock: None, certificate });
         };
+        let sealed = self.knock_for(row, &invitation, relay)?;
+        Ok(Input::Proven { proof, knock: Some(sealed), certificate: None })
+    }
+
+    /// The knock that is to lie in the mailbox at this relay. It is on the disk before it leaves.
+    fn knock_for(
+        &mut self,
+        row: JoiningRow,
+        invitation: &Invitation,
+        relay: RelayId,
+    ) -> Result<Vec<u8>, Error> {
         let certificate = ByteVec::from(self.certificate_for(invitation.group)?.as_bytes().to_vec());
-        let knock = Knock { certificate, relay };
-        let knock = knock.seal(&invitation.secret, invitation.group, row.salt);
-        Ok(Input::Proven { proof, knock: Some(knock), certificate: None })
+        let said = row.knock.as_ref().filter(|said| {
+            // Once it was countersigned it is this or nothing.
+            let is_the_same = said.opening.certificate == certificate;
+            is_the_same && (said.opening.relay == relay || said.countersignature.is_some())
+        });
+        if let Some(said) = said {
+            return Ok(said.sealed.to_vec());
+        }
+        let mut nonce = [0; NONCE_BYTES];
+        self.rng.fill_bytes(&mut nonce);
+        let opening = Opening { certificate, relay, nonce };
+        let knock = Knock::Commitment(opening.commitment(invitation.group, invitation.mailbox()));
+        let sealed = self.seal_knock(&knock, invitation);
+        let said = KnockRow { opening, countersignature: None, sealed: ByteVec::from(sealed.clone()) };
+        self.put_joining(&JoiningRow { knock: Some(said), ..row })?;
+        Ok(sealed)
+    }
+
+    fn seal_knock(&mut self, knock: &Knock, invitation: &Invitation) -> Vec<u8> {
+        let mut salt = [0; SALT_BYTES];
+        self.rng.fill_bytes(&mut salt);
+        knock.seal(&invitation.secret, invitation.group, salt)
+    }
+
+    /// Keeps a countersignature, unless one was kept before, and returns the second knock, sealed. None if it is not of
+    /// this device's first knock.
+    ///
+    /// # Errors
+    /// [`Error::NotInvited`]; errors of the store.
+    pub fn reveal(&mut self, sealed: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let row = self.joining_row()?.ok_or(Error::NotInvited)?;
+        let (Way::Invitation(invitation), Some(said)) = (row.way()?, row.knock.clone()) else {
+            return Ok(None);
+        };
+        if said.countersignature.is_some() {
+            return Ok(Some(said.sealed.to_vec()));
+        }
+        let Invitation { secret, group, .. } = &invitation;
+        let commitment = said.opening.commitment(*group, invitation.mailbox());
+        let signed = match knock::open_countersignature(secret, *group, sealed, commitment) {
+            Ok(signed) => ByteVec::from(signed.as_bytes().to_vec()),
+            Err(why) => {
+                let problem = Some(format!("an answer came that cannot be read: {why}"));
+                self.put_joining(&JoiningRow { problem, ..row })?;
+                return Ok(None);
+            }
+        };
+        let reveal = Reveal { opening: said.opening.clone(), countersignature: signed.clone() };
+        let sealed = self.seal_knock(&Knock::Reveal(reveal), &invitation);
+        let said = KnockRow {
+            countersignature: Some(signed),
+            sealed: ByteVec::from(sealed.clone()),
+            opening: said.opening,
+        };
+        self.put_joining(&JoiningRow { knock: Some(said), problem: None, ..row })?;
+        Ok(Some(sealed))
     }
 
     /// Keeps that the relay does not know a link's group, or this device, yet.
@@ -205,7 +291,7 @@ impl Engine {
         let Way::Invitation(invitation) = row.way()? else { return Ok(()) };
         let mut row = JoiningRow { at_relay: false, refused: None, problem: None, ..row };
         match word {
-            Word::Waiting | Word::Admitted => row.at_relay = true,
+            Word::Waiting | Word::Admitted | Word::Countersigned(_) => row.at_relay = true,
             Word::Refused(sealed) => match knock::open_answer(&invitation.secret, invitation.group, sealed) {
                 Ok(reason) => row.refused = Some(reason),
                 Err(why) => row.problem = Some(format!("an answer came that cannot be read: {why}")),

@@ -3,7 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use super::mailbox::{Answer, Knock, Knocks, Letter, OpenMailbox, Settled};
+use super::mailbox::{Answer, Countersign, Knock, Knocks, Letter, OpenMailbox, Settled};
 use super::media::{self, Chunk, ChunkAck, ChunkNames, GetChunk, PutChunk};
 use crate::base::{CompartmentId, DeviceId, GroupId, Hash, Incarnation, RelayId, cbor, limits};
 use crate::entry::{LogHead, LogId, Wire};
@@ -68,7 +68,7 @@ pub enum Frame {
     /// Relay, to the one who knocked: how it stands. Sent after the durable write, and when it changes.
     #[n(17)]
     Letter(#[n(0)] Letter),
-    /// Relay: what became of a mailbox that was opened, or of an answer.
+    /// Relay: what became of a mailbox that was opened, of an answer or of a countersignature.
     #[n(18)]
     Settled(#[n(0)] Settled),
     /// Phone: which of these chunks do you lack?
@@ -89,6 +89,9 @@ pub enum Frame {
     /// Relay: this is it, or it is not here.
     #[n(24)]
     Chunk(#[n(0)] Chunk),
+    /// Phone that governs: hand this to the one who knocked first, so that they knock again.
+    #[n(25)]
+    Countersign(#[n(0)] Countersign),
 }
 
 /// The relay's opening.
@@ -510,6 +513,9 @@ impl Frame {
                 (bytes, media::CIPHERTEXT_BYTES_MAX, "bytes of a chunk")
             }
             Self::Knock(knock) => (knock.sealed.len(), limits::KNOCK_BYTES_MAX, "bytes of a knock"),
+            Self::Countersign(signed) => {
+                (signed.sealed.len(), limits::ANSWER_BYTES_MAX, "bytes of a countersignature")
+            }
             Self::Answer(answer) => (answer.sealed.len(), limits::ANSWER_BYTES_MAX, "bytes of an answer"),
             Self::Knocks(knocks) if knocks.largest() > limits::KNOCK_BYTES_MAX => {
                 (knocks.largest(), limits::KNOCK_BYTES_MAX, "bytes of a knock")

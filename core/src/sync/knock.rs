@@ -1,6 +1,6 @@
 //! A newcomer's session, as a machine without IO: (input, now) → effects (PROTOCOL.md §5.5, §5.6).
 //!
-//! With an invitation it proves who it is, knocks and waits for the letter; with a group's link it shows its certificate
+//! With an invitation it proves who it is, knocks, knocks again once it was countersigned, and waits for the letter; with a group's link it shows its certificate
 //! and waits until the relay has heard of it. Once it belongs, or a member's key vouches for it, it fetches the roll, and
 //! nothing else: with that it joins, and from then on [`Session`](super::session::Session) is the machine to use.
 
@@ -43,6 +43,8 @@ pub enum Input {
         /// With a group's link: the device's certificate, if it has one.
         certificate: Option<Vec<u8>>,
     },
+    /// The answer to [`Effect::Reveal`]: the second knock, sealed; none if the countersignature is none.
+    Revealed(Option<Vec<u8>>),
     /// Time has passed.
     Tick,
 }
@@ -62,6 +64,9 @@ pub enum Effect {
     },
     /// Keep how it stands: the knock lies in the mailbox, is refused, or finds none.
     Keep(Word),
+    /// Keep this countersignature, sealed, unless there was one before, and seal the second knock. Answer with
+    /// [`Input::Revealed`].
+    Reveal(ByteVec),
     /// Keep that the relay does not know this group, or this device, yet.
     Outside(Standing),
     /// Join with this roll, causes first, from this relay. The session is over after it.
@@ -99,6 +104,8 @@ pub struct Session {
     is_shown: bool,
     /// How it stood when the relay last said so.
     word: Option<Word>,
+    /// The second knock was sent in this session.
+    has_revealed: bool,
     roll: Vec<Wire>,
     roll_bytes: usize,
     upto: u64,
@@ -110,6 +117,8 @@ enum Phase {
     Proof,
     Welcome,
     Letter,
+    /// The second knock is being sealed.
+    Reveal,
     /// The relay is to say when it hears of this device.
     Outside,
     Roll,
@@ -129,6 +138,7 @@ impl Session {
             knock: None,
             is_shown: false,
             word: None,
+            has_revealed: false,
             roll: Vec::new(),
             roll_bytes: 0,
             upto: 0,
@@ -175,12 +185,17 @@ impl Session {
                 self.send(&Frame::Hello(Hello { proof: ByteVec::from(proof), certificate }), effects);
                 Ok(())
             }
+            Input::Revealed(knock) if self.phase == Phase::Reveal => {
+                let sealed = ByteVec::from(knock.ok_or(End::Done)?);
+                self.phase = Phase::Letter;
+                self.send_knock(sealed, effects)
+            }
             Input::Heard => {
                 self.heard_ms = now_ms;
                 Ok(())
             }
             Input::Tick if now_ms.saturating_sub(self.heard_ms) > SILENCE_MS_MAX => Err(End::Silence),
-            Input::Tick | Input::Proven { .. } => Ok(()),
+            Input::Tick | Input::Proven { .. } | Input::Revealed(_) => Ok(()),
         }
     }
 
@@ -206,8 +221,8 @@ impl Session {
                 effects.push(Effect::Join(relay, std::mem::take(&mut self.roll)));
                 Err(End::Done)
             }
-            // A letter that crossed with the pull.
-            (Phase::Roll, Frame::Letter(_)) => Ok(()),
+            // A letter that crossed with the pull, or with the second knock.
+            (Phase::Roll | Phase::Reveal, Frame::Letter(_)) => Ok(()),
             (_, frame) => Err(Misbehaviour::OutOfTurn(name(&frame)).into()),
         }
     }
@@ -218,11 +233,10 @@ impl Session {
                 self.fetch_roll(effects);
                 Ok(())
             }
-            (_, Some(mailbox)) => {
+            (_, Some(_)) => {
                 self.phase = Phase::Letter;
                 let sealed = ByteVec::from(self.knock.take().unwrap_or_default());
-                self.send(&Frame::Knock(Knock { mailbox, sealed }), effects);
-                Ok(())
+                self.send_knock(sealed, effects)
             }
             (outside, None) => {
                 self.phase = Phase::Outside;
@@ -238,11 +252,26 @@ impl Session {
             self.fetch_roll(effects);
             return Ok(());
         }
+        if let Word::Countersigned(sealed) = letter.word {
+            // Said again it changes nothing: it crossed with the second knock, or the relay wants another code.
+            if std::mem::replace(&mut self.has_revealed, true) {
+                return Ok(());
+            }
+            self.phase = Phase::Reveal;
+            effects.push(Effect::Reveal(sealed));
+            return Ok(());
+        }
         if self.word.as_ref() != Some(&letter.word) {
             self.word = Some(letter.word.clone());
             effects.push(Effect::Keep(letter.word.clone()));
         }
         if letter.word == Word::Waiting && self.plan.wait { Ok(()) } else { Err(End::Done) }
+    }
+
+    fn send_knock(&mut self, sealed: ByteVec, effects: &mut Vec<Effect>) -> Result<(), End> {
+        let mailbox = self.plan.mailbox.ok_or(End::Done)?;
+        self.send(&Frame::Knock(Knock { mailbox, sealed }), effects);
+        Ok(())
     }
 
     fn fetch_roll(&mut self, effects: &mut Vec<Effect>) {
@@ -318,6 +347,7 @@ mod tests {
             Effect::Send(bytes) => Frame::from_bytes(bytes).ok(),
             Effect::Prove { .. }
             | Effect::Keep(_)
+            | Effect::Reveal(_)
             | Effect::Outside(_)
             | Effect::Join(..)
             | Effect::End(_) => None,
@@ -383,6 +413,26 @@ mod tests {
         let effects = say(&mut session, &Frame::CaughtUp);
         assert_eq!(effects, [Effect::Join(RELAY, vec![wire]), Effect::End(End::Done)]);
         assert_eq!(say(&mut session, &Frame::CaughtUp), [], "nothing follows the end");
+    }
+
+    #[test]
+    fn countersigned_knock_is_followed_by_the_second_once() {
+        let signed = || letter(Word::Countersigned(ByteVec::from(vec![7; 5])));
+        let mut session = knocking(true);
+        assert_eq!(say(&mut session, &letter(Word::Waiting)), [Effect::Keep(Word::Waiting)]);
+        assert_eq!(say(&mut session, &signed()), [Effect::Reveal(ByteVec::from(vec![7; 5]))]);
+        assert_eq!(say(&mut session, &letter(Word::Waiting)), [], "one that crossed");
+        let effects = session.handle(Input::Revealed(Some(vec![8; 9])), 0);
+        let [Frame::Knock(knock)] = &sent(&effects)[..] else { panic!("{effects:?}") };
+        assert_eq!((knock.mailbox, knock.sealed.to_vec()), (MAILBOX, vec![8; 9]));
+        assert_eq!(say(&mut session, &letter(Word::Waiting)), []);
+        let again = letter(Word::Countersigned(ByteVec::from(vec![9; 5])));
+        assert_eq!(say(&mut session, &again), [], "a relay that wants another code");
+        assert_eq!(say(&mut session, &letter(Word::Admitted)).len(), 1);
+
+        let mut session = knocking(true);
+        say(&mut session, &signed());
+        assert_eq!(session.handle(Input::Revealed(None), 0), [Effect::End(End::Done)], "it was none");
     }
 
     #[test]

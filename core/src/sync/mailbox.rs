@@ -6,7 +6,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::frame::{Outcome, Refused};
-use crate::base::{DeviceId, MailboxId};
+use crate::base::{DeviceId, Hash, MailboxId};
 
 /// A device that governs opens a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -71,6 +71,21 @@ pub struct Answer {
     pub sealed: ByteVec,
 }
 
+/// A device that governs answers a newcomer's first knock.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Countersign {
+    /// The mailbox.
+    #[n(0)]
+    pub mailbox: MailboxId,
+    /// SHA-256 of the sealed knock that it answers: a later one is not answered by it.
+    #[n(1)]
+    pub knock: Hash,
+    /// For the newcomer.
+    #[n(2)]
+    pub sealed: ByteVec,
+}
+
 /// What a newcomer finds in the mailbox.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -98,9 +113,12 @@ pub enum Word {
     /// The device belongs: it may pull.
     #[n(3)]
     Admitted,
+    /// The first knock was countersigned: the second may come.
+    #[n(4)]
+    Countersigned(#[n(0)] ByteVec),
 }
 
-/// What became of an [`OpenMailbox`] or an [`Answer`]. Sent after the durable write.
+/// What became of an [`OpenMailbox`], an [`Answer`] or a [`Countersign`]. Sent after the durable write.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Settled {
@@ -124,7 +142,7 @@ impl Word {
     /// Bytes of what is sealed in it.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Refused(sealed) => sealed.len(),
+            Self::Refused(sealed) | Self::Countersigned(sealed) => sealed.len(),
             Self::Waiting | Self::Closed(_) | Self::Admitted => 0,
         }
     }

@@ -11,7 +11,7 @@ use super::frame::{
     Ack, AskConsistency, BadFrame, Challenge, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome,
     OwnHead, Proof, Pull, Push, Refusal, Refused, SESSION_VERSION, Standing, Welcome,
 };
-use super::mailbox::{Answer, Knocked, Knocks, OpenMailbox};
+use super::mailbox::{Answer, Countersign, Knocked, Knocks, OpenMailbox};
 use super::media::PutChunk;
 use super::receipt::SignedReceipt;
 use super::transfer::{Carried, Load, Transfer};
@@ -106,6 +106,16 @@ pub enum Mail {
     Open(OpenMailbox),
     /// A refusal.
     Answer(Answer),
+    /// The answer to a first knock.
+    Countersign(Countersign),
+}
+
+/// The kinds of [`Mail`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Open,
+    Answer,
+    Countersignature,
 }
 
 /// What the shell is to do.
@@ -165,12 +175,15 @@ pub enum Effect {
     /// Everything there was has been fetched, and everything to send was answered. Do what can only be done now that
     /// everything is known, and answer with [`Input::Settled`]: what it put into the outbox is still sent.
     CaughtUp,
-    /// Answer with [`Input::Mail`]: the mailboxes that are to be open, and answers that the relay does not have.
+    /// Answer with [`Input::Mail`]: the mailboxes that are to be open, and what the relay does not have of answers
+    /// and countersignatures.
     LoadMail,
     /// Keep who has knocked.
     Knocked(Vec<Knocked>),
     /// The relay has this answer on its disk, or will never take it.
     Answered(MailboxId),
+    /// Forget this mailbox's countersignature: the relay has it, or will never take it.
+    Countersigned(MailboxId),
     /// Answer with [`Input::Media`]: chunks to be carried behind these places.
     LoadMedia {
         /// The last place had of what the relay may lack.
@@ -335,8 +348,8 @@ pub struct Session {
     /// Mail is to be asked for: once everything else has been said, and again when something was added.
     mail_due: bool,
     mail_loading: bool,
-    /// Mail that the relay has not acknowledged, in the order sent, and whether it is an answer.
-    mail_open: VecDeque<(MailboxId, bool)>,
+    /// Mail that the relay has not acknowledged, in the order sent.
+    mail_open: VecDeque<(MailboxId, Told)>,
     /// Mailboxes that this session has opened.
     mailboxes: BTreeSet<MailboxId>,
     transfer: Transfer,
@@ -576,15 +589,19 @@ impl Session {
                 Ok(())
             }
             (Phase::Open, Frame::Settled(settled)) => {
-                let (_, is_answer) = self
+                let (_, told) = self
                     .mail_open
                     .pop_front()
                     .filter(|(mailbox, _)| *mailbox == settled.mailbox)
                     .ok_or(Misbehaviour::OutOfTurn("an acknowledgement"))?;
                 // One that it cannot keep just now is sent again in the next session.
                 let passing = matches!(&settled.outcome, Outcome::Refused(why) if why.refusal.is_passing());
-                if is_answer && !passing {
-                    effects.push(Effect::Answered(settled.mailbox));
+                match told {
+                    Told::Answer if !passing => effects.push(Effect::Answered(settled.mailbox)),
+                    Told::Countersignature if !passing => {
+                        effects.push(Effect::Countersigned(settled.mailbox));
+                    }
+                    Told::Open | Told::Answer | Told::Countersignature => {}
                 }
                 Ok(())
             }
@@ -632,13 +649,17 @@ impl Session {
         for mail in mail {
             match mail {
                 Mail::Open(open) if self.mailboxes.insert(open.mailbox) => {
-                    self.mail_open.push_back((open.mailbox, false));
+                    self.mail_open.push_back((open.mailbox, Told::Open));
                     self.send(&Frame::OpenMailbox(open), effects);
                 }
                 Mail::Open(_) => {}
                 Mail::Answer(answer) => {
-                    self.mail_open.push_back((answer.mailbox, true));
+                    self.mail_open.push_back((answer.mailbox, Told::Answer));
                     self.send(&Frame::Answer(answer), effects);
+                }
+                Mail::Countersign(signed) => {
+                    self.mail_open.push_back((signed.mailbox, Told::Countersignature));
+                    self.send(&Frame::Countersign(signed), effects);
                 }
             }
         }
@@ -975,6 +996,7 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::Knock(_) => "a knock",
         Frame::Knocks(_) => "knocks",
         Frame::Answer(_) => "an answer",
+        Frame::Countersign(_) => "a countersignature",
         Frame::Letter(_) => "a letter",
         Frame::Settled(_) => "an acknowledgement",
         Frame::OfferChunks(_) | Frame::WantedChunks(_) => "names of chunks",

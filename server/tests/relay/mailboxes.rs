@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lamppost_core::base::cose::{self, Purpose};
+use lamppost_core::base::hash::sha256;
 use lamppost_core::base::{DeviceId, MailboxId, cbor, limits};
 use lamppost_core::entry::{Kind, Verified};
 use lamppost_core::roll::Operation;
@@ -10,7 +11,7 @@ use lamppost_core::roll::operation::Admission;
 use lamppost_core::storage::{FaultAt, FaultyStore, MemoryStore, Store};
 use lamppost_core::sync::Frame;
 use lamppost_core::sync::frame::{Hello, Outcome, Proof, Refusal, SESSION_VERSION};
-use lamppost_core::sync::mailbox::{Answer, Knock, Knocked, OpenMailbox, Word};
+use lamppost_core::sync::mailbox::{Answer, Countersign, Knock, Knocked, OpenMailbox, Word};
 use lamppost_server::{Done, Effect, Errand, Input, Opening, Query, Relay, Reply, Rules, Session};
 use minicbor::bytes::ByteVec;
 
@@ -52,6 +53,13 @@ fn knock(relay: &Relay, world: &World, who: &Person, words: &[u8]) -> (Word, boo
 fn answer(relay: &Relay, world: &World, who: &Person, words: &[u8]) -> Option<Refusal> {
     let answer = Answer { mailbox: BOX, sealed: ByteVec::from(words.to_vec()) };
     outcome(ask_at(relay, world, who, Errand::Answer(answer), 0))
+}
+
+/// Countersigns the knock of these words.
+fn countersign(relay: &Relay, world: &World, who: &Person, knock: &[u8], words: &[u8]) -> Option<Refusal> {
+    let (knock, sealed) = (sha256(knock), ByteVec::from(words.to_vec()));
+    let signed = Countersign { mailbox: BOX, knock, sealed };
+    outcome(ask_at(relay, world, who, Errand::Countersign(signed), 0))
 }
 
 fn outcome((done, _): (Done, bool)) -> Option<Refusal> {
@@ -147,6 +155,42 @@ fn the_first_knock_wins_and_the_first_answer_stands() {
         let told = knocks(&relay, &world, &world.founder, after).0;
         assert!(matches!(told.as_slice(), [Knocked { sealed: None, .. }]), "{told:?}");
     }
+}
+
+#[test]
+fn knock_is_countersigned_once_and_then_replaced_by_the_second() {
+    let mut world = World::new(1);
+    let (volunteer, newcomer) = (Person::new(2), Person::new(3));
+    world.admit(&volunteer, VOLUNTEER);
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let relay = relay_in(Arc::clone(&store), rules());
+    commit(&relay, push(&world, &world.founder, &world.roll));
+    open(&relay, &world, &world.founder, BOX);
+    let nobody = countersign(&relay, &world, &world.founder, b"first", b"signed");
+    assert_eq!(nobody, Some(Refusal::MAILBOX_UNKNOWN), "nobody knocked");
+    assert_eq!(knock(&relay, &world, &newcomer, b"first"), (Word::Waiting, true));
+    for (who, why) in [(&volunteer, Refusal::ROLE), (&newcomer, Refusal::UNKNOWN_DEVICE)] {
+        assert_eq!(countersign(&relay, &world, who, b"first", b"mine"), Some(why));
+    }
+    let other = countersign(&relay, &world, &world.founder, b"another", b"signed");
+    assert_eq!(other, Some(Refusal::MAILBOX_UNKNOWN), "it answers one knock alone");
+    assert_eq!(countersign(&relay, &world, &world.founder, b"first", b"signed"), None);
+    assert_eq!(countersign(&relay, &world, &world.founder, b"first", b"again"), None);
+    let signed = Word::Countersigned(ByteVec::from(b"signed".to_vec()));
+    drop(relay);
+    // The first stands, on the disk.
+    let relay = relay_in(store, rules());
+    assert_eq!(knock(&relay, &world, &newcomer, b"first"), (signed, false));
+    assert_eq!(knock(&relay, &world, &newcomer, b"second"), (Word::Waiting, true));
+    assert_eq!(knock(&relay, &world, &newcomer, b"second"), (Word::Waiting, false));
+    // Another coordinator's phone is late: what it answers is not there any more.
+    let late = countersign(&relay, &world, &world.founder, b"first", b"late");
+    assert_eq!(late, Some(Refusal::MAILBOX_UNKNOWN));
+    assert_eq!(knock(&relay, &world, &newcomer, b"second"), (Word::Waiting, false));
+    assert_eq!(answer(&relay, &world, &world.founder, b"no"), None);
+    assert_eq!(countersign(&relay, &world, &world.founder, b"second", b"late"), None);
+    let refused = Word::Refused(ByteVec::from(b"no".to_vec()));
+    assert_eq!(knock(&relay, &world, &newcomer, b"second"), (refused, false));
 }
 
 #[test]
@@ -321,6 +365,21 @@ fn sessions_tell_of_knocks_and_letters_once_and_when_they_change() {
     }
     assert!(matches!(founder.take().as_slice(), [Frame::Knocks(k)] if k.knocks.len() == 1));
     assert_eq!(guest.take(), []);
+    let (knock, sealed) = (sha256(b"me"), ByteVec::from(b"signed".to_vec()));
+    founder.say(&Frame::Countersign(Countersign { mailbox: BOX, knock, sealed }));
+    assert!(matches!(founder.take().as_slice(), [Frame::Settled(s)] if s.outcome == Outcome::Kept));
+    for _ in 0..2 {
+        founder.give(Input::Grown);
+        guest.give(Input::Grown);
+    }
+    assert_eq!(founder.take(), [], "the knock is the same");
+    assert!(
+        matches!(guest.take().as_slice(), [Frame::Letter(l)] if matches!(l.word, Word::Countersigned(_)))
+    );
+    guest.say(&Frame::Knock(Knock { mailbox: BOX, sealed: ByteVec::from(b"me again".to_vec()) }));
+    assert!(matches!(guest.take().as_slice(), [Frame::Letter(l)] if l.word == Word::Waiting));
+    founder.give(Input::Grown);
+    assert!(matches!(founder.take().as_slice(), [Frame::Knocks(k)] if k.knocks.len() == 1));
     let admitted = admit_invited(&mut world, &newcomer);
     commit(&relay, push(&world, &world.founder, &[admitted]));
     guest.give(Input::Grown);

@@ -12,7 +12,9 @@ use lamppost_core::sync::frame::{
     Ack, AskConsistency, Challenge, Consistency, Cursor, Entries, Frame, Heads, Hello, LogHeight, Outcome,
     OwnHead, Pull, Push, Refusal, Refused, Standing, Welcome,
 };
-use lamppost_core::sync::mailbox::{Answer, Knock, Knocked, Knocks, Letter, OpenMailbox, Settled, Word};
+use lamppost_core::sync::mailbox::{
+    Answer, Countersign, Knock, Knocked, Knocks, Letter, OpenMailbox, Settled, Word,
+};
 use lamppost_core::sync::media::{Chunk, ChunkAck, ChunkNames, GetChunk, PutChunk};
 use lamppost_core::watch::{Annotation, Case, Observation, Sealed};
 use minicbor::bytes::ByteVec;
@@ -328,6 +330,8 @@ fn frames(wires: &[&Wire], seeds: &mut Seeds) {
         Frame::Knock(Knock { mailbox, sealed: sealed.clone() }),
         Frame::Knocks(Knocks { knocks }),
         Frame::Answer(Answer { mailbox, sealed: sealed.clone() }),
+        Frame::Countersign(Countersign { mailbox, knock: Hash([2; 32]), sealed: sealed.clone() }),
+        Frame::Letter(Letter { mailbox, word: Word::Countersigned(sealed.clone()) }),
         Frame::Letter(Letter { mailbox, word: Word::Waiting }),
         Frame::Letter(Letter { mailbox, word: Word::Refused(sealed) }),
         Frame::Letter(Letter { mailbox, word: Word::Closed(refused) }),

@@ -32,10 +32,10 @@ async fn invite(coordinator: &Replica, relay: &Running) -> Invitation {
     Invitation::parse(&invitation.to_qr()).unwrap()
 }
 
-/// The code on a newcomer's screen.
-fn code_of(joining: &Joining) -> &str {
+/// The code on a newcomer's screen, once there is one.
+fn code_of(joining: &Joining) -> Option<&str> {
     match joining {
-        Joining::Waiting { code, at_relay: true, problem: None, .. } => code,
+        Joining::Waiting { code, at_relay: true, problem: None, .. } => code.as_deref(),
         other => panic!("not waiting at the relay: {other:?}"),
     }
 }
@@ -55,6 +55,26 @@ async fn request(coordinator: &Replica, relay: &Running) -> PendingRequest {
     pending.remove(0)
 }
 
+/// A newcomer comes, and the two phones agree on a code: what each of the two screens shows then.
+async fn come(
+    newcomer: &Replica,
+    invitation: &Invitation,
+    coordinator: &Replica,
+    relay: &Running,
+) -> (Joining, PendingRequest) {
+    let asked = newcomer.ask_to_join(invitation.clone()).await.unwrap();
+    assert_eq!(code_of(&asked), None, "the coordinator's phone has not answered");
+    let early = request(coordinator, relay).await;
+    assert_eq!((early.code.as_deref(), early.problem.as_deref()), (None, None));
+    assert!(matches!(coordinator.approve(early).await, Err(Error::NoCodeYet)));
+    let asked = newcomer.ask_to_join(invitation.clone()).await.unwrap();
+    let request = request(coordinator, relay).await;
+    assert_eq!(request.problem, None);
+    assert!(request.code.is_some(), "{request:?}");
+    assert_eq!(code_of(&asked), request.code.as_deref());
+    (asked, request)
+}
+
 async fn is_done(newcomer: &Replica) -> bool {
     matches!(newcomer.await_admission(Budget::UNLIMITED).await.unwrap(), Joining::Done(_))
 }
@@ -66,10 +86,8 @@ async fn somebody_joins_by_link_when_two_people_have_compared_the_code() {
     record(&coordinator, "before anybody came").await;
     let newcomer = phone(root.path(), "newcomer").await;
     assert_eq!(newcomer.joining().await.unwrap(), None);
-    let asked = newcomer.ask_to_join(invitation.clone()).await.unwrap();
-    let request = request(&coordinator, &relay).await;
-    assert_eq!(code_of(&asked), request.code);
-    assert_eq!((request.role, request.problem.as_deref()), (VOLUNTEER, None));
+    let (_, request) = come(&newcomer, &invitation, &coordinator, &relay).await;
+    assert_eq!(request.role, VOLUNTEER);
     coordinator.approve(request.clone()).await.unwrap();
     assert_eq!(coordinator.pending().await.unwrap(), []);
     // Once more is no error, and nothing more.
@@ -120,7 +138,9 @@ async fn with_both_connected_nobody_has_to_ask_again() {
             tokio::spawn(async move { newcomer.await_admission(Budget::UNLIMITED).await.unwrap() })
         };
         let request = loop {
-            if let Some(request) = coordinator.pending().await.unwrap().pop() {
+            // The phones agree on the code by themselves.
+            let pending = coordinator.pending().await.unwrap().pop();
+            if let Some(request) = pending.filter(|request| request.code.is_some()) {
                 break request;
             }
             feed.next().await.unwrap();
@@ -140,8 +160,7 @@ async fn one_who_is_refused_reads_why_and_the_invitation_is_spent() {
     let root = tempfile::tempdir().unwrap();
     let (relay, coordinator, invitation) = invited(root.path()).await;
     let newcomer = phone(root.path(), "newcomer").await;
-    newcomer.ask_to_join(invitation.clone()).await.unwrap();
-    let request = request(&coordinator, &relay).await;
+    let (_, request) = come(&newcomer, &invitation, &coordinator, &relay).await;
     coordinator.refuse(request.clone(), "The code was another one.".into()).await.unwrap();
     assert_eq!(coordinator.pending().await.unwrap(), []);
     sync(&coordinator, &relay).await.unwrap();
@@ -193,7 +212,7 @@ async fn an_invitation_serves_once() {
     // The second to knock is told so, before anybody has decided and after.
     let refused = thief.ask_to_join(invitation.clone()).await.unwrap();
     assert!(matches!(&refused, Joining::Refused(why) if why.contains("another device")), "{refused:?}");
-    let request = request(&coordinator, &relay).await;
+    let (_, request) = come(&newcomer, &invitation, &coordinator, &relay).await;
     coordinator.approve(request).await.unwrap();
     sync(&coordinator, &relay).await.unwrap();
     assert!(is_done(&newcomer).await);
@@ -221,8 +240,7 @@ async fn an_altered_link_leads_nowhere() {
     }
     // Another role is of no use: coordinators go by what they wrote down.
     let promoted = Invitation { role: RoleId(roles::ROLE_COORDINATOR), ..invitation };
-    newcomer.ask_to_join(promoted).await.unwrap();
-    let request = request(&coordinator, &relay).await;
+    let (_, request) = come(&newcomer, &promoted, &coordinator, &relay).await;
     assert_eq!(request.role, VOLUNTEER);
     coordinator.approve(request).await.unwrap();
     sync(&coordinator, &relay).await.unwrap();
@@ -253,9 +271,18 @@ async fn an_app_that_is_killed_goes_on_where_it_was() {
     let root = tempfile::tempdir().unwrap();
     let (relay, coordinator, invitation) = invited(root.path()).await;
     let newcomer = phone(root.path(), "newcomer").await;
-    let code = code_of(&newcomer.ask_to_join(invitation).await.unwrap()).to_owned();
+    assert_eq!(code_of(&newcomer.ask_to_join(invitation.clone()).await.unwrap()), None);
+    drop(newcomer);
+    assert_eq!(request(&coordinator, &relay).await.code, None);
+    drop(coordinator);
+    let (newcomer, coordinator) =
+        (phone(root.path(), "newcomer").await, phone(root.path(), "coordinator").await);
+    let asked = newcomer.ask_to_join(invitation).await.unwrap();
+    let code = code_of(&asked).map(str::to_owned);
+    assert!(code.is_some());
     drop(newcomer);
     let came = request(&coordinator, &relay).await;
+    assert_eq!(came.code, code);
     // The coordinator's app too: what came is on its disk.
     drop(coordinator);
     let coordinator = phone(root.path(), "coordinator").await;
@@ -263,7 +290,7 @@ async fn an_app_that_is_killed_goes_on_where_it_was() {
     coordinator.approve(came).await.unwrap();
     sync(&coordinator, &relay).await.unwrap();
     let newcomer = phone(root.path(), "newcomer").await;
-    assert_eq!(code_of(&newcomer.joining().await.unwrap().unwrap()), code);
+    assert_eq!(code_of(&newcomer.joining().await.unwrap().unwrap()), code.as_deref());
     assert!(is_done(&newcomer).await);
     drop(newcomer);
     let newcomer = phone(root.path(), "newcomer").await;
@@ -313,8 +340,11 @@ async fn a_relay_that_lost_its_store_is_told_of_the_invitation_again() {
     while !matches!(asked, Ok(Joining::Waiting { at_relay: true, .. })) {
         asked = newcomer.await_admission(Budget { span_ms: Some(200), bytes: None }).await;
     }
+    assert_eq!(code_of(&asked.unwrap()), None);
+    assert_eq!(request(&coordinator, &fresh).await.code, None);
+    let asked = newcomer.await_admission(Budget { span_ms: Some(2_000), bytes: None }).await.unwrap();
     let request = request(&coordinator, &fresh).await;
-    assert_eq!(request.code, code_of(&asked.unwrap()));
+    assert!(request.code.is_some() && request.code.as_deref() == code_of(&asked), "{request:?} {asked:?}");
     coordinator.approve(request).await.unwrap();
     sync(&coordinator, &fresh).await.unwrap();
     assert!(is_done(&newcomer).await);
@@ -331,9 +361,15 @@ async fn of_two_coordinators_both_may_decide_and_each_hears_of_it() {
     }
     // Both approve the same knock, neither knowing of the other.
     let newcomer = phone(root.path(), "newcomer").await;
-    let code = code_of(&newcomer.ask_to_join(invitation).await.unwrap()).to_owned();
+    newcomer.ask_to_join(invitation.clone()).await.unwrap();
+    for phone in [&deputy, &coordinator] {
+        assert_eq!(request(phone, &relay).await.code, None);
+    }
+    let asked = newcomer.ask_to_join(invitation).await.unwrap();
+    // Both phones have answered. The first answer counts, for both.
     let (one, two) = (request(&coordinator, &relay).await, request(&deputy, &relay).await);
-    assert_eq!((one.code.as_str(), two.code.as_str()), (code.as_str(), code.as_str()));
+    assert!(one.code.is_some() && one.code.as_deref() == code_of(&asked), "{one:?}");
+    assert_eq!((&one.code, &one.problem), (&two.code, &two.problem));
     coordinator.approve(one).await.unwrap();
     deputy.approve(two).await.unwrap();
     for phone in [&coordinator, &deputy, &coordinator] {

@@ -343,6 +343,7 @@ impl Scene {
                     | Effect::KeepChunk { .. }
                     | Effect::Knocked(_)
                     | Effect::Answered(_)
+                    | Effect::Countersigned(_)
                     | Effect::CheckOwn(_)
                     | Effect::Checkpoint(_)
                     | Effect::RelayTime(_)

@@ -56,6 +56,7 @@ fn carry_out(engine: &mut Engine, effect: Effect) -> Result<Option<Input>, Failu
         Effect::LoadMail => return Ok(Some(Input::Mail(engine.mail()?))),
         Effect::Knocked(knocks) => engine.keep_knocks(knocks)?,
         Effect::Answered(mailbox) => engine.answered(mailbox)?,
+        Effect::Countersigned(mailbox) => engine.countersigned(mailbox)?,
         other @ (Effect::LoadMedia { .. }
         | Effect::LoadChunk(_)
         | Effect::ChunksKept(_)

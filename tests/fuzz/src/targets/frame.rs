@@ -22,6 +22,7 @@ pub fn frame(data: &[u8]) {
         Frame::Consistency(proof) => (proof.hashes.len(), 80),
         Frame::Knock(knock) => (knock.sealed.len(), 2_048),
         Frame::Answer(answer) => (answer.sealed.len(), 1_024),
+        Frame::Countersign(signed) => (signed.sealed.len(), 1_024),
         Frame::Knocks(knocks) => (knocks.knocks.len(), 64),
         _ => (0, 0),
     };

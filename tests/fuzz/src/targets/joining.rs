@@ -1,14 +1,16 @@
 //! What a newcomer meets: links, what lies in a mailbox, and a relay's words to `sync::knock::Session`, honest or not.
 //!
-//! A link has one form and one kind. A knock opens for the coordinators exactly if it was made with the invitation and holds the
-//! certificate of a device. A session ends once, and the phone joins by what the town's roll says or not at all.
+//! A link has one form and one kind. A knock opens for the coordinators exactly if it was made with the invitation. What it
+//! reveals is taken exactly if it is what was committed to and countersigned. The code on a newcomer's screen, once there,
+//! never changes. A session ends once, and the phone joins by what the town's roll says or not at all.
 
 use std::collections::VecDeque;
 
 use lamppost_core::base::cose::Unverified;
-use lamppost_core::base::{CompartmentId, GroupId, Incarnation, RelayId, RoleId, cbor};
+use lamppost_core::base::{CompartmentId, GroupId, Hash, Incarnation, RelayId, RoleId, cbor};
+use lamppost_core::entry::countersignature::Countersignature;
 use lamppost_core::entry::invitation::InvitationSecret;
-use lamppost_core::entry::knock::{Knock, open_answer, seal_answer};
+use lamppost_core::entry::knock::{Knock, Opening, Reveal, open_answer, seal_answer, seal_countersignature};
 use lamppost_core::entry::{Certificate, Scope, Wire};
 use lamppost_core::replica::{
     CodeLanguage, Engine, Error, GroupLink, Invitation, JoinRequest, Joining, LinkKind,
@@ -22,7 +24,7 @@ use lamppost_core::sync::session::Budget;
 use minicbor::bytes::ByteVec;
 
 use crate::tape::Tape;
-use crate::town::{self, Keys, NEWCOMER, NOW_MS, VOLUNTEER, town};
+use crate::town::{self, COORDINATOR, Keys, NEWCOMER, NOW_MS, VOLUNTEER, town};
 
 const SECRET: InvitationSecret = InvitationSecret([9; 16]);
 
@@ -98,22 +100,47 @@ fn link(text: &str) {
     }
 }
 
+/// What two phones say to each other until there is a code, with anything exchanged on the way.
 fn knock(tape: &mut Tape<'_>) {
     let mut certificate = Keys::of(3 + tape.below(6) as u64).certificate().as_bytes().to_vec();
     if tape.once_in(3) {
         tape.bend(&mut certificate);
     }
     let genuine = Certificate::verify(&certificate, scope()).is_ok();
-    let knock = Knock { certificate: ByteVec::from(certificate), relay: RelayId(tape.bytes32()) };
-    let group = if tape.once_in(8) { GroupId(tape.bytes32()) } else { town().group };
-    let mut sealed = knock.seal(&SECRET, group, [5; 16]);
+    let (group, mailbox) = (town().group, SECRET.mailbox(town().group));
+    let relay = RelayId(tape.bytes32());
+    let opening = Opening { certificate: ByteVec::from(certificate), relay, nonce: tape.bytes32() };
+    let commitment = opening.commitment(group, mailbox);
+    let coordinator = Keys::of(COORDINATOR);
+    let signed = Countersignature::sign(&coordinator.device, group, mailbox, commitment, tape.bytes32());
+    let mut countersignature = signed.as_bytes().to_vec();
+    if tape.once_in(4) {
+        tape.bend(&mut countersignature);
+    }
+    let mut reveal = Reveal { opening, countersignature: ByteVec::from(countersignature) };
+    match tape.below(8) {
+        0 => reveal.opening.nonce = tape.bytes32(),
+        1 => reveal.opening.relay = RelayId(tape.bytes32()),
+        _ => {}
+    }
+    let is_whole = reveal.opening.commitment(group, mailbox) == commitment
+        && reveal.countersignature.as_slice() == signed.as_bytes();
+    let checked = reveal.check(&SECRET, group);
+    assert_eq!(checked.is_ok(), is_whole && genuine, "{checked:?}");
+    if let Ok(revealed) = checked {
+        assert_eq!((revealed.commitment, revealed.relay), (commitment, relay));
+        assert_eq!((revealed.countersigner, revealed.code.len()), (coordinator.device_id(), 14));
+    }
+
+    let sealed_for = if tape.once_in(8) { GroupId(tape.bytes32()) } else { group };
+    let knock = if tape.once_in(2) { Knock::Commitment(commitment) } else { Knock::Reveal(reveal) };
+    let mut sealed = knock.seal(&SECRET, sealed_for, [5; 16]);
     let before = sealed.clone();
     if tape.once_in(3) {
         tape.bend(&mut sealed);
     }
-    let opened = Knock::open(&SECRET, town().group, &sealed);
-    let intact = sealed == before && group == town().group;
-    assert_eq!(opened.map(|(opened, _)| opened).ok(), Some(knock).filter(|_| intact && genuine));
+    let intact = sealed == before && sealed_for == group;
+    assert_eq!(Knock::open(&SECRET, group, &sealed).ok(), Some(knock).filter(|_| intact));
 }
 
 /// A newcomer's phone in front of a relay that says what the program says: with an invitation, with a group's link, or with
@@ -140,6 +167,7 @@ fn door(tape: &mut Tape<'_>, kind: usize) {
     let (_, plan) = engine.knock_plan(wait, budget).expect("it was kept");
     let mut session = Session::new(plan);
     let (mut now_ms, mut ended) = (0_u64, false);
+    let (mut last, mut code) = (None, None);
     for _ in 0..40 {
         if tape.is_over() {
             break;
@@ -161,9 +189,13 @@ fn door(tape: &mut Tape<'_>, kind: usize) {
                 tape.bend(&mut bytes);
                 Input::Message(bytes)
             }
+            5 => Input::Message(countersigned(tape, last.as_deref()).to_bytes()),
             _ => Input::Message(word(tape).to_bytes()),
         };
-        ended |= give(&mut engine, &mut session, input, now_ms, ended);
+        ended |= give(&mut engine, &mut session, input, now_ms, ended, &mut last);
+        let shown = code_of(&mut engine);
+        assert!(code.is_none() || shown.is_none() || code == shown, "a code does not change");
+        code = shown.or(code);
     }
     let how = engine.joining().expect("the store works").expect("it was kept");
     if matches!(how, Joining::Done(_)) {
@@ -174,8 +206,23 @@ fn door(tape: &mut Tape<'_>, kind: usize) {
     assert_eq!(town::engine(NEWCOMER, &store).joining().unwrap(), Some(how), "it is on the disk");
 }
 
-/// Gives the session an input and whatever follows from it. True if it has ended by that.
-fn give(engine: &mut Engine, session: &mut Session, input: Input, now_ms: u64, ended: bool) -> bool {
+/// The code on the newcomer's screen.
+fn code_of(engine: &mut Engine) -> Option<String> {
+    match engine.joining().expect("the store works") {
+        Some(Joining::Waiting { code, .. }) => code,
+        _ => None,
+    }
+}
+
+/// Gives the session an input and whatever follows from it. `last` is the last knock. True if it has ended by that.
+fn give(
+    engine: &mut Engine,
+    session: &mut Session,
+    input: Input,
+    now_ms: u64,
+    ended: bool,
+    last: &mut Option<Vec<u8>>,
+) -> bool {
     let mut effects = VecDeque::from(session.handle(input, now_ms));
     assert!(!ended || effects.is_empty(), "nothing comes after the end");
     while let Some(effect) = effects.pop_front() {
@@ -201,7 +248,10 @@ fn give(engine: &mut Engine, session: &mut Session, input: Input, now_ms: u64, e
                 match (knock, certificate) {
                     (Some(knock), None) => {
                         let opened = Knock::open(&SECRET, town().group, knock).expect("it opens");
-                        assert_eq!(opened.0.relay, relay);
+                        if let Knock::Reveal(reveal) = opened {
+                            assert_eq!(reveal.opening.relay, relay, "there is one relay here");
+                        }
+                        *last = Some(knock.clone());
                     }
                     (None, Some(certificate)) => {
                         let certificate = Certificate::verify(certificate, scope()).expect("it is genuine");
@@ -210,6 +260,11 @@ fn give(engine: &mut Engine, session: &mut Session, input: Input, now_ms: u64, e
                     other => panic!("a newcomer shows one of the two: {other:?}"),
                 }
                 effects.extend(session.handle(proven, now_ms));
+            }
+            Effect::Reveal(sealed) => {
+                let knock = engine.reveal(&sealed).expect("it was kept");
+                *last = knock.clone().or(last.take());
+                effects.extend(session.handle(Input::Revealed(knock), now_ms));
             }
             Effect::Keep(word) => engine.keep_word(&word).expect("it was kept"),
             Effect::Outside(standing) => engine.keep_outside(standing).expect("it was kept"),
@@ -225,6 +280,25 @@ fn give(engine: &mut Engine, session: &mut Session, input: Input, now_ms: u64, e
         }
     }
     false
+}
+
+/// A countersignature of the last knock if that was the first, by a coordinator's device or anybody's who holds the link, or of
+/// something else.
+fn countersigned(tape: &mut Tape<'_>, last: Option<&[u8]>) -> Frame {
+    let (group, mailbox) = (town().group, invitation().mailbox());
+    let first = last.and_then(|knock| Knock::open(&SECRET, group, knock).ok());
+    let commitment = match first {
+        Some(Knock::Commitment(commitment)) if !tape.once_in(8) => commitment,
+        _ => Hash(tape.bytes32()),
+    };
+    let key = Keys::of(1 + tape.below(8) as u64).device;
+    let signed = Countersignature::sign(&key, group, mailbox, commitment, tape.bytes32());
+    let mut sealed = seal_countersignature(&SECRET, group, [3; 16], &signed);
+    if tape.once_in(8) {
+        tape.bend(&mut sealed);
+        sealed.truncate(1_024);
+    }
+    Frame::Letter(Letter { mailbox, word: Word::Countersigned(ByteVec::from(sealed)) })
 }
 
 /// A frame that a relay may say, true or not.

@@ -14,7 +14,7 @@ use lamppost_core::sync::frame::{
     Ack, Challenge, Consistency, Entries, Frame, Heads, LogHeight, Outcome, OwnHead, Push, Refusal, Refused,
     Standing, Welcome,
 };
-use lamppost_core::sync::mailbox::{Answer, Knocked, Knocks, OpenMailbox, Settled};
+use lamppost_core::sync::mailbox::{Answer, Countersign, Knocked, Knocks, OpenMailbox, Settled};
 use lamppost_core::sync::session::{Budget, Effect, End, Input, Mail, Outgoing, Plan, Session};
 use lamppost_core::sync::transfer::Load;
 use lamppost_core::sync::{Receipt, SignedReceipt};
@@ -291,7 +291,9 @@ impl Street {
                 let checkpoint = self.relay.sign(Vec::new(), newest);
                 self.say(&Frame::Consistency(Consistency { from: ask.from, checkpoint, hashes }));
             }
-            Frame::OpenMailbox(OpenMailbox { mailbox, .. }) | Frame::Answer(Answer { mailbox, .. }) => {
+            Frame::OpenMailbox(OpenMailbox { mailbox, .. })
+            | Frame::Answer(Answer { mailbox, .. })
+            | Frame::Countersign(Countersign { mailbox, .. }) => {
                 self.say(&Frame::Settled(Settled { mailbox, outcome: Outcome::Kept }));
             }
             other => panic!("a phone does not say {other:?}"),
@@ -566,10 +568,15 @@ impl Street {
                 let mailbox = MailboxId([self.settling; 16]);
                 let open = Mail::Open(OpenMailbox { mailbox, expires_ms: NOW_MS });
                 let answer = Mail::Answer(Answer { mailbox, sealed: ByteVec::from(vec![1; 9]) });
-                return Some(Input::Mail(if self.settling > 2 { vec![open, answer] } else { Vec::new() }));
+                let (knock, sealed) = (Hash([2; 32]), ByteVec::from(vec![3; 9]));
+                let signed = Mail::Countersign(Countersign { mailbox, knock, sealed });
+                let mail = vec![open, signed, answer];
+                return Some(Input::Mail(if self.settling > 2 { mail } else { Vec::new() }));
             }
             Effect::Knocked(knocks) => assert!(knocks.len() <= limits::KNOCKS_MAX),
-            Effect::Answered(mailbox) => assert_eq!(mailbox, MailboxId([self.settling; 16])),
+            Effect::Answered(mailbox) | Effect::Countersigned(mailbox) => {
+                assert_eq!(mailbox, MailboxId([self.settling; 16]));
+            }
             // This phone has no photos: whatever a relay says of them is out of turn.
             Effect::LoadMedia { .. } => return Some(Input::Media(Load::default())),
             Effect::LoadChunk(_)
@@ -606,7 +613,9 @@ impl Street {
             Frame::AskConsistency(ask) => {
                 assert!(ask.from > 0 || !self.honest);
             }
-            Frame::OpenMailbox(OpenMailbox { mailbox, .. }) | Frame::Answer(Answer { mailbox, .. }) => {
+            Frame::OpenMailbox(OpenMailbox { mailbox, .. })
+            | Frame::Answer(Answer { mailbox, .. })
+            | Frame::Countersign(Countersign { mailbox, .. }) => {
                 self.mail.push_back(*mailbox);
             }
             Frame::Hello(_) | Frame::AskHeads => {}

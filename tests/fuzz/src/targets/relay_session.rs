@@ -493,8 +493,13 @@ impl Door {
 fn mailbox_frame(tape: &mut Tape<'_>) -> Frame {
     let mailbox = MailboxId([tape.u8() % 3; 16]);
     let sealed = ByteVec::from(vec![tape.u8() % 2; 40]);
-    match tape.below(4) {
+    match tape.below(5) {
         0 => Frame::Answer(mailbox::Answer { mailbox, sealed }),
+        4 => {
+            // Of a knock that may lie there.
+            let knock = lamppost_core::base::hash::sha256(&[tape.u8() % 2; 40]);
+            Frame::Countersign(mailbox::Countersign { mailbox, knock, sealed })
+        }
         1 => Frame::OpenMailbox(OpenMailbox { mailbox, expires_ms: NOW_MS + tape.number(10_000) % 100_000 }),
         _ => Frame::Knock(Knock { mailbox, sealed }),
     }

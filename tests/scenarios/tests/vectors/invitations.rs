@@ -1,17 +1,20 @@
 //! Vectors of sections 4.7 and 4.8: links of every kind, mailboxes, knocks and short codes.
 
 use lamppost_core::base::address::BadAddress;
-use lamppost_core::base::{GroupId, RelayId, cbor, hash};
+use lamppost_core::base::{GroupId, Hash, RelayId, cbor, hash};
+use lamppost_core::entry::countersignature::{Countersignature, NONCE_BYTES};
 use lamppost_core::entry::invitation::{Invitation, InvitationSecret};
 use lamppost_core::entry::keys::SALT_BYTES;
-use lamppost_core::entry::knock::{Knock, open_answer, seal_answer, short_code};
+use lamppost_core::entry::knock::{
+    Knock, Opening, Reveal, open_answer, open_countersignature, seal_answer, seal_countersignature,
+};
 use lamppost_core::entry::link::{BadLink, GroupLink, LinkKind};
 use lamppost_core::entry::{Certificate, Scope};
 use lamppost_core::replica::JoinRequest;
 use minicbor::bytes::ByteVec;
 use serde_json::{Value, json};
 
-use crate::town::{CLAIMED_MS, Town, VOLUNTEER, flip, hex};
+use crate::town::{CLAIMED_MS, Party, Town, VOLUNTEER, flip, hex};
 
 pub fn invitations(town: &Town) -> Value {
     let secret = InvitationSecret([0x5e; 16]);
@@ -65,23 +68,10 @@ pub fn invitations(town: &Town) -> Value {
     let certificate = town.vic.certificate().as_bytes().to_vec();
     let (group_links, bad_group_links) = group_links(town, &addresses, good);
     let (request, bad_requests) = requests(town.group, &certificate);
-    let relay = RelayId(town.relay.verifying_key().to_bytes());
-    let knock = Knock { certificate: ByteVec::from(certificate.clone()), relay };
-    let sealed = knock.seal(&secret, town.group, [0x5a; SALT_BYTES]);
-    assert_eq!(Knock::open(&secret, town.group, &sealed).unwrap().0, knock);
+    let knocks = knocks(town, &secret);
     let reason = "The code was another one. ¿Quién es?";
     let answer = seal_answer(&secret, town.group, [0x5b; SALT_BYTES], reason);
     assert_eq!(open_answer(&secret, town.group, &answer).unwrap(), reason);
-    let bad_knocks = [
-        ("a bit is flipped", flip(&sealed, -1)),
-        ("the salt is another", flip(&sealed, 0)),
-        ("an answer is no knock", answer.clone()),
-        ("made with another secret", knock.seal(&InvitationSecret([0; 16]), town.group, [0x5a; SALT_BYTES])),
-        ("made for another group", knock.seal(&secret, GroupId([0; 32]), [0x5a; SALT_BYTES])),
-    ];
-    for (what, bytes) in &bad_knocks {
-        assert!(Knock::open(&secret, town.group, bytes).is_err(), "{what}");
-    }
     json!({
         "links": links,
         "bad_links": refused.map(|(why, link, _)| json!({ "why": why, "link": link })),
@@ -93,10 +83,104 @@ pub fn invitations(town: &Town) -> Value {
         "secret": hex(&secret.0),
         "mailbox": secret.mailbox(town.group).to_string(),
         "sealing_key": hex(&secret.sealing_key(town.group).0),
-        "knock": { "bytes": hex(&sealed), "certificate": hex(&certificate), "relay": relay.to_string() },
-        "bad_knocks": bad_knocks.map(|(why, bytes)| json!({ "why": why, "bytes": hex(&bytes) })),
+        "knocks": knocks,
         "answer": { "bytes": hex(&answer), "for": reason },
-        "code": { "for": short_code(&secret, &certificate), "certificate": hex(&certificate) },
+    })
+}
+
+/// What a newcomer and a coordinator's device say to each other until there is a code, and what is no part of that.
+fn knocks(town: &Town, secret: &InvitationSecret) -> Value {
+    let (group, mailbox) = (town.group, secret.mailbox(town.group));
+    let relay = RelayId(town.relay.verifying_key().to_bytes());
+    let opening = Opening { certificate: town.vic.certificate_bytes(), relay, nonce: [0x6e; NONCE_BYTES] };
+    let commitment = opening.commitment(group, mailbox);
+    let first = Knock::Commitment(commitment).seal(secret, group, [0x5a; SALT_BYTES]);
+    let sign = |commitment: Hash| {
+        Countersignature::sign(&town.carla.device, group, mailbox, commitment, [0x6f; NONCE_BYTES])
+    };
+    let signed = sign(commitment);
+    let sealed = seal_countersignature(secret, group, [0x5c; SALT_BYTES], &signed);
+    assert_eq!(open_countersignature(secret, group, &sealed, commitment).as_ref(), Ok(&signed));
+    let countersignature = ByteVec::from(signed.as_bytes().to_vec());
+    let reveal = Reveal { opening: opening.clone(), countersignature };
+    let revealed = reveal.check(secret, group).unwrap();
+    let knock = Knock::Reveal(reveal.clone());
+    let second = knock.seal(secret, group, [0x5d; SALT_BYTES]);
+    assert_eq!(Knock::open(secret, group, &second), Ok(knock.clone()));
+
+    let answer = seal_answer(secret, group, [0x5b; SALT_BYTES], "no");
+    let bad_knocks = [
+        ("a bit is flipped", flip(&second, -1)),
+        ("the salt is another", flip(&second, 0)),
+        ("an answer is no knock", answer.clone()),
+        ("a countersignature is no knock", sealed.clone()),
+        ("made with another secret", knock.seal(&InvitationSecret([0; 16]), group, [0x5d; SALT_BYTES])),
+        ("made for another group", knock.seal(secret, GroupId([0; 32]), [0x5d; SALT_BYTES])),
+    ];
+    for (what, bytes) in &bad_knocks {
+        assert!(Knock::open(secret, group, bytes).is_err(), "{what}");
+    }
+    let elsewhere = Party { scope: Scope::group(GroupId([9; 32])), ..town.vic.with_device_of(&town.vic) };
+    let elsewhere = Opening { certificate: elsewhere.certificate_bytes(), ..opening.clone() };
+    let of_elsewhere = ByteVec::from(sign(elsewhere.commitment(group, mailbox)).as_bytes().to_vec());
+    let reveals = [
+        (
+            "the nonce is another than was committed to",
+            Reveal { opening: Opening { nonce: [0; NONCE_BYTES], ..opening.clone() }, ..reveal.clone() },
+        ),
+        (
+            "the certificate is another",
+            Reveal {
+                opening: Opening { certificate: town.vera.certificate_bytes(), ..opening.clone() },
+                ..reveal.clone()
+            },
+        ),
+        (
+            "the relay is another",
+            Reveal { opening: Opening { relay: RelayId([0; 32]), ..opening.clone() }, ..reveal.clone() },
+        ),
+        (
+            "the certificate is for another group",
+            Reveal { opening: elsewhere, countersignature: of_elsewhere },
+        ),
+        (
+            "a bit of the countersignature is flipped",
+            Reveal { countersignature: ByteVec::from(flip(&reveal.countersignature, -1)), ..reveal.clone() },
+        ),
+    ];
+    let bad_reveals = reveals.map(|(why, reveal)| {
+        assert!(reveal.check(secret, group).is_err(), "{why}");
+        let sealed = Knock::Reveal(reveal).seal(secret, group, [0x5d; SALT_BYTES]);
+        json!({ "why": why, "bytes": hex(&sealed) })
+    });
+    let other = seal_countersignature(secret, group, [0x5c; SALT_BYTES], &sign(Hash([0; 32])));
+    let bad_countersignatures =
+        [("a bit is flipped", flip(&sealed, -1)), ("of another commitment", other), ("an answer", answer)];
+    for (what, bytes) in &bad_countersignatures {
+        assert!(open_countersignature(secret, group, bytes, commitment).is_err(), "{what}");
+    }
+    let listed = |cases: &[(&str, Vec<u8>)]| -> Vec<Value> {
+        cases.iter().map(|(why, bytes)| json!({ "why": why, "bytes": hex(bytes) })).collect()
+    };
+    json!({
+        "opening": {
+            "certificate": hex(&opening.certificate),
+            "relay": relay.to_string(),
+            "nonce": hex(&opening.nonce),
+        },
+        "commitment": commitment.to_string(),
+        "first": hex(&first),
+        "countersignature": {
+            "sealed": hex(&sealed),
+            "signed": hex(signed.as_bytes()),
+            "device": signed.device().to_string(),
+            "nonce": hex(&[0x6f; NONCE_BYTES]),
+        },
+        "bad_countersignatures": listed(&bad_countersignatures),
+        "second": hex(&second),
+        "code": { "for": revealed.code },
+        "bad_knocks": listed(&bad_knocks),
+        "bad_reveals": bad_reveals,
     })
 }
 

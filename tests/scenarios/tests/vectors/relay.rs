@@ -166,6 +166,10 @@ pub fn frames(town: &Town) -> Value {
     let later = Refused { retry_after_ms: Some(10_000), ..Refused::new(Refusal::RATE, "too much at once") };
     let entries = vec![town.log[0].wire().clone(), Wire { body: None, ..town.log[4].wire().clone() }];
     let sealed = |bytes: usize| ByteVec::from(vec![0xab; bytes]);
+    let countersign = |bytes: usize| {
+        let (knock, sealed) = (Hash([0xcd; 32]), sealed(bytes));
+        Frame::Countersign(mailbox::Countersign { mailbox: INVITED, knock, sealed })
+    };
     let put_chunk = |bytes| {
         let entry = town.founding.wire().signed.clone();
         Frame::PutChunk(PutChunk { chunk: CHUNK, ciphertext: sealed(bytes), entry })
@@ -274,6 +278,7 @@ pub fn frames(town: &Town) -> Value {
         ("letter: refused", letter(Word::Refused(sealed(40)))),
         ("letter: closed", letter(Word::Closed(Refused::new(Refusal::MAILBOX_USED, "used")))),
         ("letter: admitted", letter(Word::Admitted)),
+        ("letter: countersigned", letter(Word::Countersigned(sealed(40)))),
         ("settled", Frame::Settled(Settled { mailbox: INVITED, outcome: Outcome::Kept })),
         ("offer chunks", Frame::OfferChunks(ChunkNames { chunks: vec![CHUNK, ChunkId([0xc2; 32])] })),
         ("wanted chunks", Frame::WantedChunks(ChunkNames { chunks: vec![CHUNK] })),
@@ -285,14 +290,16 @@ pub fn frames(town: &Town) -> Value {
         ("get chunk", Frame::GetChunk(GetChunk { chunk: CHUNK })),
         ("chunk", Frame::Chunk(Chunk { chunk: CHUNK, ciphertext: Some(sealed(40)) })),
         ("chunk: not here", Frame::Chunk(Chunk { chunk: CHUNK, ciphertext: None })),
+        ("countersign", countersign(1_024)),
     ];
     let refused = [
-        ("an index that is not known", vec![0x82, 0x18, 0x19, 0x80]),
+        ("an index that is not known", vec![0x82, 0x18, 0x1a, 0x80]),
         ("a chunk that is too large", { put_chunk(65_553).to_bytes() }),
         (
             "an answer that is too large",
             Frame::Answer(mailbox::Answer { mailbox: INVITED, sealed: sealed(1_025) }).to_bytes(),
         ),
+        ("a countersignature that is too large", { countersign(1_025).to_bytes() }),
         ("a knock that is too large", {
             Frame::Knock(mailbox::Knock { mailbox: INVITED, sealed: sealed(2_049) }).to_bytes()
         }),
