@@ -190,7 +190,7 @@ pub fn expiring_roll_entry(engine: &Engine, kind: EntryKind, body: &[u8], day: u
         roll_heads: group.roll.heads(),
         checkpoint: None,
     };
-    let signed = cose::sign(&engine.identity.device, Purpose::Entry, cbor::encode(&header));
+    let signed = cose::sign(engine.signer()?, Purpose::Entry, cbor::encode(&header));
     Ok(Wire { signed: signed.into(), body: Some(body.to_vec().into()) })
 }
 
