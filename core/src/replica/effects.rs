@@ -118,6 +118,7 @@ impl Engine {
                 let seen = std::mem::take(&mut self.own_seen);
                 self.check_own(seen)?;
                 if !self.is_locked() {
+                    self.read_unread()?;
                     self.mend_keys()?;
                     self.bring_along()?;
                     self.sweep()?;

@@ -493,7 +493,9 @@ impl Engine {
     /// # Errors
     /// Errors of the store.
     pub(super) fn read_unread(&mut self) -> Result<(), Error> {
-        if self.group.is_none() || self.store.get(META, UNREAD)?.is_none() {
+        let nothing = self.group.is_none() || self.store.get(META, UNREAD)?.is_none();
+        // Who may say what is not known without the whole roll: the sync that brings it back reads on.
+        if nothing || self.must_know_roll().is_err() {
             return Ok(());
         }
         loop {
