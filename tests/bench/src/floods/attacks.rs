@@ -192,7 +192,7 @@ impl Attacker {
                 phone.say(&Frame::Push(Push { number: 0, entries: vec![self.own.founding.clone()] })).await?;
                 let mut half = vec![0x82, 0xff];
                 half.extend(500_000_u64.to_be_bytes());
-                half.extend([0; 400_004]);
+                half.extend(vec![0; 400_004]);
                 if let MaybeTlsStream::Plain(stream) = phone.socket.get_mut() {
                     stream.write_all(&half).await?;
                 }
