@@ -74,7 +74,8 @@ impl Keys {
     fn draw(who: u64) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(who);
         let mut draw = || Secret::draw(&mut rng);
-        let (member, device, agreement) = (draw(), draw(), draw());
+        // As an engine draws them: the third is the key that its sessions are signed with.
+        let (member, device, _session, agreement) = (draw(), draw(), draw(), draw());
         let member = if who == SECOND_DEVICE {
             Self::draw(VOLUNTEER).member
         } else {
