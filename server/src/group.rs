@@ -35,7 +35,6 @@ pub struct Group {
 }
 
 /// A group as it is on disk.
-#[expect(clippy::large_enum_variant, reason = "nearly all are whole")]
 pub enum Loaded {
     /// All of its roll could be read.
     Whole(Group),

@@ -153,7 +153,6 @@ struct Slot {
 
 /// What is in it.
 #[derive(Default)]
-#[expect(clippy::large_enum_variant, reason = "nearly all hold a group")]
 enum Place {
     /// Nothing yet.
     #[default]

@@ -151,6 +151,7 @@ impl Certificate {
     ///
     /// # Errors
     /// [`BadCertificate`] names the signature or the form that is wrong.
+    #[cfg(feature = "device")]
     pub(crate) fn verify_for_any_group(bytes: &[u8]) -> Result<Self, BadCertificate> {
         Self::read(bytes, None)
     }

@@ -89,11 +89,18 @@ impl Pen {
 const GROUP: CompartmentId = CompartmentId(2);
 
 fn epoch(number: u32) -> EpochName {
-    EpochName { compartment: GROUP, epoch: EpochId::of(number, &[number as u8; 32]) }
+    EpochName { compartment: GROUP, epoch: EpochId::of(number, &public_key(number)) }
 }
 
 fn rotation(number: u32) -> Rotation {
-    Rotation { compartment: GROUP, number, public: [number as u8; 32], previous: None }
+    Rotation { compartment: GROUP, number, public: public_key(number), previous: None }
+}
+
+/// Returns a key for the epoch of this number; only its uniqueness matters.
+fn public_key(number: u32) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..4].copy_from_slice(&number.to_be_bytes());
+    key
 }
 
 fn grants(epochs: &[EpochName], devices: impl IntoIterator<Item = DeviceId>) -> KeyUpdate {

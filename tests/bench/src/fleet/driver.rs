@@ -42,7 +42,9 @@ fn carry_out(engine: &mut Engine, effect: Effect) -> Result<Option<Input>, Failu
     match effect {
         Effect::Sign(payload) => return Ok(Some(Input::Signed(engine.sign_session(payload)))),
         Effect::LoadOutbox { after } => return Ok(Some(Input::Outbox(engine.outbox(after)?))),
-        Effect::NewLife(relay, incarnation) => drop(engine.new_relay_life(relay, incarnation)?),
+        Effect::NewLife(relay, incarnation) => {
+            engine.new_relay_life(relay, incarnation)?;
+        }
         Effect::CheckOwn(seen) => engine.check_own(seen)?,
         Effect::RelayTime(at_ms) => engine.heard_time(at_ms)?,
         Effect::Checkpoint(checkpoint) => engine.keep_checkpoint(checkpoint)?,

@@ -321,7 +321,7 @@ impl Street {
             kept.push(entry.hash());
             outcomes.push(Outcome::Kept);
         }
-        self.relay.knows |= mood % 3 == 0 && !kept.is_empty();
+        self.relay.knows |= mood.is_multiple_of(3) && !kept.is_empty();
         let newest = self.relay.roots.last().copied().filter(|_| self.relay.knows);
         let receipt = newest.filter(|_| !kept.is_empty()).map(|newest| self.relay.sign(kept, newest));
         self.say(&Frame::Ack(Ack { number: push.number, outcomes, receipt }));
