@@ -5,7 +5,8 @@ from functools import lru_cache
 from formats import (CERTIFICATE, EPOCH, OPERATION, SEALED_KEY, any_bytes, array, b32, boolean, certificate, decode,
                      demand, encode, mapping, number, octets, row, tagged, text, u8, u16, u32, u64, well_formed)
 
-FOUND, ADMIT, KEY_UPDATE, REMOVE, POLICY, ACCEPT, RECOVER, CERTIFY, HOLD, SHRED, END_HOLD = range(11)
+FOUND, ADMIT, KEY_UPDATE, REMOVE, POLICY, ACCEPT, RECOVER, CERTIFY, HOLD, SHRED, END_HOLD, WITHDRAW = range(12)
+OWN, BY_RANK, BY_MAJORITY = "own", "rank", "majority"
 UNKNOWN = None
 
 # [4.2] Forms.
@@ -30,6 +31,7 @@ OPERATIONS = {
     HOLD: mapping({0: array(b32), 1: u8, 2: u32}, optional=(2,)),
     SHRED: mapping({0: MARKS, 1: b32}, optional=(1,)),
     END_HOLD: mapping({0: array(b32)}),
+    WITHDRAW: mapping({0: array(b32)}),
 }
 NO_KEYS = {0: [], 1: [], 2: []}
 
@@ -75,7 +77,7 @@ def read_operation(body, group, founders=None):
     marks = fields[{REMOVE: 1, RECOVER: 2}[code]] if code in (REMOVE, RECOVER) else []
     demand(len(marks) <= 512 and ascends([tuple(mark[0]) for mark in marks]), "marks")
     demand(code != POLICY or len(fields[0]) <= 64, "settings")
-    demand(code not in (HOLD, END_HOLD) or len(fields[0]) <= 1024 and ascends(fields[0]), "held entries")
+    demand(code not in (HOLD, END_HOLD, WITHDRAW) or len(fields[0]) <= 1024 and ascends(fields[0]), "held entries")
     demand(code != SHRED or len(fields[0]) <= 512 and ascends([(*log, seq) for log, (seq, _) in fields[0]]), "a shred")
     demand(code != SHRED or fields[0] or 1 in fields, "a shred of nothing")
     demand(code != ACCEPT or len(fields[0]) <= 1024 and ascends(fields[0]), "accepted entries")
@@ -108,17 +110,32 @@ class Node:
         demand((self.code == FOUND) == (2 not in h), "only a founding entry founds")
         demand(self.code != FOUND or self.certificates[0][2] == self.device, "another founder")
         # Decided by its past, once and for all [4.3]:
-        self.acts = self.proposes = self.removes = self.by_majority = self.may_be_cited = False
+        self.acts = self.proposes = self.may_be_cited = False
+        self.removes = None  # By what right it removes: OWN, BY_RANK or BY_MAJORITY.
         self.enters = []   # (device, member, key, agreement)
         self.author = None  # Whose device wrote it.
         self.role = None   # What its author was.
-        self.rank = None   # The rank of its author, if they govern.
-        self.rests_on = set()
         self.effective = []  # Its grants that have an effect, as (device, epochs).
         self.bytes = len(entry.signed) + h[10]
+        self.governs = self.appoints = False
+        # What gave its author the right, one of each is enough: role, device, and the device's key if a recovery gave it.
+        self.roles, self.devices, self.recoveries = frozenset(), frozenset(), frozenset()
+        self.levels = frozenset()  # The appointments at whose place a removal is weighed.
+        self.asks, self.needed = [], 0  # What each elector wrote who wanted it, and how many it takes.
         self.about = None  # What a removal takes out: ("device", device) or ("member", member).
         self.wish = None   # What adds up: the same target, or the same member and new key.
         self.of = None     # The member that a removal or a recovery is about.
+
+    @property
+    def admits(self):
+        """The member whom it admits, and as what."""
+        if self.code == FOUND:
+            return self.enters[0][1], self.fields[1]
+        return (self.fields[0], self.fields[1]) if self.code == ADMIT else (None, None)
+
+    @property
+    def is_decision(self):
+        return (self.acts or self.proposes) and self.kind != CERTIFICATE and self.code != KEY_UPDATE
 
     @property
     def order(self):
@@ -162,9 +179,9 @@ class Roll:
         author = past.member_of(node.device)
         if node.code == FOUND:
             _, member, device, agreement = (node.certificates[0][key] for key in range(4))
-            node.enters, node.role, node.rank = [(device, member, member, agreement)], node.fields[1], node.order
+            node.enters, node.role = [(device, member, member, agreement)], node.fields[1]
             node.effective = past.effective_grants(node, member)
-            node.acts = node.may_be_cited = True
+            node.acts = node.may_be_cited = node.governs = node.appoints = True
             return
         if node.kind == CERTIFICATE:
             claims = node.certificates[0]
@@ -175,18 +192,19 @@ class Roll:
             node.may_be_cited = node.acts
             if node.acts:
                 node.enters = [(claims[2], member, claims[1], claims[3])]
+                node.recoveries = past.recoveries_to(member, claims[1])
             return
-        # Its right rests on its author's admission, and on what entered its author's device.
+        # Its right rests on its author's admissions, and on what entered its author's device.
         if author is not None:
-            admission = past.admission(author)
-            node.rests_on = {past.entered(node.device)} | ({admission} if admission else set())
+            node.devices, node.roles = past.entered(node.device), past.admissions(author)
+            node.recoveries = past.recoveries_of(node.device)
             node.role = past.role(author)
-            node.rank = self.nodes[admission].order if admission and self.governs(node.role) else None
-        governs = self.governs(node.role)
+        governs = node.governs = self.governs(node.role)
         if node.code == ADMIT:
             member, role = node.fields[0], node.fields[1]
             node.acts = governs and any(r[0] == role for r in self.template[0]) \
                 and not self.governs(past.role(member))
+            node.appoints = self.governs(role)
             node.enters = [(c[2], member, c[1], c[3]) for c in node.certificates if past.owner(c[1]) == member]
         elif node.code == KEY_UPDATE:  # Everybody may hand keys up, to those who govern and may read.
             rotations, epochs, grants = node.keys[0], node.keys[1], node.keys[2]
@@ -194,10 +212,11 @@ class Roll:
             node.acts = governs or node.role is not None and not rotations and bool(grants) and all(
                 self.governs(role) and self.reads(role, epoch[0])
                 for role, grant in zip(roles, grants) for bit, epoch in enumerate(epochs) if grant[1] >> bit & 1)
-        elif node.code in (POLICY, ACCEPT, HOLD, END_HOLD, UNKNOWN):
+        elif node.code in (POLICY, ACCEPT, HOLD, END_HOLD, WITHDRAW, UNKNOWN):
             node.acts = governs
         elif node.code == SHRED:  # Everybody may take back their own words.
-            own = {entered[0] for n in past.acting() for entered in n.enters if entered[1] == author}
+            own = {entered[0] for n in past.acting() for entered in n.enters
+                   if entered[1] == author and past.is_entered(entered)}
             node.acts = governs or node.role is not None and all(log[1] in own for log, _ in node.fields[0])
         elif node.code == CERTIFY:
             claims = node.certificates[0]
@@ -207,18 +226,19 @@ class Roll:
                          and (author == member or node.device == claims[2] and not past.was_taken_out(node.device)))
             if node.acts:
                 node.enters = [(claims[2], member, claims[1], claims[3])]
-                node.rests_on = {past.admission(member)} | ({past.entered(node.device)} if author == member else set())
+                node.roles, node.recoveries = past.admissions(member), past.recoveries_to(member, claims[1])
+                node.devices = past.entered(node.device) if author == member else frozenset()
         else:
-            self.judge_removal(node, past, author, governs)
+            self.judge_removal(node, past, author)
             if node.keys[2] and not governs:  # A removal is no way around what those may hand out.
-                node.acts = node.removes = node.proposes = False
+                node.acts, node.removes, node.proposes = False, None, False
         if node.keys[0] and not (governs and all(rotation[1] <= node.depth for rotation in node.keys[0])):
-            node.acts = node.removes = node.proposes = False
+            node.acts, node.removes, node.proposes = False, None, False
         itself = [entered[1] for entered in node.enters if entered[0] == node.device]
         member = author if author is not None else itself[0] if itself else None
-        is_free = node.code == REMOVE and (node.removes or node.proposes and author not in past.supporters(node.wish, node.of))
+        is_free = node.code == REMOVE and (node.removes or node.proposes and not past.asks(node.wish, author, node.of))
         if not is_free and not past.has_room(member, node):
-            node.acts = node.removes = node.proposes = False
+            node.acts, node.removes, node.proposes = False, None, False
         if node.acts or node.proposes:
             node.effective = past.effective_grants(node, member)
         if node.code == KEY_UPDATE and not governs and not node.effective:
@@ -226,7 +246,7 @@ class Roll:
         node.enters = node.enters if node.acts or node.proposes else []
         node.may_be_cited = node.acts or node.proposes
 
-    def judge_removal(self, node, past, author, governs):
+    def judge_removal(self, node, past, author):  # [4.3] Rules 1 to 6.
         if node.code == REMOVE:
             kind, (target,) = node.fields[0]
             node.about = ("device" if kind else "member", target)
@@ -242,21 +262,29 @@ class Roll:
             node.enters = [(claims[2], node.of, key, claims[3])]
         if node.of is None:
             return
-        own = author is not None and author == node.of
-        if own and node.code == RECOVER:
-            return
-        role = past.role(node.of)
-        if own:
-            node.acts = True
-        elif governs and role is not None:
-            theirs = self.nodes[past.admission(node.of)].order
-            if not self.governs(role) or node.rank < theirs:
-                node.acts = True
-            else:
-                supporters = past.supporters(node.wish, node.of) | {author}
-                node.by_majority = 2 * len(supporters - {node.of}) > len(past.governing())
-                node.acts, node.proposes = node.by_majority, not node.by_majority
-        node.removes = node.acts
+        if author is not None and author == node.of:
+            if node.code == REMOVE and node.role is not None:
+                node.removes = OWN
+                node.levels = node.roles if node.governs else frozenset()
+        elif node.governs and past.role(node.of) is not None:
+            theirs = past.appointments(node.of)
+            over = frozenset(at for at in node.roles if self.outranks(at, theirs))
+            if over:
+                node.removes, node.roles, node.levels = BY_RANK, over, over
+            elif past.has_vote(author, node.of):
+                asks, needed = past.tally(node.wish, node.of, author)
+                if len(asks) >= needed:
+                    node.removes, node.levels, node.needed = BY_MAJORITY, theirs, needed
+                    node.asks = [asked for member, asked in asks.items() if member != author]
+            node.proposes = node.removes is None
+        node.acts = node.removes is not None
+
+    def outranks(self, one, others):
+        """Whether each of somebody's appointments knows this one."""
+        return all(one in self.nodes[other].past for other in others)
+
+    def concurrent(self, one, other):
+        return one != other and one not in self.nodes[other].past and other not in self.nodes[one].past
 
     def takes_out(self, removal, device, member):
         """Whether a removal takes out this device of this member."""
@@ -270,13 +298,56 @@ class Roll:
 
 class View:  # [4.4] What stands over a set that holds the past of each of its entries.
     def __init__(self, roll, among):
-        self.roll, self.among, self.standing = roll, among, []
-        rank = lambda node: (not node.by_majority, node.rank is None, node.rank or (), node.order)
-        for removal in sorted((n for n in self.members_of_set() if n.removes), key=rank):
-            self.forget()
-            if not self.is_void(removal.hash):
-                self.standing.append(removal)
+        self.roll, self.among, self.standing, self.fallen = roll, among, [], []
         self.forget()
+        # At the place of each appointment that is not void, in three turns.
+        left = [n for n in self.members_of_set() if n.removes]
+        for level in sorted((n for n in self.members_of_set() if n.acts and n.appoints), key=lambda n: n.order):
+            if self.is_void(level.hash):
+                continue
+            for turn in range(3):
+                due = [n for n in left if level.hash in n.levels and turn == self.turn(n)]
+                left = [n for n in left if n not in due]
+                self.settle(due)
+        self.settle(left)
+
+    @staticmethod
+    def turn(node):
+        return 1 if node.removes == BY_MAJORITY else 0 if node.removes == OWN and node.about[0] == "device" else 2
+
+    def settle(self, due):
+        """Of those weighed together: who is voided by another, and does not void it, falls with that one's standing."""
+        fallen = [n for n in due if self.is_void(n.hash) or not self.reaches(n) or self.is_late(n)]
+        due = [n for n in due if n not in fallen]
+        self.fallen += fallen
+        self.forget()
+        voids = lambda by, node: by is not node and self.find_void(node.hash, by)
+        strikers = {n: [by for by in due if voids(by, n) and not voids(n, by)] for n in due}
+        stand, fall, undecided = [], [], due
+        while undecided:
+            fallen = [n for n in undecided if any(by in stand for by in strikers[n])]
+            found = [n for n in undecided if n not in fallen and all(by in fall for by in strikers[n])]
+            if not fallen and not found:
+                found = undecided
+            stand, fall = stand + found, fall + fallen
+            undecided = [n for n in undecided if n not in found and n not in fallen]
+        self.standing, self.fallen = self.standing + stand, self.fallen + fall
+        self.forget()
+
+    def reaches(self, removal):
+        """Whether a removal by rank outranks each appointment of its target that it does not know and is not known to."""
+        if removal.removes != BY_RANK:
+            return True
+        over = [at for at in removal.roles if not self.is_void(at)]
+        return all(any(at in n.past for at in over) for n in self.members_of_set()
+                   if n.acts and n.appoints and n.admits[0] == removal.of and not self.is_void(n.hash)
+                   and self.roll.concurrent(n.hash, removal.hash))
+
+    def is_late(self, recovery):
+        """Whether somebody senior recovered the same member at the same time."""
+        return recovery.code == RECOVER and any(
+            other.code == RECOVER and other.of == recovery.of and self.roll.concurrent(other.hash, recovery.hash)
+            and any(self.roll.outranks(at, recovery.levels) for at in other.levels) for other in self.standing)
 
     def forget(self):
         self.is_void, self.acting = lru_cache(None)(self.find_void), lru_cache(None)(self.find_acting)
@@ -284,13 +355,18 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
     def members_of_set(self):
         return [self.roll.nodes[at] for at in self.among]
 
-    def find_void(self, at):
+    def find_void(self, at, also=None):
         node = self.roll.nodes[at]
-        for removal in self.standing:
-            concurrent = removal.hash != at and removal.hash not in node.past and at not in removal.past
-            if concurrent and self.roll.takes_out(removal, node.device, node.author):
+        if node in self.standing or node in self.fallen:
+            return node in self.fallen
+        for removal in self.standing + ([also] if also else []):
+            if self.roll.concurrent(removal.hash, at) and self.roll.takes_out(removal, node.device, node.author):
                 return True
-        return any(self.is_void(by) for by in node.rests_on)
+        is_void = (lambda by: self.find_void(by, also)) if also else self.is_void
+        lost = lambda grounds: bool(grounds) and all(is_void(by) for by in grounds)
+        if lost(node.roles) or lost(node.devices) or lost(node.recoveries):
+            return True
+        return node.removes == BY_MAJORITY and 1 + sum(not lost(asked) for asked in node.asks) < node.needed
 
     def find_acting(self):
         """What acts and is not void, in order."""
@@ -298,38 +374,107 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
 
     # Members.
 
-    def admission(self, member):
+    def valid(self, member):
         removals = [r for r in self.standing if r.code == REMOVE and r.about == ("member", member)]
-        last = None
-        for node in self.acting():
-            admits = node.enters[0][1] if node.code == FOUND else node.fields[0] if node.code == ADMIT else None
-            if admits == member and all(r.hash in node.past for r in removals):
-                last = node.hash
-        return last
+        return [n for n in self.acting() if n.admits[0] == member and all(r.hash in n.past for r in removals)]
+
+    def admissions(self, member):
+        """The admissions that give a member's role: those to a role that governs, or all."""
+        valid = self.valid(member)
+        return frozenset(n.hash for n in [n for n in valid if n.appoints] or valid)
+
+    def appointments(self, member):
+        return frozenset(n.hash for n in self.valid(member) if n.appoints)
 
     def role(self, member):
-        at = self.admission(member)
-        return at and self.roll.nodes[at].fields[1]
+        """The first appointment decides, otherwise the last admission; of several, by the rank of their authors."""
+        by = [self.roll.nodes[at] for at in self.admissions(member)]
+        first = lambda one, other: one.hash in other.past if one.appoints else other.hash in one.past
+        left = [n for n in by if not any(first(other, n) for other in by)]
+        senior = lambda one, other: any(self.roll.outranks(at, other.roles) for at in one.roles)
+        return min((n.admits[1] for n in left if not any(senior(other, n) for other in left)), default=None)
 
     def members(self):
-        admitted = {n.enters[0][1] if n.code == FOUND else n.fields[0]
-                    for n in self.acting() if n.code in (FOUND, ADMIT)}
+        admitted = {n.admits[0] for n in self.acting() if n.admits[0] is not None}
         return {member: self.role(member) for member in admitted if self.role(member) is not None}
 
-    def governing(self):
-        return {member for member, role in self.members().items() if self.roll.governs(role)}
+    # Votes [4.3].
+
+    def is_by_elder(self, at, about):
+        node, theirs = self.roll.nodes[at], self.appointments(about)
+        return node.author == about or any(self.roll.outranks(by, theirs) for by in node.roles if not self.is_void(by))
+
+    def makes_elector(self, at, about):
+        return self.roll.nodes[at].code == FOUND or self.is_by_elder(at, about)
+
+    def is_elector(self, member, about):
+        return member == about or any(self.makes_elector(at, about) for at in self.appointments(member))
+
+    def has_vote(self, member, about):
+        return member != about and self.is_elector(member, about) and all(
+            self.is_by_elder(r.hash, about) for r in self.standing if r.code == RECOVER and r.of == member)
+
+    def is_asked(self, ask, about):
+        """Whether an ask holds: not withdrawn, nobody removed since, and its author has decided little else."""
+        since = [r for r in self.standing if r.hash not in ask.past and (
+            r.about in (("member", ask.author), ("member", about)) or ask.about[0] == "device" and r.about == ask.about)]
+        withdrawn = any(n.code == WITHDRAW and n.author == ask.author and ask.hash in n.fields[0] for n in self.acting())
+        decided = [n for n in self.members_of_set()
+                   if n.author == ask.author and n.is_decision and ask.hash in n.past]
+        return not self.is_void(ask.hash) and not since and not withdrawn and len(decided) < 32
+
+    def asks(self, wish, member, about):
+        return any(n.wish == wish and n.author == member and (n.acts or n.proposes) and self.is_asked(n, about)
+                   for n in self.members_of_set())
+
+    def tally(self, wish, about, asking=None):
+        """Who has a vote and asks, by what they wrote; and how many it takes."""
+        asks = {asking: []} if asking else {}
+        for n in self.members_of_set():
+            if n.wish == wish and (n.acts or n.proposes) and self.has_vote(n.author, about) and self.is_asked(n, about):
+                asks.setdefault(n.author, []).append(n.hash)
+        admitted = {n.admits[0] for n in self.members_of_set() if n.acts and n.admits[0] is not None} | {about}
+        return asks, sum(self.is_elector(member, about) or self.was_removed_by(member, about, asks)
+                         for member in admitted) // 2 + 1
+
+    def was_removed_by(self, member, about, asks):
+        """Whether somebody was an elector until one of those who ask, or whom they let in, took them out."""
+        return any(n.appoints and n.admits[0] == member and self.makes_elector(n.hash, about) for n in self.acting()) \
+            and any(r.code == REMOVE and r.about == ("member", member) and self.comes_from(r.hash, asks)
+                    for r in self.standing)
+
+    def comes_from(self, at, members):
+        node = self.roll.nodes[at]
+        return node.author in members or any(self.comes_from(by, members) for by in node.roles | node.devices | node.recoveries)
 
     # Devices.
 
+    def recoveries_to(self, member, key):
+        """The standing recoveries that gave a member this key; none for the identity."""
+        return frozenset(r.hash for r in self.standing if r.wish == ("recovery", member, key) and key != member)
+
+    def is_entered(self, entered):
+        return entered[1] == entered[2] or bool(self.recoveries_to(entered[1], entered[2]))
+
+    def recoveries_of(self, device):
+        own, (_, member, _, _) = self.present(device)
+        keys = {entered[2] for at in own for entered in self.roll.nodes[at].enters if entered[0] == device}
+        return frozenset() if member in keys else frozenset().union(*(self.recoveries_to(member, key) for key in keys))
+
     def present(self, device):
-        """The entry that enters a device, and how: (hash, (device, member, key, agreement)); none if it is not there."""
-        for node in self.acting():
-            for entered in node.enters:
-                if entered[0] == device and all(
-                        r.hash == node.hash or r.hash in node.past
-                        for r in self.standing if self.roll.takes_out(r, device, entered[1])):
-                    return node.hash, entered
-        return None
+        """The entries that enter a device, first to last, and how the first does; none if it is not there."""
+        entries = [(node, entered) for node in self.acting() for entered in node.enters
+                   if entered[0] == device and self.is_entered(entered) and all(
+                       r.hash == node.hash or r.hash in node.past
+                       for r in self.standing if self.roll.takes_out(r, device, entered[1]))]
+        if not entries:
+            return None
+        # Of two members it is that one's for whom it was entered before the other, or nobody's.
+        member = entries[0][1][1]
+        own = frozenset(node.hash for node, entered in entries if entered[1] == member)
+        if not all(entered[1] == member or own & node.past for node, entered in entries):
+            return None
+        return own, entries[0][1]
 
     def entered(self, device):
         return self.present(device)[0]
@@ -339,7 +484,7 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
         return present and present[1][1]
 
     def was_taken_out(self, device):
-        known = any(entered[0] == device for node in self.acting() for entered in node.enters)
+        known = any(entered[0] == device and self.is_entered(entered) for node in self.acting() for entered in node.enters)
         return known and self.present(device) is None
 
     def devices(self):
@@ -353,26 +498,22 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
 
     def owner(self, key):
         """Whose key it is; none if a recovery replaced it."""
-        recoveries = sorted((r for r in self.standing if r.code == RECOVER), key=lambda n: n.order)
-        newest = {r.of: r.enters[0][2] for r in recoveries}
-        holders = [member for member, its_key in newest.items() if its_key == key]
+        recoveries, newest = [r for r in self.standing if r.code == RECOVER], {}
+        for r in recoveries:
+            if not any(other.of == r.of and r.hash in other.past for other in recoveries):
+                newest.setdefault(r.of, set()).add(r.enters[0][2])
+        holders = [member for member, keys in newest.items() if keys == {key}]
         if holders:
             return min(holders)
-        replaced = set(newest) | {r.enters[0][2] for r in recoveries}
-        return None if key in replaced else key
-
-    def supporters(self, wish, about):
-        asked = {n.author for n in self.members_of_set()
-                 if n.wish == wish and (n.acts or n.proposes) and not self.is_void(n.hash)}
-        return (asked & self.governing()) - {about}
+        return None if key in {r.of for r in recoveries} | {r.enters[0][2] for r in recoveries} else key
 
     # Room and grants [4.3].
 
     def has_room(self, member, node):
         if member is None:
             return False
-        admission = self.admission(member)
-        before = self.roll.nodes[admission].past if admission else frozenset()
+        admissions = [self.roll.nodes[at] for at in self.admissions(member)]
+        before = max(admissions, key=lambda n: n.order).past if admissions else frozenset()
         written = [n for n in self.members_of_set() if n.author == member and n.hash not in before] + [node]
         entries, size = (32_768, 48 << 20) if self.roll.governs(self.role(member)) else (2_048, 4 << 20)
         return len(written) <= entries and sum(n.bytes for n in written) <= size
@@ -435,12 +576,11 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
         return {head for node in self.acting() if node.code == SHRED for _, (_, head) in node.fields[0]}
 
     def invited(self):
-        """Invitations that are used up, and who came with each first, void or not."""
-        acts = sorted((n for n in self.members_of_set() if n.acts), key=lambda n: n.order)
+        """Invitations that are used up, and who came with each: whom the senior author let in, then the first."""
+        place = lambda n: (min(self.roll.nodes[at].order for at in n.roles), n.order)
         used = {}
-        for node in acts:
-            if node.code == ADMIT and 4 in node.fields:
-                used.setdefault(node.fields[4], node.fields[0])
+        for node in sorted((n for n in self.acting() if n.code == ADMIT and 4 in n.fields), key=place):
+            used.setdefault(node.fields[4], node.fields[0])
         return used
 
     def proposals(self):
@@ -450,10 +590,11 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
             is_open = {"member": lambda: wish[1] in members, "device": lambda: wish[1] in devices,
                        "recovery": lambda: wish[1] in members
                        and not any(entered[2] == wish[2] for entered in devices.values())}[wish[0]]()
-            about = next(n.of for n in self.members_of_set() if n.wish == wish)
-            supporters = self.supporters(wish, about)
-            if is_open and supporters:
-                found.append((wish[:2], sorted(supporters), len(self.governing()) // 2 + 1))
+            if not is_open:
+                continue
+            asks, needed = self.tally(wish, self.member_of(wish[1]) if wish[0] == "device" else wish[1])
+            if asks:
+                found.append((wish[:2], sorted(asks), needed))
         return found
 
     # [4.5] What still counts.
@@ -473,7 +614,7 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
         known, named, device = [n for n in self.acting() if n.hash in past], set(), entry.header[4]
         for node in known:
             for entered in node.enters:
-                if entered[0] != device:
+                if entered[0] != device or not self.is_entered(entered):
                     continue
                 against = {r.hash for r in self.standing if self.roll.takes_out(r, device, entered[1])
                            and r.hash != node.hash and r.hash not in node.past and not self.covers(r, entry)}
@@ -484,8 +625,7 @@ class View:  # [4.4] What stands over a set that holds the past of each of its e
 
     def is_admitted(self, member, known, entry, named):
         for node in known:
-            admits = node.enters[0][1] if node.code == FOUND else node.fields[0] if node.code == ADMIT else None
-            if admits == member:
+            if node.admits[0] == member:
                 against = {r.hash for r in self.standing if r.code == REMOVE and r.about == ("member", member)
                            and r.hash not in node.past and not self.covers(r, entry)}
                 named |= against

@@ -64,6 +64,9 @@ pub const ACCEPTED_MAX: usize = 1_024;
 /// Entries that one operation holds; holds that one operation ends.
 pub const HELD_MAX: usize = 1_024;
 
+/// Decisions after which what a member proposed before does not count any more.
+pub const PROPOSAL_DECISIONS_MAX: usize = 32;
+
 /// Entries that one operation shreds.
 pub const SHREDDED_MAX: usize = 512;
 

@@ -14,7 +14,7 @@ use super::relay::EarlierLife;
 use crate::base::{DeviceId, EntryHash, GroupId, MailboxId, MemberId, RelayId, RoleId};
 use crate::entry::invitation::Invitation;
 use crate::entry::link::GroupLink;
-use crate::roll::Target;
+use crate::roll::{Proposed, Target};
 use crate::sync::session::Budget;
 
 impl Replica {
@@ -295,6 +295,22 @@ impl Replica {
     /// As [`Engine::change_role`].
     pub async fn change_role(&self, member: MemberId, role: RoleId) -> Result<(), Error> {
         self.run(move |engine| engine.change_role(member, role)).await
+    }
+
+    /// Removes a member and everybody whom they let in.
+    ///
+    /// # Errors
+    /// As [`Engine::remove_with_admitted`].
+    pub async fn remove_with_admitted(&self, member: MemberId) -> Result<Vec<(MemberId, Decision)>, Error> {
+        self.run(move |engine| engine.remove_with_admitted(member)).await
+    }
+
+    /// Takes back what this member proposed.
+    ///
+    /// # Errors
+    /// As [`Engine::withdraw_proposal`].
+    pub async fn withdraw_proposal(&self, about: Proposed) -> Result<(), Error> {
+        self.run(move |engine| engine.withdraw_proposal(about)).await
     }
 
     /// Lets a member who lost everything go on with a new device.

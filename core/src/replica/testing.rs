@@ -84,8 +84,7 @@ pub fn stored(engine: &Engine) -> Result<Vec<Stored>, Error> {
 /// Errors of the store.
 pub fn sign_anyway(engine: &mut Engine, operation: &Operation) -> Result<Option<EntryHash>, Error> {
     engine.transact(|engine, batch| engine.append_operation(batch, operation))?;
-    let group = engine.group.as_ref();
-    Ok(group.and_then(|group| group.own.get(&CompartmentId::ROLL)).map(|head| head.hash))
+    Ok(last_of_roll(engine))
 }
 
 /// What a device that belongs to nobody writes into a group's roll: its certificate, and an operation. Both cite `roll_heads`.
@@ -97,7 +96,20 @@ pub fn forge(
     group: GroupId,
     roll_heads: Vec<EntryHash>,
     operation: &Operation,
-) -> Result<[Verified; 2], CannotSeal> {
+) -> Result<Vec<Verified>, CannotSeal> {
+    forge_all(stranger, group, roll_heads, std::slice::from_ref(operation))
+}
+
+/// As [`forge`], with several operations, one after the other. All cite `roll_heads`, whatever else their author knows.
+///
+/// # Errors
+/// [`CannotSeal`] if an operation is too large.
+pub fn forge_all(
+    stranger: &Engine,
+    group: GroupId,
+    roll_heads: Vec<EntryHash>,
+    operations: &[Operation],
+) -> Result<Vec<Verified>, CannotSeal> {
     let identity = &stranger.identity;
     let locked = |_| CannotSeal::Malformed(Malformed::Rule("a locked device signs nothing"));
     let device = &identity.secrets().map_err(locked)?.device;
@@ -111,11 +123,20 @@ pub fn forge(
         checkpoint: None,
     };
     let certificate = identity.certificate(Scope::group(group));
-    let certificate = certificate.map(|certificate| certificate.as_bytes().to_vec());
-    let first = write_clear(device, &slot, EntryKind::CERTIFICATE, None, certificate.unwrap_or_default())?;
-    slot.head = Some(LogHead { seq: 0, hash: first.hash() });
-    let body = cbor::encode(operation);
-    Ok([first, write_clear(device, &slot, EntryKind::OPERATION, None, body)?])
+    let body = certificate.map(|certificate| certificate.as_bytes().to_vec()).unwrap_or_default();
+    let mut written = vec![write_clear(device, &slot, EntryKind::CERTIFICATE, None, body)?];
+    for operation in operations {
+        slot.head = written.last().map(|entry| LogHead { seq: entry.header().seq, hash: entry.hash() });
+        let body = cbor::encode(operation);
+        written.push(write_clear(device, &slot, EntryKind::OPERATION, None, body)?);
+    }
+    Ok(written)
+}
+
+/// The last entry of a device's own log in the roll; none if it wrote nothing there.
+pub fn last_of_roll(engine: &Engine) -> Option<EntryHash> {
+    let group = engine.group.as_ref()?;
+    group.own.get(&CompartmentId::ROLL).map(|head| head.hash)
 }
 
 /// As an app does that a hostile member made for themselves: queues for the relay what others forged.

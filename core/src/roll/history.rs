@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub member: Option<MemberId>,
     /// What the author was in its past.
     pub role: Option<RoleId>,
+    /// Whether that role governs.
+    pub governs: bool,
     /// Longest way to the founding entry.
     pub depth: u64,
     /// Every entry that it follows, near and far.
@@ -35,8 +37,11 @@ pub(super) struct Node {
     /// Devices that it enters.
     pub enters: Vec<Entered>,
     pub power: Power,
-    /// The entries that its right rests on: its author's admission, and what entered its author's device.
-    pub warrants: Vec<At>,
+    pub grounds: Grounds,
+    /// The member whom a removal, a recovery or a proposal of one is about, by its own past.
+    pub about: Option<MemberId>,
+    /// Whether it admits somebody to a role that governs.
+    pub appoints: bool,
     /// When its author says that it was written.
     pub claimed_ms: u64,
 }
@@ -51,22 +56,58 @@ pub(super) struct Entered {
     pub agreement: [u8; 32],
 }
 
+/// The entries that the right to an entry rests on. The right is lost when every entry of one of the lists is void; an
+/// empty list asks for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Grounds {
+    /// Admissions of the author that give the role. Of a removal by rank: those by which the author outranks its target.
+    pub roles: Vec<At>,
+    /// Entries that enter the author's device.
+    pub devices: Vec<At>,
+    /// Recoveries that made the key the member's by which the device is entered; empty if it is the member's identity.
+    pub keys: Vec<At>,
+}
+
+impl Grounds {
+    pub fn lists(&self) -> [&[At]; 3] {
+        [&self.roles, &self.devices, &self.keys]
+    }
+}
+
 /// What an entry may do, by its own past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Power {
     /// Nothing: its author had no right to it.
+    #[default]
     Nothing,
     /// What it says.
     Acts,
     /// It takes somebody out.
-    Removes {
-        /// Most of those who govern wanted it.
-        by_majority: bool,
-        /// The rank of its author: the order of the admission that let them govern. None for who does not govern.
-        rank: Option<Order>,
-    },
-    /// It asks for somebody to be taken out who outranks its author.
+    Removes(Removes),
+    /// It asks for somebody to be taken out whom its author does not outrank.
     Proposes,
+}
+
+/// The right by which an entry takes somebody out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Removes {
+    /// Its author goes, or a device of theirs.
+    Own,
+    /// Its author outranks its target.
+    ByRank,
+    /// Most electors asked for it.
+    ByMajority(Majority),
+}
+
+/// The votes for a removal by a majority of the electors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Majority {
+    /// The target's admissions to a role that governs.
+    pub levels: Vec<At>,
+    /// What each of the others asked, a list for each elector.
+    pub asks: Vec<Vec<At>>,
+    /// How many electors it takes, its author included.
+    pub needed: usize,
 }
 
 /// What a removal, a recovery or a proposal of one is about. Proposals of the same add up.
@@ -102,12 +143,18 @@ impl Node {
 
     /// Whether it takes something away: these are the entries whose standing has to be weighed.
     pub fn removes(&self) -> bool {
-        matches!(self.power, Power::Removes { .. })
+        matches!(self.power, Power::Removes(_))
     }
 
     /// Whether it has the effect that it names, unless a removal voids it.
     pub fn acts(&self) -> bool {
-        matches!(self.power, Power::Acts | Power::Removes { .. })
+        matches!(self.power, Power::Acts | Power::Removes(_))
+    }
+
+    /// Whether a person decided it: everything but certificates and keys, which devices write by themselves.
+    pub fn is_decision(&self) -> bool {
+        let by_hand = !matches!(self.operation, Some(Operation::KeyUpdate(_)) | None);
+        by_hand && self.power != Power::Nothing
     }
 
     pub fn aim(&self) -> Option<Aim> {
@@ -126,6 +173,7 @@ impl Node {
             | Operation::Shred(_)
             | Operation::EndHold(_)
             | Operation::Certify(_)
+            | Operation::Withdraw(_)
             | Operation::Unknown { .. } => None,
         }
     }
@@ -144,6 +192,7 @@ impl Node {
             | Operation::EndHold(_)
             | Operation::Recover(_)
             | Operation::Certify(_)
+            | Operation::Withdraw(_)
             | Operation::Unknown { .. } => None,
         }
     }
@@ -176,8 +225,15 @@ pub(super) struct History {
     pub admissions_by_member: BTreeMap<MemberId, Vec<At>>,
     pub entries_by_device: BTreeMap<DeviceId, Vec<At>>,
     pub devices_by_member: BTreeMap<MemberId, BTreeSet<DeviceId>>,
+    /// Admissions to roles that govern.
+    pub appointments: Vec<At>,
     pub removals: Vec<At>,
     pub proposals: Vec<At>,
+    pub withdrawals: Vec<At>,
+    /// What each member decided, by whichever device.
+    pub decisions_by_member: BTreeMap<MemberId, Vec<At>>,
+    /// The last entry of each device.
+    pub last_by_device: BTreeMap<DeviceId, At>,
     /// Entries that begin epochs or hand out keys.
     pub key_updates: Vec<At>,
     pub policies: Vec<At>,
@@ -199,9 +255,13 @@ impl History {
             self.ledger.add(member, place.spot, node.bytes);
         }
         self.at_by_hash.insert(node.hash, at);
+        self.last_by_device.insert(node.author, at);
         if node.acts() {
             if let Some((member, _)) = node.admits() {
                 self.admissions_by_member.entry(member).or_default().push(at);
+                if node.appoints {
+                    self.appointments.push(at);
+                }
             }
             if let (Some(member), Some(keys)) =
                 (node.member, node.operation.as_ref().and_then(Operation::keys))
@@ -211,6 +271,7 @@ impl History {
             match &node.operation {
                 Some(Operation::Policy(_)) => self.policies.push(at),
                 Some(Operation::Accept(_)) => self.acceptances.push(at),
+                Some(Operation::Withdraw(_)) => self.withdrawals.push(at),
                 Some(Operation::Hold(_) | Operation::Shred(_) | Operation::EndHold(_)) => {
                     self.retentions.push(at);
                 }
@@ -233,13 +294,16 @@ impl History {
         if node.power == Power::Proposes {
             self.proposals.push(at);
         }
+        if let Some(member) = node.member.filter(|_| node.is_decision()) {
+            self.decisions_by_member.entry(member).or_default().push(at);
+        }
         self.nodes.push(Arc::new(node));
         at
     }
 
     /// The next place on the chain of the previous entry; on a new one, if another entry follows that already.
     fn find_place(&mut self, node: &Node, previous: Option<At>) -> Place {
-        let removals = u32::from(node.removes());
+        let removals = u32::from(node.removes() || node.appoints && node.acts());
         let before = previous.and_then(|at| self.places.get(at));
         let next = before.map(|before| Spot { index: before.spot.index.saturating_add(1), ..before.spot });
         if let Some(spot) = next

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //!   operation   what somebody says          history   who had heard what when they said it
-//!   view        which of it stands          state     who belongs, then
+//!   standing    which removals stand        rights    what an entry may do
+//!   view        what a set says             state     who belongs, then
 //!                                           retention whose bodies stay, and whose go
 //! ```
 
@@ -13,14 +14,16 @@ mod history;
 pub mod operation;
 mod past;
 pub mod retention;
+mod rights;
 mod roll_set;
 mod room;
+mod standing;
 pub mod state;
 mod view;
 
 pub use operation::{EpochName, Founding, Grant, KeyUpdate, Operation, Rotation, Target};
 pub use retention::{Retention, StandingHold};
-pub use roll_set::{CutOff, Inserted, NotARoll, Roll, TakenOut};
+pub use roll_set::{CutOff, Inserted, NotARoll, RemovalRight, Roll, TakenOut};
 pub use room::{Charge, Room};
 pub use state::{DeviceState, Epoch, MemberState, Proposal, Proposed, State};
 

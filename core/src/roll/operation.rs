@@ -39,6 +39,8 @@ pub enum Operation {
     Shred(Shred),
     /// Ends holds.
     EndHold(EndHold),
+    /// Takes back what the author's member proposed.
+    Withdraw(Withdrawal),
     /// An operation of a later version: kept, passed on, without effect.
     Unknown {
         /// Its number.
@@ -308,6 +310,15 @@ pub struct EndHold {
     pub holds: Vec<EntryHash>,
 }
 
+/// Removals and recoveries that the author's member proposed and does not want any more.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Withdrawal {
+    /// The hashes of the removals and recoveries, ascending. Those of other members stay as they are.
+    #[n(0)]
+    pub proposals: Vec<EntryHash>,
+}
+
 impl Rotation {
     /// The name of the epoch it begins.
     pub fn epoch(&self) -> EpochId {
@@ -361,6 +372,7 @@ const CERTIFY: u8 = 7;
 const HOLD: u8 = 8;
 const SHRED: u8 = 9;
 const END_HOLD: u8 = 10;
+const WITHDRAW: u8 = 11;
 
 impl Operation {
     /// Checks the ceilings. The canonical form is checked where the body is decoded.
@@ -396,6 +408,12 @@ impl Operation {
                     || !acceptance.entries.is_sorted_by(|a, b| a < b)
                 {
                     return Err("too many entries in one acceptance, or not in order");
+                }
+                Ok(())
+            }
+            Self::Withdraw(Withdrawal { proposals }) => {
+                if proposals.len() > limits::HELD_MAX || !proposals.is_sorted_by(|a, b| a < b) {
+                    return Err("too many proposals in one withdrawal, or not in order");
                 }
                 Ok(())
             }
@@ -442,6 +460,7 @@ impl Operation {
             | Self::Hold(_)
             | Self::Shred(_)
             | Self::EndHold(_)
+            | Self::Withdraw(_)
             | Self::Unknown { .. } => None,
         }
     }
@@ -460,6 +479,7 @@ impl Operation {
             | Self::Hold(_)
             | Self::Shred(_)
             | Self::EndHold(_)
+            | Self::Withdraw(_)
             | Self::Unknown { .. } => None,
         }
     }
@@ -484,6 +504,7 @@ impl Operation {
             | Self::Hold(_)
             | Self::Shred(_)
             | Self::EndHold(_)
+            | Self::Withdraw(_)
             | Self::Unknown { .. } => &[],
         }
     }
@@ -504,6 +525,7 @@ impl<C> Encode<C> for Operation {
             Self::Hold(hold) => e.u8(HOLD)?.encode_with(hold, ctx)?.ok(),
             Self::Shred(shred) => e.u8(SHRED)?.encode_with(shred, ctx)?.ok(),
             Self::EndHold(end) => e.u8(END_HOLD)?.encode_with(end, ctx)?.ok(),
+            Self::Withdraw(withdrawal) => e.u8(WITHDRAW)?.encode_with(withdrawal, ctx)?.ok(),
             Self::Unknown { number, cbor } => {
                 e.u8(*number)?.writer_mut().write_all(cbor).map_err(EncodeError::write)
             }
@@ -528,6 +550,7 @@ impl<'b, C> Decode<'b, C> for Operation {
             HOLD => d.decode_with(ctx).map(Self::Hold),
             SHRED => d.decode_with(ctx).map(Self::Shred),
             END_HOLD => d.decode_with(ctx).map(Self::EndHold),
+            WITHDRAW => d.decode_with(ctx).map(Self::Withdraw),
             number => {
                 let from = d.position();
                 d.skip()?;

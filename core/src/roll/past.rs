@@ -37,7 +37,7 @@ enum Tree {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Past {
     entries: Lengths,
-    /// Of each chain, how many of the entries here are removals.
+    /// Of each chain, how many of the entries here are removals or appointments.
     removals: Lengths,
 }
 
@@ -51,7 +51,7 @@ impl Past {
         self.entries.get(chain)
     }
 
-    /// Adds an entry whose past is in the set. `removals` counts the removals on its chain up to the entry.
+    /// Adds an entry whose past is in the set. `removals` counts the removals and appointments on its chain up to the entry.
     pub fn insert(&mut self, spot: Spot, removals: u32) {
         self.entries.raise(spot.chain, spot.index.saturating_add(1));
         self.removals.raise(spot.chain, removals);
@@ -62,8 +62,8 @@ impl Past {
         self.removals.union_with(&other.removals);
     }
 
-    /// Whether both hold the same removals.
-    pub fn has_removals_of(&self, other: &Self) -> bool {
+    /// Whether both hold the same removals and appointments: then the same removals stand over both.
+    pub fn weighs_like(&self, other: &Self) -> bool {
         self.removals == other.removals
     }
 }

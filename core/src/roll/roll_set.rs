@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use super::handouts::Handouts;
-use super::history::{Aim, At, Entered, History, Node, Order, Power};
-use super::operation::{KeyUpdate, Operation};
+use super::history::{Aim, At, Entered, Grounds, History, Node, Order, Power, Removes};
+use super::operation::{KeyUpdate, Operation, Target};
 use super::past::Past;
+use super::rights::Right;
 use super::room::{Charge, Room};
-use super::state::State;
-use super::view::{View, Weighed};
+use super::standing::Weighed;
+use super::state::{Proposed, State};
+use super::view::View;
 use crate::base::{DeviceId, EntryHash, GroupId, MemberId, RoleId, Template, cbor, limits};
 use crate::entry::{Certificate, Header, Kind, LogId, Received, Verified, chain};
 
@@ -78,6 +80,24 @@ pub enum CutOff {
     Unwarranted,
 }
 
+/// By what right somebody may remove or recover somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovalRight {
+    /// None: they do not govern, or the other does not belong.
+    Nothing,
+    /// It is theirs to decide alone.
+    Alone,
+    /// With those who asked before, most electors want it.
+    Majority,
+    /// It takes the word of more electors than have asked, this one included.
+    Proposes {
+        /// Electors who ask for it.
+        supporters: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+}
+
 /// What took a device out that was entered once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TakenOut {
@@ -113,13 +133,16 @@ impl Roll {
             author,
             member: Some(member),
             role: Some(role),
+            governs: true,
             depth: 0,
             past: Past::default(),
             bytes: bytes_of(entry),
             operation,
             enters: vec![entered(&own, member)],
             power: Power::Acts,
-            warrants: Vec::new(),
+            grounds: Grounds::default(),
+            about: None,
+            appoints: true,
             claimed_ms: entry.header().claimed_ms,
         };
         let mut history = History::default();
@@ -152,32 +175,51 @@ impl Roll {
         let cited = header.roll_heads.iter().chain(&header.previous);
         let parents: Option<BTreeSet<At>> = cited.map(|hash| self.history.at(*hash)).collect();
         let Some(parents) = parents else { return Ok(Inserted::Waits) };
-        let mut body = read(entry, Some(&self.founder))?;
+        let body = read(entry, Some(&self.founder))?;
         if matches!(body.operation, Some(Operation::Found(_))) {
             return Err(NotARoll::OtherGroup);
         }
+        let arrival = Arrival {
+            hash: entry.hash(),
+            author: header.device,
+            claimed_ms: header.claimed_ms,
+            bytes: bytes_of(entry),
+            previous: header.previous.and_then(|hash| self.history.at(hash)),
+            parents,
+        };
+        Ok(self.enter(arrival, body))
+    }
+
+    /// Takes an entry whose parents are here.
+    pub(super) fn enter(&mut self, arrival: Arrival, mut body: Body) -> Inserted {
+        let Arrival { hash, author, claimed_ms, bytes, previous, parents } = arrival;
         let past = self.history.closure(&parents);
         let depth = parents.iter().map(|at| self.history.node(*at).depth + 1).max().unwrap_or(0);
         let view = View::new(&self.history, &self.template, &past, &mut self.weighed);
-        let bytes = bytes_of(entry);
-        let judged = judge(&view, header.device, depth, &mut body, bytes);
+        let judged = judge(&view, author, depth, &mut body, bytes);
+        let appoints = match &body.operation {
+            Some(Operation::Admit(admission)) => self.template.governs(admission.role),
+            Some(_) | None => false,
+        };
         let node = Node {
-            hash: entry.hash(),
-            author: header.device,
+            hash,
+            author,
             member: judged.member,
             role: judged.role,
+            governs: judged.role.is_some_and(|role| self.template.governs(role)),
             depth,
             past,
             bytes,
             operation: body.operation,
             enters: judged.enters,
-            power: judged.power,
-            warrants: judged.warrants,
-            claimed_ms: header.claimed_ms,
+            power: judged.right.power,
+            grounds: judged.right.grounds,
+            about: judged.right.about,
+            appoints,
+            claimed_ms,
         };
         let counts = node.power != Power::Nothing;
-        let governs = node.role.is_some_and(|role| self.template.governs(role));
-        let previous = header.previous.and_then(|hash| self.history.at(hash));
+        let governs = node.governs;
         let at = self.history.push(node, previous);
         // What has no effect is cited by nobody: else a stranger's entry, which honest relays refuse, would keep
         // everything that cites it from them.
@@ -192,7 +234,12 @@ impl Roll {
         }
         self.whole = OnceLock::new();
         self.state_at_heads = OnceLock::new();
-        Ok(if counts { Inserted::Counts } else { Inserted::WithoutEffect })
+        if counts { Inserted::Counts } else { Inserted::WithoutEffect }
+    }
+
+    #[cfg(test)]
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
 
     /// The group.
@@ -230,8 +277,10 @@ impl Roll {
         }
         let Whole { weighed, .. } = self.whole();
         let view = View::new(&self.history, &self.template, self.history.all(), &mut weighed.clone());
+        // A few of each: who admits a member again and again fills no entry of theirs.
         let own = view.belongs(device).map(|(present, held)| [present.by, held.by]);
-        let first = own.into_iter().flatten().chain(self.governing_heads.iter().rev().copied());
+        let own = own.into_iter().flatten().flat_map(|by| by.into_iter().rev().take(4));
+        let first = own.chain(self.governing_heads.iter().rev().copied());
         let mut cited: BTreeSet<EntryHash> = BTreeSet::new();
         for hash in first.map(|at| self.history.node(at).hash).chain(heads.into_iter().rev()) {
             if cited.len() < limits::ROLL_HEADS_MAX {
@@ -350,6 +399,115 @@ impl Roll {
         Some(TakenOut { entry, by, claimed_ms: node.claimed_ms, entries: at + 1 })
     }
 
+    /// By what right a device's member may remove a member or a device, by everything that a new entry would cite.
+    pub fn right_to_remove(&self, device: DeviceId, target: Target) -> RemovalRight {
+        self.right(device, Aim::of(target))
+    }
+
+    /// By what right a device's member may recover a member with a new key, as [`Roll::right_to_remove`].
+    pub fn right_to_recover(&self, device: DeviceId, member: MemberId, key: MemberId) -> RemovalRight {
+        self.right(device, Aim::Recovery(member, key))
+    }
+
+    fn right(&self, device: DeviceId, aim: Aim) -> RemovalRight {
+        self.right_at(&self.heads_for(device), device, aim)
+    }
+
+    #[cfg(test)]
+    pub(super) fn right_to_remove_at(
+        &self,
+        heads: &[EntryHash],
+        device: DeviceId,
+        target: Target,
+    ) -> RemovalRight {
+        self.right_at(heads, device, Aim::of(target))
+    }
+
+    fn right_at(&self, heads: &[EntryHash], device: DeviceId, aim: Aim) -> RemovalRight {
+        let Some(heads) = self.numbers(heads) else { return RemovalRight::Nothing };
+        let past = self.history.closure(&heads);
+        let view = View::new(&self.history, &self.template, &past, &mut self.weighed.clone());
+        let (Some((present, held)), Some(about)) = (view.belongs(device), view.member_of(aim)) else {
+            return RemovalRight::Nothing;
+        };
+        let author = present.entered.member;
+        match view.power_to_remove(author, held, aim, about).0 {
+            Power::Removes(Removes::Own | Removes::ByRank) => RemovalRight::Alone,
+            Power::Removes(Removes::ByMajority(_)) => RemovalRight::Majority,
+            Power::Proposes => {
+                let tally = view.tally(aim, about, view.has_vote(author, about).then_some(author));
+                RemovalRight::Proposes { supporters: tally.asks.len(), needed: tally.needed }
+            }
+            Power::Nothing | Power::Acts => RemovalRight::Nothing,
+        }
+    }
+
+    /// What a member asked for and has not got: the hashes, ascending, of what a withdrawal has to name.
+    pub fn proposed_by(&self, member: MemberId, about: Proposed) -> Vec<EntryHash> {
+        let Whole { weighed, .. } = self.whole();
+        let view = View::new(&self.history, &self.template, self.history.all(), &mut weighed.clone());
+        let is_about = |aim: Aim| match (aim, about) {
+            (Aim::Recovery(member, _), Proposed::Recovery(of)) => member == of,
+            (aim, Proposed::Removal(target)) => aim == Aim::of(target),
+            (Aim::Member(_) | Aim::Device(_), Proposed::Recovery(_)) => false,
+        };
+        let own = self.history.proposals.iter().copied().filter(|at| {
+            let node = self.history.node(*at);
+            let asked = node.about.is_some_and(|about| view.is_asked(*at, member, about));
+            node.member == Some(member) && node.aim().is_some_and(is_about) && asked
+        });
+        let mut hashes: Vec<EntryHash> = own.map(|at| self.history.node(at).hash).collect();
+        hashes.sort_unstable();
+        hashes
+    }
+
+    /// Those who govern and whom nobody could remove, although most of those who govern were not admitted by them: others
+    /// than the founder, or whom the founder did not admit in person, admitted them (PROTOCOL.md §4.3).
+    pub fn irremovable(&self) -> Vec<MemberId> {
+        let Whole { weighed, .. } = self.whole();
+        let view = View::new(&self.history, &self.template, self.history.all(), &mut weighed.clone());
+        let governing: Vec<MemberId> = view.governing().collect();
+        // Two who govern are no majority of each other, whoever admitted them.
+        let is_stuck = |member: &MemberId| governing.len() > 2 && !view.is_removable(*member);
+        governing.iter().copied().filter(is_stuck).collect()
+    }
+
+    /// A member, and everybody else all of whose admissions were written by them or by others of these.
+    pub fn let_in_by(&self, member: MemberId) -> Vec<MemberId> {
+        let Whole { weighed, .. } = self.whole();
+        let view = View::new(&self.history, &self.template, self.history.all(), &mut weighed.clone());
+        let mut found = vec![member];
+        let mut left: Vec<(MemberId, Vec<At>)> =
+            view.members().filter(|(id, _)| *id != member).map(|(id, held)| (id, held.by)).collect();
+        loop {
+            let before = found.len();
+            left.retain(|(id, by)| {
+                let comes_from =
+                    |at: &At| self.history.node(*at).member.is_some_and(|by| found.contains(&by));
+                let all = by.iter().all(comes_from);
+                if all {
+                    found.push(*id);
+                }
+                !all
+            });
+            if found.len() == before {
+                return found;
+            }
+        }
+    }
+
+    /// The appointments that count and that the last entry of a device in this roll does not know: it could cite a past
+    /// without them. The time is when the author of the first of them says that it was written.
+    pub fn unacknowledged_since(&self, device: DeviceId) -> Option<u64> {
+        let Whole { weighed, .. } = self.whole();
+        let view = View::new(&self.history, &self.template, self.history.all(), &mut weighed.clone());
+        let last = self.history.last_by_device.get(&device).copied();
+        let is_known = |at: At| last.is_some_and(|last| last == at || self.history.knows(last, at));
+        let open =
+            self.history.appointments.iter().copied().filter(|at| !is_known(*at) && !view.is_void(*at));
+        open.map(|at| self.history.node(at).claimed_ms).min()
+    }
+
     fn check_within(&self, view: &View<'_>, past: &Past, entry: &Received) -> Result<(), CutOff> {
         let device = entry.header().device;
         let mut against: BTreeSet<Order> = BTreeSet::new();
@@ -416,23 +574,19 @@ struct Judged {
     member: Option<MemberId>,
     role: Option<RoleId>,
     enters: Vec<Entered>,
-    power: Power,
-    warrants: Vec<At>,
+    right: Right,
 }
 
 fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &mut Body, bytes: u64) -> Judged {
     let Some(operation) = &body.operation else {
-        let nothing = Judged {
-            member: None,
-            role: None,
-            enters: Vec::new(),
-            power: Power::Nothing,
-            warrants: Vec::new(),
-        };
+        let nothing = Judged { member: None, role: None, enters: Vec::new(), right: Right::default() };
         let own = body.certificates.first().and_then(|own| Some((own, certified(view, author, own, bytes)?)));
         let Some((certificate, (member, role))) = own else { return nothing };
         let enters = vec![entered(certificate, member)];
-        return Judged { member: Some(member), role: Some(role), enters, power: Power::Acts, ..nothing };
+        let keys = view.recoveries_to(member, certificate.claims().member);
+        let grounds = Grounds { keys, ..Grounds::default() };
+        let right = Right { power: Power::Acts, grounds, about: None };
+        return Judged { member: Some(member), role: Some(role), enters, right };
     };
     let owned = |certificate: &Certificate| {
         let key = certificate.claims().member;
@@ -455,6 +609,7 @@ fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &mut Body, bytes: 
             | Operation::Hold(_)
             | Operation::Shred(_)
             | Operation::EndHold(_)
+            | Operation::Withdraw(_)
             | Operation::Unknown { .. } => None,
         }
     };
@@ -471,13 +626,14 @@ fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &mut Body, bytes: 
         | Operation::Shred(_)
         | Operation::EndHold(_)
         | Operation::Certify(_)
+        | Operation::Withdraw(_)
         | Operation::Unknown { .. } => None,
     };
-    let (mut power, warrants) = view.power(author, operation, &enters, aim);
+    let mut right = view.power(author, operation, &enters, aim);
     let by_itself = enters.iter().find(|entered| entered.device == author).map(|entered| entered.member);
     let present = view.device(author).map(|present| present.entered.member);
     let (is_present, member) = (present.is_some(), present.or(by_itself));
-    let role = member.and_then(|member| view.role(member)).map(|held| held.role);
+    let role = member.and_then(|member| view.role(member));
     let governs = role.is_some_and(|role| view.template().governs(role));
     let keys = operation.keys();
     // Epochs are counted one by one: a leap to the last number would leave no room for anybody's next.
@@ -487,32 +643,32 @@ fn judge(view: &View<'_>, author: DeviceId, depth: u64, body: &mut Body, bytes: 
     let removes = matches!(operation, Operation::Remove(_) | Operation::Recover(_));
     let hands_out_by_removal = removes && keys.is_some_and(|keys| !keys.grants.is_empty());
     if keys.is_some_and(leaps) || (!governs && (begins || hands_out_by_removal)) {
-        power = Power::Nothing;
+        right.power = Power::Nothing;
     }
-    let is_free = match (operation, power, aim.zip(member)) {
-        (Operation::Remove(_), Power::Removes { .. }, _) => true,
-        (Operation::Remove(_), Power::Proposes, Some((aim, member))) => {
-            !view.supporters(aim).contains(&member)
+    let is_free = match (operation, &right.power, aim.zip(member).zip(right.about)) {
+        (Operation::Remove(_), Power::Removes(_), _) => true,
+        (Operation::Remove(_), Power::Proposes, Some(((aim, member), about))) => {
+            !view.asks(aim, member, about)
         }
         _ => false,
     };
     if !is_free && !member.is_some_and(|member| view.has_room(member, bytes)) {
-        power = Power::Nothing;
+        right.power = Power::Nothing;
     }
     let is_update = matches!(operation, Operation::KeyUpdate(_));
     if let Some(keys) = body.operation.as_mut().and_then(Operation::keys_mut) {
-        match member.filter(|_| power != Power::Nothing) {
+        match member.filter(|_| right.power != Power::Nothing) {
             Some(member) => view.keep_effective(keys, member),
             None => keys.grants.clear(),
         }
         if !governs && is_update && keys.grants.is_empty() {
-            power = Power::Nothing;
+            right.power = Power::Nothing;
         }
     }
     // A device that does not enter itself after all is nobody's.
-    let member = member.filter(|_| is_present || power != Power::Nothing);
+    let member = member.filter(|_| is_present || right.power != Power::Nothing);
     let role = member.and(role);
-    Judged { member, role, enters, power, warrants }
+    Judged { member, role, enters, right }
 }
 
 /// Whose device enters itself by its certificate, and as what: it speaks for itself once its member has a role.
@@ -523,9 +679,9 @@ fn certified(
     bytes: u64,
 ) -> Option<(MemberId, RoleId)> {
     let member = view.owner(certificate.claims().member)?;
-    let held = view.role(member)?;
+    let role = view.role(member)?;
     let may_enter = view.device_count(member) < limits::DEVICES_MAX && !view.is_out(author);
-    (may_enter && view.has_room(member, bytes)).then_some((member, held.role))
+    (may_enter && view.has_room(member, bytes)).then_some((member, role))
 }
 
 /// What an entry takes of its author's room. A body that is gone counts as it was.
@@ -538,10 +694,23 @@ fn entered(certificate: &Certificate, member: MemberId) -> Entered {
     Entered { device: claims.device, member, key: claims.member, agreement: claims.agreement }
 }
 
-struct Body {
+/// What the membership log notes of an entry beside its body.
+pub(super) struct Arrival {
+    pub hash: EntryHash,
+    pub author: DeviceId,
+    pub claimed_ms: u64,
+    /// What it takes of its author's room.
+    pub bytes: u64,
+    /// The entry before it in its log.
+    pub previous: Option<At>,
+    pub parents: BTreeSet<At>,
+}
+
+/// The body of an entry, read.
+pub(super) struct Body {
     /// None for a device's own certificate.
-    operation: Option<Operation>,
-    certificates: Vec<Certificate>,
+    pub operation: Option<Operation>,
+    pub certificates: Vec<Certificate>,
 }
 
 /// Reads a roll entry and checks its certificates: each is for this group, or is that of the founding entry, which was

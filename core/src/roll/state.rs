@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::history::{Aim, At, History, Node};
+use super::history::{Aim, At, History, Node, Order};
 use super::operation::{EpochName, KeyUpdate, Operation, PreviousKey, Target};
 use super::retention::Retention;
 use super::view::View;
@@ -32,7 +32,7 @@ pub struct State {
     proposals: Vec<Proposal>,
     settings: BTreeMap<u16, u64>,
     accepted: BTreeSet<EntryHash>,
-    /// Invitations that are used up, and who came with each: the first, by the order that everyone derives.
+    /// Invitations that are used up, and who came with each.
     invited: BTreeMap<MailboxId, MemberId>,
     retention: Retention,
 }
@@ -42,8 +42,9 @@ pub struct State {
 pub struct MemberState {
     /// Their role.
     pub role: RoleId,
-    /// Who outranks whom: the smaller one, of two who govern. Their place in the order of the roll.
-    pub rank: (u64, EntryHash),
+    /// The place, in the order of the roll, of the first admission that gives the role. It ends ties of convenience; who
+    /// outranks whom, [`Roll::right_to_remove`](super::Roll::right_to_remove) says.
+    pub place: (u64, EntryHash),
 }
 
 /// One device.
@@ -77,9 +78,9 @@ pub struct Epoch {
 pub struct Proposal {
     /// The member, or the member whose device, is to go; or who is to get a new key.
     pub about: Proposed,
-    /// Who wants it, of those who govern.
+    /// The electors who want it.
     pub supporters: Vec<MemberId>,
-    /// How many it takes: more than half of all who govern.
+    /// How many it takes: more than half of all electors (PROTOCOL.md §4.3).
     pub needed: usize,
 }
 
@@ -96,7 +97,10 @@ impl State {
     pub(super) fn of(history: &History, view: &View<'_>, template: Arc<Template>) -> Self {
         let members: BTreeMap<_, _> = view
             .members()
-            .map(|(id, held)| (id, MemberState { role: held.role, rank: history.node(held.by).order() }))
+            .filter_map(|(id, held)| {
+                let place = history.node(*held.by.first()?).order();
+                Some((id, MemberState { role: held.role, place }))
+            })
             .collect();
         let mut state = Self {
             template,
@@ -108,7 +112,7 @@ impl State {
             epochs: BTreeMap::new(),
             handouts: Vec::new(),
             handed_up: Vec::new(),
-            removals: view.standing().iter().map(|at| history.node(*at).hash).collect(),
+            removals: view.standing().map(|at| history.node(at).hash).collect(),
             proposals: Vec::new(),
             settings: BTreeMap::new(),
             accepted: BTreeSet::new(),
@@ -158,9 +162,9 @@ impl State {
             }
             // What opens an epoch is never taken back: something may have been written under it.
             if !keys.grants.is_empty() {
-                let governs = node.role.is_some_and(|role| self.template.governs(role));
                 let is_update = matches!(node.operation, Some(Operation::KeyUpdate(_)));
-                let handouts = if is_update && !governs { &mut self.handed_up } else { &mut self.handouts };
+                let handouts =
+                    if is_update && !node.governs { &mut self.handed_up } else { &mut self.handouts };
                 handouts.extend(history.shared(at));
             }
         }
@@ -186,26 +190,14 @@ impl State {
                 self.accepted.extend(&acceptance.entries);
             }
         }
-        let admissions = history.admissions_by_member.values().flatten().copied();
-        for at in in_order(&admissions.filter(|at| view.holds(*at)).collect::<Vec<_>>()) {
-            if let Some(Operation::Admit(admission)) = &history.node(at).operation {
-                let used = admission.invitation.map(|invitation| (invitation, admission.member));
-                used.map(|(invitation, member)| self.invited.entry(invitation).or_insert(member));
-            }
-        }
+        self.enter_invitations(history, view);
         let mut aims: Vec<Aim> =
             view.among(&history.proposals).filter_map(|at| history.node(at).aim()).collect();
         aims.sort_unstable();
         aims.dedup();
-        for (member, admissions) in &history.admissions_by_member {
-            let mut roles = view.among(admissions).filter(|at| !view.is_void(*at));
-            let governed =
-                |at| history.node(at).admits().is_some_and(|(_, role)| self.template.governs(role));
-            if roles.any(governed) {
-                self.governed.insert(*member);
-            }
+        for at in view.among(&history.appointments).filter(|at| !view.is_void(*at)) {
+            self.governed.extend(history.node(at).admits().map(|(member, _)| member));
         }
-        let needed = self.majority();
         for aim in aims {
             let (about, open) = match aim {
                 Aim::Member(member) => {
@@ -219,11 +211,35 @@ impl State {
                     (Proposed::Recovery(member), !is_done && self.members.contains_key(&member))
                 }
             };
-            let supporters = view.supporters(aim);
-            if open && !supporters.is_empty() {
-                self.proposals.push(Proposal { about, supporters, needed });
+            let Some(target) = view.member_of(aim).filter(|_| open) else { continue };
+            let tally = view.tally(aim, target, None);
+            let supporters: Vec<MemberId> = tally.asks.into_keys().collect();
+            if !supporters.is_empty() {
+                self.proposals.push(Proposal { about, supporters, needed: tally.needed });
             }
         }
+    }
+
+    /// Enters who used up which invitation: of several whom the senior author let in; of several of one author the first.
+    fn enter_invitations(&mut self, history: &History, view: &View<'_>) {
+        let admissions = history.admissions_by_member.values().flatten().copied();
+        let live: Vec<At> = admissions.filter(|at| view.holds(*at) && !view.is_void(*at)).collect();
+        let mut first: BTreeMap<MailboxId, (Vec<Order>, MemberId)> = BTreeMap::new();
+        for at in live {
+            let node = history.node(at);
+            let Some(Operation::Admit(admission)) = &node.operation else { continue };
+            let Some(invitation) = admission.invitation else { continue };
+            let mut place: Vec<Order> =
+                node.grounds.roles.iter().map(|by| history.node(*by).order()).collect();
+            place.sort_unstable();
+            place.truncate(1);
+            place.push(node.order());
+            let found = first.entry(invitation).or_insert_with(|| (place.clone(), admission.member));
+            if place < found.0 {
+                *found = (place, admission.member);
+            }
+        }
+        self.invited = first.into_iter().map(|(invitation, (_, member))| (invitation, member)).collect();
     }
 
     /// Roles and compartments.
@@ -360,21 +376,6 @@ impl State {
         self.newest_epoch(compartment).is_some_and(|(epoch, row)| {
             devices.contains(&row.by) || !self.holders(EpochName { compartment, epoch }).is_disjoint(devices)
         })
-    }
-
-    /// Whether a member may take another one out without asking anybody: themselves, or, if they govern, whoever does
-    /// not govern or came to govern after them.
-    pub fn may_take_out(&self, author: MemberId, other: MemberId) -> bool {
-        let governs = |member: &MemberState| self.template.governs(member.role);
-        let held = self.members.get(&author).filter(|held| governs(held));
-        let theirs = self.members.get(&other).filter(|held| governs(held));
-        author == other || held.is_some_and(|held| theirs.is_none_or(|theirs| held.rank < theirs.rank))
-    }
-
-    /// How many of those who govern it takes to take out somebody who outranks them: more than half.
-    pub fn majority(&self) -> usize {
-        let governing = self.members.values().filter(|held| self.template.governs(held.role));
-        governing.count() / 2 + 1
     }
 
     /// Whether a member governs or once did, by an admission that has kept its effect.

@@ -1,55 +1,48 @@
 //! What a part of the history says: who belongs, as what, and which removals stand (PROTOCOL.md §4.4).
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::history::{Aim, At, Entered, History, Order, Power};
-use super::operation::{EpochName, KeyUpdate, Operation};
+use super::history::{Aim, At, Entered, History};
+use super::operation::KeyUpdate;
 use super::past::Past;
 use super::room::Room;
+use super::standing::{Standing, Verdicts, Weighed};
 use crate::base::{DeviceId, MemberId, RoleId, Template};
 
 /// What somebody knows who has heard of certain entries and all that they follow.
 pub(super) struct View<'a> {
-    history: &'a History,
-    template: &'a Template,
+    pub(super) history: &'a History,
+    pub(super) template: &'a Template,
     within: &'a Past,
-    standing: Arc<Standing>,
-}
-
-/// The removals that stand, and where to look for those that take something out: most entries are about somebody whom
-/// nobody ever removed.
-#[derive(Clone, Debug, Default)]
-struct Standing {
-    /// In the order of their precedence.
-    all: Vec<At>,
-    recoveries: Vec<At>,
-    by_device: BTreeMap<DeviceId, Vec<At>>,
-    by_member: BTreeMap<MemberId, Vec<At>>,
-}
-
-/// The removals of some part of the history, and those among them that stand. The second follows from the first, and most
-/// entries were written in knowledge of the same.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Weighed {
-    within: Past,
-    standing: Arc<Standing>,
+    pub(super) standing: Arc<Standing>,
+    verdicts: RefCell<Verdicts>,
 }
 
 /// A member's standing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub role: RoleId,
-    /// The admission that gives it.
+    /// Whether the role governs.
+    pub governs: bool,
+    /// The admissions that give it, in order: those to a role that governs if there are any, otherwise all.
+    pub by: Vec<At>,
+}
+
+/// One entry that enters a device, with what it says of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entering {
+    pub entered: Entered,
     pub by: At,
 }
 
 /// A device that belongs to somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Present {
     pub entered: Entered,
-    /// What entered it.
-    pub by: At,
+    /// The entries that enter it for that member.
+    pub by: Vec<At>,
 }
 
 impl<'a> View<'a> {
@@ -60,20 +53,8 @@ impl<'a> View<'a> {
         within: &'a Past,
         weighed: &mut Weighed,
     ) -> Self {
-        let mut view = Self { history, template, within, standing: Arc::clone(&weighed.standing) };
-        if !within.has_removals_of(&weighed.within) {
-            let mut by_precedence: Vec<At> = view.among(&history.removals).collect();
-            by_precedence.sort_by_key(|at| precedence(history, *at));
-            let mut standing = Standing::default();
-            for removal in by_precedence {
-                if !is_void(history, &standing, removal) {
-                    standing.add(history, removal);
-                }
-            }
-            view.standing = Arc::new(standing);
-            *weighed = Weighed { within: within.clone(), standing: Arc::clone(&view.standing) };
-        }
-        view
+        let standing = weighed.update(history, within);
+        Self { history, template, within, standing, verdicts: RefCell::default() }
     }
 
     /// Those of `entries` that this view has heard of.
@@ -91,15 +72,37 @@ impl<'a> View<'a> {
         self.template
     }
 
-    /// The removals that stand, in the order of their precedence.
-    pub fn standing(&self) -> &[At] {
-        &self.standing.all
+    /// Takes out the grants of an operation that have no effect.
+    pub fn keep_effective(&self, keys: &mut KeyUpdate, author: MemberId) {
+        self.history.handouts.keep_effective(keys, author, self.template, &|at| self.holds(at));
     }
 
-    /// Whether an entry has lost its effect: a removal that stands took its author out without knowing of it, or it
-    /// rests on something that has lost its own.
+    /// Whether an entry of a member fits into the room that their role gives them.
+    pub fn has_room(&self, member: MemberId, bytes: u64) -> bool {
+        let governs = self.governs(member);
+        self.written(member).and(Room::of_entry(bytes)).fits_into(Room::of_member(governs))
+    }
+
+    /// What a member wrote after the admission that gives their role: the last of several, as nobody takes room from
+    /// somebody by admitting them once more.
+    pub fn written(&self, member: MemberId) -> Room {
+        let last = self.held(member).and_then(|held| held.by.last().copied());
+        self.history.written(member, self.within, last)
+    }
+
+    /// The removals that stand.
+    pub fn standing(&self) -> impl Iterator<Item = At> {
+        self.standing.all()
+    }
+
+    /// Whether an entry has lost its effect: a removal that stands took its author out without knowing of it, or
+    /// everything that gave its author the right has lost its own.
     pub fn is_void(&self, entry: At) -> bool {
-        is_void(self.history, &self.standing, entry)
+        self.voided_by(entry).is_some()
+    }
+
+    pub fn voided_by(&self, entry: At) -> Option<At> {
+        self.standing.voided(self.history, entry, None, &mut self.verdicts.borrow_mut())
     }
 
     /// The removals that stand and are about this device of this member.
@@ -113,44 +116,123 @@ impl<'a> View<'a> {
         self.among(admissions.map_or(&[], Vec::as_slice)).filter(|at| !self.is_void(*at))
     }
 
-    /// The role of a member: that of the last admission in knowledge of every removal of the member that stands.
-    pub fn role(&self, member: MemberId) -> Option<Held> {
+    /// What a member is, by those admissions that know every removal of the member that stands: the first that gives a
+    /// role which governs decides; if none does, the last.
+    pub fn held(&self, member: MemberId) -> Option<Held> {
         let removals: Vec<At> = self.removals_of_member(member).collect();
-        let knowing =
-            self.admissions(member).filter(|at| removals.iter().all(|r| self.history.knows(*at, *r)));
-        let by = knowing.max_by_key(|at| self.history.node(*at).order())?;
-        let (_, role) = self.history.node(by).admits()?;
-        Some(Held { role, by })
+        let knows = |at: &At| removals.iter().all(|removal| self.history.knows(*at, *removal));
+        let mut by: Vec<At> = self.admissions(member).filter(knows).collect();
+        by.sort_by_key(|at| self.history.node(*at).order());
+        let appointments: Vec<At> = by.iter().copied().filter(|at| self.history.node(*at).appoints).collect();
+        let governs = !appointments.is_empty();
+        let decides = if governs {
+            by = appointments;
+            self.decisive(&by, &|one, other| self.history.knows(other, one))
+        } else {
+            self.decisive(&by, &|one, other| self.history.knows(one, other))
+        };
+        Some(Held { role: decides?, governs, by })
+    }
+
+    /// The role that one of several admissions of a member gives: of those that none `precedes`, one whose author outranks the
+    /// others'; of what is left, the role with the smallest number, which nobody can choose but by the role.
+    fn decisive(&self, admissions: &[At], precedes: &dyn Fn(At, At) -> bool) -> Option<RoleId> {
+        let first = |at: &At| !admissions.iter().any(|other| other != at && precedes(*other, *at));
+        let first: Vec<At> = admissions.iter().copied().filter(first).collect();
+        let roles = |at: At| self.history.node(at).grounds.roles.as_slice();
+        let outranked = |at: &At| first.iter().any(|other| self.outranks(roles(*other), roles(*at)));
+        let left = first.iter().filter(|at| !outranked(at));
+        left.filter_map(|at| Some(self.history.node(*at).admits()?.1)).min()
+    }
+
+    /// Whether whoever holds the first appointments outranks whoever holds the others: each of these was written in
+    /// knowledge of one of the first. A founder holds by none that has grounds, and is not compared by them.
+    pub fn outranks(&self, ones: &[At], others: &[At]) -> bool {
+        ones.iter().any(|one| others.iter().all(|other| self.history.knows(*other, *one)))
+    }
+
+    /// The role of a member.
+    pub fn role(&self, member: MemberId) -> Option<RoleId> {
+        self.held(member).map(|held| held.role)
+    }
+
+    /// Whether a member has a role that governs.
+    pub fn governs(&self, member: MemberId) -> bool {
+        self.held(member).is_some_and(|held| held.governs)
+    }
+
+    /// The admissions by which a member governs; none if they do not.
+    pub fn appointments(&self, member: MemberId) -> Vec<At> {
+        self.held(member).filter(|held| held.governs).map(|held| held.by).unwrap_or_default()
     }
 
     /// The removals of a member that stand.
     pub fn removals_of_member(&self, member: MemberId) -> impl Iterator<Item = At> {
-        let about = self.standing.by_member.get(&member).into_iter().flatten().copied();
-        about.filter(move |at| self.history.node(*at).aim() == Some(Aim::Member(member)))
+        self.standing
+            .of_member(member)
+            .filter(move |at| self.history.node(*at).aim() == Some(Aim::Member(member)))
     }
 
     /// What has entered a device and not lost its effect, with what it says of the device.
-    pub fn entries(&self, device: DeviceId) -> impl Iterator<Item = Present> {
+    pub fn entries(&self, device: DeviceId) -> impl Iterator<Item = Entering> {
         let entries = self.history.entries_by_device.get(&device);
         let live = self.among(entries.map_or(&[], Vec::as_slice)).filter(|at| !self.is_void(*at));
-        live.filter_map(move |by| {
-            let entered = self.history.node(by).enters.iter().find(|entered| entered.device == device)?;
-            Some(Present { entered: *entered, by })
+        let entering = live.filter_map(move |by| self.entering(device, by));
+        // By a key that a recovery gave, a device is entered as long as such a recovery stands.
+        entering.filter(|Entering { entered, .. }| {
+            entered.key == entered.member || !self.recoveries_to(entered.member, entered.key).is_empty()
         })
     }
 
-    /// Whether what entered a device was written in knowledge of a removal: then the removal is not about it.
-    pub fn outlives(&self, present: Present, removal: At) -> bool {
-        present.by == removal || self.history.knows(present.by, removal)
+    /// The recoveries that stand and gave a member this key; none for the member's identity.
+    pub fn recoveries_to(&self, member: MemberId, key: MemberId) -> Vec<At> {
+        let aim = Some(Aim::Recovery(member, key));
+        let of_member = self.standing.of_member(member);
+        of_member.filter(|at| key != member && self.history.node(*at).aim() == aim).collect()
     }
 
-    /// A device that nobody has taken out since it was entered. What entered it first says whose it is.
+    /// The recoveries that stand and gave the keys by which a device that is present was entered; none if it was entered by
+    /// its member's identity.
+    pub fn keys_of(&self, device: DeviceId, present: &Present) -> Vec<At> {
+        let member = present.entered.member;
+        let entered = present.by.iter().filter_map(|by| self.entering(device, *by));
+        let keys: BTreeSet<MemberId> = entered.map(|entering| entering.entered.key).collect();
+        if keys.contains(&member) {
+            return Vec::new();
+        }
+        keys.into_iter().flat_map(|key| self.recoveries_to(member, key)).collect()
+    }
+
+    fn entering(&self, device: DeviceId, by: At) -> Option<Entering> {
+        let entered = self.history.node(by).enters.iter().find(|entered| entered.device == device)?;
+        Some(Entering { entered: *entered, by })
+    }
+
+    /// Whether what entered a device was written in knowledge of a removal: then the removal is not about it.
+    pub fn outlives(&self, entering: Entering, removal: At) -> bool {
+        entering.by == removal || self.history.knows(entering.by, removal)
+    }
+
+    /// A device that nobody has taken out since it was entered. If it was entered for two members, it is that one's for whom
+    /// it was entered before anybody entered it for the other, or nobody's.
     pub fn device(&self, device: DeviceId) -> Option<Present> {
-        let stays = |present: &Present| {
-            let mut removals = self.removals_of(device, Some(present.entered.member));
-            removals.all(|removal| self.outlives(*present, removal))
+        let stays = |entering: &Entering| {
+            let mut removals = self.removals_of(device, Some(entering.entered.member));
+            removals.all(|removal| self.outlives(*entering, removal))
         };
-        self.entries(device).filter(stays).min_by_key(|present| self.history.node(present.by).order())
+        let mut entries: Vec<Entering> = self.entries(device).filter(stays).collect();
+        entries.sort_by_key(|entering| self.history.node(entering.by).order());
+        let first = entries.first()?.entered;
+        let known_to = |of: MemberId, other: &Entering| {
+            other.entered.member == of
+                || entries.iter().any(|one| one.entered.member == of && self.history.knows(other.by, one.by))
+        };
+        // Causes come first in the order: no other member can be first.
+        if !entries.iter().all(|other| known_to(first.member, other)) {
+            return None;
+        }
+        let by = entries.iter().filter(|entering| entering.entered.member == first.member);
+        Some(Present { entered: first, by: by.map(|entering| entering.by).collect() })
     }
 
     /// The removals that stand between a device and the group: of it or its member, unknown to what entered it, or of
@@ -158,17 +240,16 @@ impl<'a> View<'a> {
     pub fn against(&self, device: DeviceId) -> impl Iterator<Item = At> {
         let entries = self.history.entries_by_device.get(&device).into_iter().flatten().copied();
         entries.filter(|at| self.holds(*at)).flat_map(move |by| {
-            let entered = self.history.node(by).enters.iter().find(|entered| entered.device == device);
-            let about = entered.into_iter().flat_map(move |entered| {
-                let present = Present { entered: *entered, by };
-                let removals = self.removals_of(device, Some(entered.member));
-                let admissions = self.history.admissions_by_member.get(&entered.member);
+            let about = self.entering(device, by).into_iter().flat_map(move |entering| {
+                let member = entering.entered.member;
+                let removals = self.removals_of(device, Some(member));
+                let admissions = self.history.admissions_by_member.get(&member);
                 let admissions = self.among(admissions.map_or(&[], Vec::as_slice));
                 removals
-                    .filter(move |removal| !self.outlives(present, *removal))
-                    .chain(admissions.filter_map(|at| voided_by(self.history, &self.standing, at)))
+                    .filter(move |removal| !self.outlives(entering, *removal))
+                    .chain(admissions.filter_map(|at| self.voided_by(at)))
             });
-            about.chain(voided_by(self.history, &self.standing, by))
+            about.chain(self.voided_by(by))
         })
     }
 
@@ -180,32 +261,35 @@ impl<'a> View<'a> {
     /// A device that belongs: it is entered, and its member has a role.
     pub fn belongs(&self, device: DeviceId) -> Option<(Present, Held)> {
         let present = self.device(device)?;
-        Some((present, self.role(present.entered.member)?))
+        let held = self.held(present.entered.member)?;
+        Some((present, held))
     }
 
-    /// Whose a certificate's device is: the member whose key signed it. None for a key that a recovery replaced.
+    /// Whose a certificate's device is: the member whose key signed it. None for a key that a recovery replaced, and for the
+    /// keys of recoveries of one member none of which knew of the other.
     pub fn owner(&self, key: MemberId) -> Option<MemberId> {
-        let recoveries =
-            self.standing.recoveries.iter().filter_map(|at| match self.history.node(*at).aim() {
-                Some(Aim::Recovery(member, key)) => Some((self.history.node(*at).order(), member, key)),
-                Some(Aim::Member(_) | Aim::Device(_)) | None => None,
-            });
-        let mut newest: BTreeMap<MemberId, (Order, MemberId)> = BTreeMap::new();
         let mut replaced = false;
-        for (order, member, new_key) in recoveries {
-            replaced |= member == key || new_key == key;
-            let held = newest.entry(member).or_insert((order, new_key));
-            if held.0 < order {
-                *held = (order, new_key);
+        let mut recoveries: BTreeMap<MemberId, Vec<(At, MemberId)>> = BTreeMap::new();
+        for at in self.standing.recoveries() {
+            if let Some(Aim::Recovery(member, new)) = self.history.node(*at).aim() {
+                replaced |= member == key || new == key;
+                recoveries.entry(member).or_default().push((*at, new));
             }
         }
-        let owner = newest.into_iter().find(|(_, (_, newest))| *newest == key).map(|(member, _)| member);
+        let newest = |keys: &[(At, MemberId)]| {
+            let is_last =
+                |(at, _): &&(At, MemberId)| keys.iter().all(|(other, _)| !self.history.knows(*other, *at));
+            let mut last = keys.iter().filter(is_last).map(|(_, key)| *key);
+            let first = last.next()?;
+            last.all(|other| other == first).then_some(first)
+        };
+        let owner = recoveries.iter().find(|(_, keys)| newest(keys) == Some(key)).map(|(member, _)| *member);
         owner.or(Some(key).filter(|_| !replaced))
     }
 
     /// The keys that recoveries gave or replaced.
     pub fn recovered_keys(&self) -> BTreeSet<MemberId> {
-        let aims = self.standing.recoveries.iter().filter_map(|at| self.history.node(*at).aim());
+        let aims = self.standing.recoveries().iter().filter_map(|at| self.history.node(*at).aim());
         let keys = aims.filter_map(|aim| match aim {
             Aim::Recovery(member, key) => Some([member, key]),
             Aim::Member(_) | Aim::Device(_) => None,
@@ -221,12 +305,12 @@ impl<'a> View<'a> {
 
     /// Everybody with a role.
     pub fn members(&self) -> impl Iterator<Item = (MemberId, Held)> {
-        self.history.admissions_by_member.keys().filter_map(|member| Some((*member, self.role(*member)?)))
+        self.history.admissions_by_member.keys().filter_map(|member| Some((*member, self.held(*member)?)))
     }
 
     /// Everybody who governs.
     pub fn governing(&self) -> impl Iterator<Item = MemberId> {
-        self.members().filter(|(_, held)| self.template.governs(held.role)).map(|(member, _)| member)
+        self.members().filter(|(_, held)| held.governs).map(|(member, _)| member)
     }
 
     /// Whom a removal or a recovery is about, if it is anybody.
@@ -235,206 +319,5 @@ impl<'a> View<'a> {
             Aim::Member(member) | Aim::Recovery(member, _) => Some(member),
             Aim::Device(device) => self.device(device).map(|present| present.entered.member),
         }
-    }
-
-    /// The other members who govern and asked for this, in removals or proposals that have not lost their effect.
-    pub fn supporters(&self, aim: Aim) -> Vec<MemberId> {
-        let target = self.member_of(aim);
-        let asked = self.among(&self.history.removals).chain(self.among(&self.history.proposals));
-        let asked = asked.filter(|at| self.history.node(*at).aim() == Some(aim) && !self.is_void(*at));
-        let mut members: Vec<MemberId> = asked.filter_map(|at| self.history.node(at).member).collect();
-        members.retain(|member| self.role(*member).is_some_and(|held| self.template.governs(held.role)));
-        // Who left by themselves once and is back did not ask others for it.
-        members.retain(|member| Some(*member) != target);
-        members.sort_unstable();
-        members.dedup();
-        members
-    }
-
-    /// Whether an author may do this, and by what right. `enters` are the devices of the operation's certificates.
-    pub fn power(
-        &self,
-        device: DeviceId,
-        operation: &Operation,
-        enters: &[Entered],
-        aim: Option<Aim>,
-    ) -> (Power, Vec<At>) {
-        let nothing = (Power::Nothing, Vec::new());
-        if let (Operation::Certify(certification), [new]) = (operation, enters) {
-            // A certificate proves that its member wanted the device once. One that was taken out since has it still, and needs
-            // another device's word to come back.
-            let by_itself = new.device == device && !self.is_out(device);
-            let author = self.device(device).filter(|author| author.entered.member == new.member);
-            let only_its_own = certification.keys.grants.iter().all(|grant| grant.device == new.device);
-            let Some(held) = self.role(new.member) else { return nothing };
-            if !only_its_own || (author.is_none() && !by_itself) {
-                return nothing;
-            }
-            return (Power::Acts, author.map(|author| author.by).into_iter().chain([held.by]).collect());
-        }
-        let Some((present, held)) = self.belongs(device) else { return nothing };
-        let warrants = vec![held.by, present.by];
-        let governs = self.template.governs(held.role);
-        let power = match operation {
-            Operation::Remove(_) | Operation::Recover(_) => match aim {
-                Some(aim) => self.power_to_remove(present.entered.member, held, governs, aim),
-                None => Power::Nothing,
-            },
-            // Who governs is taken out before they get another role: so rank cannot be got around.
-            Operation::Admit(admission) => {
-                let target = self.role(admission.member);
-                let free = target.is_none_or(|target| !self.template.governs(target.role));
-                let known = self.template.role(admission.role).is_some();
-                if governs && free && known { Power::Acts } else { Power::Nothing }
-            }
-            // Everybody may take back their own words.
-            Operation::Shred(shred)
-                if governs
-                    || shred.entries.iter().all(|named| {
-                        let mut entered = self.entries(named.log.device);
-                        entered.any(|of| of.entered.member == present.entered.member)
-                    }) =>
-            {
-                Power::Acts
-            }
-            Operation::KeyUpdate(keys) if governs || self.hands_up(keys) => Power::Acts,
-            // One that is not understood has no effect, and may be cited.
-            Operation::Policy(_)
-            | Operation::Accept(_)
-            | Operation::Hold(_)
-            | Operation::EndHold(_)
-            | Operation::Unknown { .. }
-                if governs =>
-            {
-                Power::Acts
-            }
-            Operation::Found(_)
-            | Operation::KeyUpdate(_)
-            | Operation::Policy(_)
-            | Operation::Accept(_)
-            | Operation::Hold(_)
-            | Operation::Shred(_)
-            | Operation::EndHold(_)
-            | Operation::Certify(_)
-            | Operation::Unknown { .. } => Power::Nothing,
-        };
-        if power == Power::Nothing { nothing } else { (power, warrants) }
-    }
-
-    /// Takes out the grants of an operation that have no effect.
-    pub fn keep_effective(&self, keys: &mut KeyUpdate, author: MemberId) {
-        self.history.handouts.keep_effective(keys, author, self.template, &|at| self.holds(at));
-    }
-
-    /// Whether an entry of a member fits into the room that their role gives them.
-    pub fn has_room(&self, member: MemberId, bytes: u64) -> bool {
-        let held = self.role(member);
-        let governs = held.is_some_and(|held| self.template.governs(held.role));
-        self.written(member).and(Room::of_entry(bytes)).fits_into(Room::of_member(governs))
-    }
-
-    /// What a member wrote after the admission that gives their role.
-    pub fn written(&self, member: MemberId) -> Room {
-        self.history.written(member, self.within, self.role(member).map(|held| held.by))
-    }
-
-    /// Whether it begins no epoch, and all that it hands out goes to those who govern and may read it.
-    fn hands_up(&self, keys: &KeyUpdate) -> bool {
-        keys.rotations.is_empty()
-            && !keys.grants.is_empty()
-            && keys.grants.iter().all(|grant| {
-                let role = self.belongs(grant.device).map(|(_, held)| held.role);
-                let role = role.filter(|role| self.template.governs(*role));
-                let may_read =
-                    |name: EpochName| role.is_some_and(|role| self.template.may_read(role, name.compartment));
-                role.is_some() && keys.granted(grant).into_iter().all(may_read)
-            })
-    }
-
-    fn power_to_remove(&self, author: MemberId, held: Held, governs: bool, aim: Aim) -> Power {
-        let Some(target) = self.member_of(aim) else { return Power::Nothing };
-        let rank = governs.then(|| self.history.node(held.by).order());
-        let alone = Power::Removes { by_majority: false, rank };
-
-        if target == author && !matches!(aim, Aim::Recovery(..)) {
-            return alone;
-        }
-        // Who has a device left needs no recovery.
-        if !governs || target == author {
-            return Power::Nothing;
-        }
-        let Some(theirs) = self.role(target) else {
-            // Who was never here, or is out already.
-            return Power::Nothing;
-        };
-        let outranked = self.history.node(held.by).order() < self.history.node(theirs.by).order();
-        if !self.template.governs(theirs.role) || outranked {
-            return alone;
-        }
-        let mut supporters = self.supporters(aim);
-        supporters.push(author);
-        supporters.sort_unstable();
-        supporters.dedup();
-        if supporters.len() * 2 > self.governing().count() {
-            return Power::Removes { by_majority: true, rank };
-        }
-        Power::Proposes
-    }
-}
-
-impl Standing {
-    fn add(&mut self, history: &History, removal: At) {
-        self.all.push(removal);
-        match history.node(removal).aim() {
-            Some(Aim::Device(device)) => self.by_device.entry(device).or_default().push(removal),
-            Some(Aim::Member(member)) => self.by_member.entry(member).or_default().push(removal),
-            Some(Aim::Recovery(member, _)) => {
-                self.recoveries.push(removal);
-                self.by_member.entry(member).or_default().push(removal);
-            }
-            None => {}
-        }
-    }
-
-    /// Those that take out a device of this member.
-    fn taking_out(&self, device: DeviceId, of: Option<MemberId>) -> impl Iterator<Item = At> {
-        let alone = self.by_device.get(&device);
-        let with_its_member = of.and_then(|member| self.by_member.get(&member));
-        alone.into_iter().chain(with_its_member).flatten().copied()
-    }
-}
-
-fn is_void(history: &History, standing: &Standing, entry: At) -> bool {
-    voided_by(history, standing, entry).is_some()
-}
-
-/// The removal that takes an entry's effect; none if it keeps it.
-fn voided_by(history: &History, standing: &Standing, entry: At) -> Option<At> {
-    if standing.all.is_empty() {
-        return None;
-    }
-    let mut open = vec![entry];
-    let mut seen = BTreeSet::new();
-    while let Some(at) = open.pop() {
-        if !seen.insert(at) {
-            continue;
-        }
-        let node = history.node(at);
-        let mut removals = standing.taking_out(node.author, node.member);
-        let voiding = removals.find(|removal| history.are_concurrent(*removal, at));
-        if voiding.is_some() {
-            return voiding;
-        }
-        open.extend(&node.warrants);
-    }
-    None
-}
-
-/// What is weighed first when removals contradict each other: a majority's, then by the rank of the author, then in order.
-fn precedence(history: &History, removal: At) -> (bool, bool, Option<Order>, Order) {
-    let node = history.node(removal);
-    match node.power {
-        Power::Removes { by_majority, rank } => (!by_majority, rank.is_none(), rank, node.order()),
-        Power::Nothing | Power::Acts | Power::Proposes => (true, true, None, node.order()),
     }
 }

@@ -8,6 +8,8 @@ use lamppost_core::entry::Wire;
 use lamppost_core::roll::{EpochName, Roll};
 use lamppost_core::watch::Kind;
 
+use crate::world::Usurpation;
+
 /// Stands in every text that somebody writes: what must not be found where it cannot be read.
 pub const MARK: &str = "mark-";
 
@@ -31,6 +33,8 @@ pub struct Model {
     pub history_ends: bool,
     /// Operations that were not their author's to sign.
     pub overreached: BTreeSet<EntryHash>,
+    /// What a removed coordinator forged.
+    pub usurpations: Vec<Usurpation>,
     /// Members and keys that only a hostile app vouched for.
     pub strangers: BTreeSet<MemberId>,
     /// Epochs that a hostile app made up.

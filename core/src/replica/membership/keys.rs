@@ -253,11 +253,21 @@ impl Engine {
             }
         }
         if plan.is_empty() {
-            return Ok(());
+            return if governs { self.acknowledge() } else { Ok(()) };
         }
         self.transact(|engine, batch| engine.append_with_keys(batch, plan, Operation::KeyUpdate))?;
         self.absorb_keys()?;
         Ok(())
+    }
+
+    /// Writes an entry that changes nothing, if somebody was made a coordinator of whom this device's own entries do not know
+    /// yet: from then on nobody who steals this device can cite a past without them (PROTOCOL.md §4.3).
+    fn acknowledge(&mut self) -> Result<(), Error> {
+        if self.group()?.roll.unacknowledged_since(self.device_id()).is_none() {
+            return Ok(());
+        }
+        let nothing = Operation::KeyUpdate(KeyUpdate::default());
+        self.transact(|engine, batch| engine.append_operation(batch, &nothing))
     }
 
     fn is_old(&self, state: &State, compartment: CompartmentId) -> Result<bool, Error> {

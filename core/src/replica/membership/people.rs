@@ -158,6 +158,28 @@ pub enum Concern {
         /// Within how many days.
         days: u32,
     },
+    /// Nobody can remove a coordinator, not even all others together.
+    #[error(
+        "nobody can remove the coordinator {}: too many were made coordinators by others than the founder; the founder \
+         should remove and admit them in person",
+        .member.short()
+    )]
+    Irremovable {
+        /// The coordinator.
+        member: MemberId,
+    },
+    /// A coordinator's device has not been heard of since somebody became a coordinator.
+    #[error(
+        "device {} of a coordinator has not synced for {days} days, since somebody became a coordinator: whoever finds it \
+         could undo what was decided since; sync it, or remove it",
+        .device.short()
+    )]
+    SilentDevice {
+        /// The device.
+        device: DeviceId,
+        /// Days since somebody became a coordinator of whom the device's entries do not know.
+        days: u64,
+    },
     /// Some coordinators want somebody out who outranks them.
     #[error("{supporters} of the {needed} coordinators that it takes want {}", words(.about))]
     Proposal {
@@ -172,6 +194,9 @@ pub enum Concern {
 
 /// Days ahead that coordinators are told what expires.
 const EXPIRING_DAYS: u32 = 14;
+
+/// Days that a coordinator's device may take to hear of a new coordinator before the others are told.
+const SILENT_DAYS: u64 = 14;
 
 /// Days after which a key is called old, where the group has agreed on nothing: half a year.
 const OLD_KEY_DAYS: u64 = 182;
@@ -307,6 +332,15 @@ impl Engine {
         }
         if governing(&state) < 2 {
             concerns.push(Concern::OneCoordinator);
+        }
+        let roll = &self.group()?.roll;
+        concerns.extend(roll.irremovable().into_iter().map(|member| Concern::Irremovable { member }));
+        for (device, _, role) in state.devices().filter(|(device, _, _)| *device != self.device_id()) {
+            let since_ms = roll.unacknowledged_since(device).filter(|_| state.template().governs(role));
+            let days = since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms) / DAY_MS);
+            if days >= SILENT_DAYS {
+                concerns.push(Concern::SilentDevice { device, days });
+            }
         }
         let cut_off = self.set_aside()?.iter().filter(|row| row.cut_off).count();
         if cut_off > 0 {

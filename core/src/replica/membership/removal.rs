@@ -13,8 +13,8 @@ use crate::entry::{Certificate, LogId};
 use crate::replica::engine::Engine;
 use crate::replica::error::Error;
 use crate::replica::receive::StoreLogs;
-use crate::roll::operation::{Acceptance, Policy, Recovery, Removal, Watermark};
-use crate::roll::{Operation, Proposed, State, Target};
+use crate::roll::operation::{Acceptance, Policy, Recovery, Removal, Watermark, Withdrawal};
+use crate::roll::{Operation, Proposed, RemovalRight, State, Target};
 use crate::sync::inbox::Logs as _;
 use crate::watch::Invalid;
 
@@ -44,9 +44,9 @@ pub mod settings {
 pub enum Decision {
     /// It is done.
     Done,
-    /// Whom it is about outranks this member: it takes more than half of all coordinators.
+    /// This member does not outrank whom it is about: it takes more than half of the electors (PROTOCOL.md §4.3).
     Proposed {
-        /// Coordinators who want it, this one included.
+        /// Electors who want it, with this member if they have a vote.
         supporters: usize,
         /// How many it takes.
         needed: usize,
@@ -74,7 +74,8 @@ impl Engine {
             "it does not belong to the group, as far as this device has heard: sync, and look again";
         let member = member.ok_or(Error::Membership(unheard))?;
         self.must_leave_a_coordinator(&state, target, member)?;
-        let decision = self.decide(&state, member, Proposed::Removal(target))?;
+        let right = self.group()?.roll.right_to_remove(self.device_id(), target);
+        let decision = decided(right)?;
         self.transact(|engine, batch| {
             let (marks, plan) = engine.cut(&state, target, decision, None)?;
             engine.append_with_keys(batch, plan, |keys| Operation::Remove(Removal { target, marks, keys }))
@@ -103,9 +104,8 @@ impl Engine {
         }
         let target = Target::Member(member);
         self.must_leave_a_coordinator(&state, target, member)?;
-        if member == self.member_id()
-            || self.decide(&state, member, Proposed::Removal(target))? != Decision::Done
-        {
+        let right = self.group()?.roll.right_to_remove(self.device_id(), target);
+        if member == self.member_id() || decided(right)? != Decision::Done {
             let why = "only a coordinator who was one before them can give them another role";
             return Err(Error::Membership(why));
         }
@@ -144,7 +144,8 @@ impl Engine {
         {
             return Err(refuse("this device or its key belongs to somebody already"));
         }
-        let decision = self.decide(&state, member, Proposed::Recovery(member))?;
+        let right = self.group()?.roll.right_to_recover(self.device_id(), member, claims.member);
+        let decision = decided(right)?;
         self.transact(|engine, batch| {
             let newcomer = ((claims.device, claims.agreement), held.role);
             let (marks, plan) = engine.cut(&state, Target::Member(member), decision, Some(newcomer))?;
@@ -156,6 +157,48 @@ impl Engine {
         self.absorb_keys()?;
         self.reweigh()?;
         Ok(decision)
+    }
+
+    /// Takes a member out, and everybody whom they let in, directly or by others whom they let in: for a coordinator who
+    /// turned out to be hostile. Returns what became of each, the member first.
+    ///
+    /// # Errors
+    /// As [`Engine::remove`]. What was decided before an error stays.
+    pub fn remove_with_admitted(&mut self, member: MemberId) -> Result<Vec<(MemberId, Decision)>, Error> {
+        self.fresh()?;
+        let all = self.group()?.roll.let_in_by(member);
+        if all.contains(&self.member_id()) {
+            let why = "this member was let in by them: they can be removed alone, or by somebody else";
+            return Err(Error::Membership(why));
+        }
+        let mut decisions = Vec::new();
+        for member in all {
+            // A member whom only a void admission brought in is gone with whoever wrote it.
+            if decisions.is_empty() || self.state()?.member(member).is_some() {
+                decisions.push((member, self.remove(Target::Member(member))?));
+            }
+        }
+        Ok(decisions)
+    }
+
+    /// Takes back what this member asked for about a member or a device: removals and recoveries that are proposed.
+    ///
+    /// # Errors
+    /// [`Error::Role`]; [`Error::Membership`] if this member proposed nothing of the kind.
+    pub fn withdraw_proposal(&mut self, about: Proposed) -> Result<(), Error> {
+        self.must_govern("withdraw a proposal")?;
+        let proposals = self.group()?.roll.proposed_by(self.member_id(), about);
+        if proposals.is_empty() {
+            return Err(Error::Membership(
+                "this member proposed nothing of the kind, or took it back already",
+            ));
+        }
+        self.transact(|engine, batch| {
+            proposals.chunks(limits::HELD_MAX).try_for_each(|proposals| {
+                let proposals = proposals.to_vec();
+                engine.append_operation(batch, &Operation::Withdraw(Withdrawal { proposals }))
+            })
+        })
     }
 
     /// Completes what enough coordinators want, this one among them, and nobody has completed yet.
@@ -233,27 +276,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether this member may do it alone, or with those who asked for it before.
-    fn decide(&self, state: &State, about: MemberId, what: Proposed) -> Result<Decision, Error> {
-        let me = self.member_id();
-        if state.may_take_out(me, about) {
-            return Ok(Decision::Done);
-        }
-        if !state.governs(self.device_id()) {
-            return Err(Error::Role("take out anybody else"));
-        }
-        let proposal = state.proposals().iter().find(|proposal| proposal.about == what);
-        let mut supporters: BTreeSet<MemberId> =
-            proposal.map(|proposal| proposal.supporters.iter().copied().collect()).unwrap_or_default();
-        supporters.insert(me);
-        supporters.remove(&about);
-        let needed = state.majority();
-        if supporters.len() >= needed {
-            return Ok(Decision::Done);
-        }
-        Ok(Decision::Proposed { supporters: supporters.len(), needed })
-    }
-
     /// How far the logs of devices count that are taken out, and new keys for what they could read, and for what a
     /// device in their place reads in its role.
     fn cut(
@@ -301,6 +323,14 @@ impl Engine {
         let mut certificates = certificates_in(self.group()?.roll.group(), &self.roll_entries()?);
         certificates.retain(|device, _| devices.contains(device));
         Ok(certificates.into_values().collect())
+    }
+}
+
+fn decided(right: RemovalRight) -> Result<Decision, Error> {
+    match right {
+        RemovalRight::Nothing => Err(Error::Role("take out anybody else")),
+        RemovalRight::Alone | RemovalRight::Majority => Ok(Decision::Done),
+        RemovalRight::Proposes { supporters, needed } => Ok(Decision::Proposed { supporters, needed }),
     }
 }
 

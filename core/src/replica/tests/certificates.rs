@@ -24,9 +24,9 @@ fn admit(member: MemberId, certificate: ByteVec) -> Operation {
 fn taken_by(coordinator: &Engine, operation: &Operation) -> (Roll, Result<(), NotARoll>) {
     let mut roll = Roll::clone(&testing::roll(coordinator).unwrap());
     let entries = testing::forge(coordinator, roll.group(), roll.heads(), operation).unwrap();
-    let [own, operation] = entries;
-    roll.insert(&own).unwrap();
-    let taken = roll.insert(&operation).map(drop);
+    let [own, operation] = &entries[..] else { unreachable!("a certificate, and the operation") };
+    roll.insert(own).unwrap();
+    let taken = roll.insert(operation).map(drop);
     (roll, taken)
 }
 

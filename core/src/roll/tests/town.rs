@@ -18,6 +18,7 @@ use crate::entry::{
 };
 use crate::roll::operation::{
     Acceptance, Admission, Certification, EndHold, Hold, Policy, Recovery, Removal, Shred, Target, Watermark,
+    Withdrawal,
 };
 use crate::roll::{EpochName, Founding, Grant, KeyUpdate, Operation, Rotation};
 
@@ -313,6 +314,15 @@ impl Town {
                     }
                 };
                 self.write(who, operation, vec![]);
+            }
+            26 if z % 2 == 0 => {
+                let is_removal =
+                    |entry: &&Verified| entry.body().is_some_and(|body| body.starts_with(&[0x82, 0x03]));
+                let removals = self.entries.iter().map(|(entry, _)| entry).filter(is_removal);
+                let proposals: Set =
+                    removals.map(|entry| entry.hash()).take(1 + usize::from(x % 8)).collect();
+                let withdrawal = Withdrawal { proposals: proposals.into_iter().collect() };
+                self.write(who, Operation::Withdraw(withdrawal), vec![]);
             }
             26 => self.write(who, Operation::Unknown { number: 20 + y % 64, cbor: vec![0xa0] }, vec![]),
             // Several want one out, one after the other, who acts meanwhile.

@@ -5,7 +5,7 @@ use lamppost_core::entry::keys::{Agreement, SealPurpose, Secret, seal, seal_epoc
 use lamppost_core::entry::{LogHead, LogId, Possession, Scope, SealedKey, SealedKeys};
 use lamppost_core::roll::operation::{
     Acceptance, Admission, Certification, EndHold, Hold, Policy, PreviousKey, Recovery, Removal, Shred,
-    Watermark,
+    Watermark, Withdrawal,
 };
 use lamppost_core::roll::{EpochName, Grant, KeyUpdate, Operation, Rotation, Target};
 use minicbor::bytes::ByteVec;
@@ -44,7 +44,8 @@ pub fn write_operation(tape: &mut Tape<'_>, known: &[EntryHash]) -> Operation {
                 entries.sort_unstable();
                 entries.dedup();
             }
-            match tape.below(5) {
+            match tape.below(6) {
+                3 => Operation::Withdraw(Withdrawal { proposals: entries }),
                 0 => Operation::Hold(Hold {
                     entries,
                     reason: tape.u8(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lamppost_core::base::{CompartmentId, EntryHash, EpochId, Hash, Template, cbor};
 use lamppost_core::entry::{Certificate, Kind, LogHead, LogId, Received, Scope, Verified};
-use lamppost_core::roll::operation::{EndHold, Hold, Recovery, Removal};
+use lamppost_core::roll::operation::{EndHold, Hold, Recovery, Removal, Withdrawal};
 use lamppost_core::roll::{EpochName, Inserted, Operation, Roll, State, Target};
 use lamppost_core::sync::inbox::{Logs, Verdict, judge};
 
@@ -61,6 +61,9 @@ fn operation(bytes: &[u8]) {
         Operation::Hold(Hold { entries: named, .. }) | Operation::EndHold(EndHold { holds: named }) => {
             assert!(named.len() <= 1_024 && named.windows(2).all(|pair| pair[0] < pair[1]));
         }
+        Operation::Withdraw(Withdrawal { proposals }) => {
+            assert!(proposals.len() <= 1_024 && proposals.windows(2).all(|pair| pair[0] < pair[1]));
+        }
         Operation::Shred(shred) => {
             let place = |at: usize| (shred.entries[at].log, shred.entries[at].head.seq);
             assert!(
@@ -69,7 +72,7 @@ fn operation(bytes: &[u8]) {
             assert!(!shred.entries.is_empty() || shred.document.is_some(), "a shred of nothing");
         }
         Operation::Certify(certify) => assert!(certify.keys.rotations.is_empty()),
-        Operation::Unknown { number, .. } => assert!(*number > 10),
+        Operation::Unknown { number, .. } => assert!(*number > 11),
         Operation::Admit(_) | Operation::KeyUpdate(_) => {}
     }
 }

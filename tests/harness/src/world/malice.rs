@@ -36,6 +36,9 @@ impl World {
                 Some((Some(roll), own)) => (roll, own),
                 _ => return Ok(()),
             };
+        if self.malice.one_in(3) {
+            return self.somebody_usurps(at);
+        }
         let mut stranger = self.stranger();
         let engine = stranger.engine(None).map_err(|e| e.to_string())?;
         let group = self.group.expect("there is one because it was founded first");
@@ -159,6 +162,7 @@ impl World {
 
     /// Whatever was signed without a right to has changed nothing that anybody believes.
     pub(super) fn check_attacks(&mut self, truth: &State) -> Step {
+        self.check_usurpers(truth)?;
         if let Some((member, _)) = truth.members().find(|(member, _)| self.model.strangers.contains(member)) {
             return Err(format!("{member:?}, whom no coordinator admitted, belongs"));
         }

@@ -45,7 +45,7 @@ impl World {
     }
 
     /// What a phone believes; none if it is off or does not govern.
-    fn governing(&mut self, at: usize) -> Option<Arc<Roll>> {
+    pub(super) fn governing(&mut self, at: usize) -> Option<Arc<Roll>> {
         let engine = self.phones[at].running()?;
         let roll = testing::roll(engine)?;
         roll.state().governs(engine.device_id()).then_some(roll)
@@ -364,7 +364,7 @@ impl World {
         }
     }
 
-    fn note_admission(&mut self, member: MemberId, by: usize) {
+    pub(super) fn note_admission(&mut self, member: MemberId, by: usize) {
         let by = self.phones[by].member;
         self.model.admitted_by.entry(member).or_default().extend(by);
     }

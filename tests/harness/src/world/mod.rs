@@ -10,6 +10,7 @@ mod membership;
 mod people;
 mod referee;
 mod relay_side;
+mod usurper;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -42,6 +43,8 @@ use crate::link::{Link, Tampering, pushed};
 use crate::model::{Cut, MARK, Model};
 use crate::phone::Phone;
 use crate::relay::RelaySide;
+
+pub use usurper::Usurpation;
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,6 +235,8 @@ pub struct World {
     links_opened: u64,
     /// Whose app is another than they say.
     hostile: Option<usize>,
+    /// A coordinator who should not be one.
+    usurper: Option<usurper::Usurper>,
     /// How many keys were made up.
     strangers: usize,
     /// The phone of somebody whose group is at the same relay.
@@ -305,6 +310,7 @@ impl World {
             links: BTreeMap::new(),
             links_opened: 0,
             hostile: None,
+            usurper: None,
             strangers: 0,
             next_door: None,
             group: None,

@@ -120,7 +120,7 @@ fn no_new_key() -> Story {
     s
 }
 
-/// The first of two who came with one invitation: here it is the one whose admission is void.
+/// Who came with one invitation: not whose admission is void.
 fn one_invitation() -> Story {
     let mut s =
         Story::new("A admits Y and C admits X by the same invitation; V admits X by another; A removes C");
@@ -142,7 +142,7 @@ fn one_invitation() -> Story {
     let later = s.write("a", &[removed], policy(&[(1, 30)]));
     s.write("a", &[later], y);
     assert!(belongs(&s, "y") && !belongs(&s, "x"));
-    assert_eq!(s.state().invited(INVITED), Some(s.x.member_id()));
+    assert_eq!(s.state().invited(INVITED), Some(s.y.member_id()));
     assert_eq!(s.state().invited(MailboxId([0x4e; 16])), None);
     s
 }

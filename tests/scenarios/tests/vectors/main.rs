@@ -16,6 +16,7 @@ mod media;
 mod operations;
 mod relay;
 mod story;
+mod takeovers;
 mod town;
 
 use std::collections::BTreeMap;

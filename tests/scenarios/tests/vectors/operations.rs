@@ -4,7 +4,7 @@ use lamppost_core::base::{CompartmentId, EntryHash, EpochId, GroupId, Hash, cbor
 use lamppost_core::entry::{Certificate, LogHead, LogId, Scope};
 use lamppost_core::roll::operation::{
     Acceptance, Admission, Certification, EndHold, Hold, Policy, Recovery, Removal, Shred, Watermark,
-    hold_reasons,
+    Withdrawal, hold_reasons,
 };
 use lamppost_core::roll::{Founding, Grant, KeyUpdate, Operation, Target};
 use minicbor::bytes::ByteVec;
@@ -102,6 +102,10 @@ fn end_hold(holds: impl Iterator<Item = u32>) -> Vec<u8> {
     cbor::encode(&Operation::EndHold(EndHold { holds: hashes(holds) }))
 }
 
+fn withdraw(proposals: impl Iterator<Item = u32>) -> Vec<u8> {
+    cbor::encode(&Operation::Withdraw(Withdrawal { proposals: hashes(proposals) }))
+}
+
 fn shred(entries: Vec<Watermark>, document: Option<Hash>) -> Vec<u8> {
     cbor::encode(&Operation::Shred(Shred { entries, document }))
 }
@@ -162,10 +166,11 @@ fn accepted(town: &Town) -> Cases {
         ),
         ("shred 512 entries of no document", shred(many_marks(512), None)),
         ("end holds", end_hold(0..3)),
+        ("withdraw proposals", withdraw(0..2)),
         ("certify", certification(vic, two_epochs(town))),
         ("certify without keys", certification(vic, KeyUpdate::default())),
         // Well-formed is enough, as a later version may have other rules.
-        ("an operation of a later version, not canonical", vec![0x82, 0x0b, 0x9f, 0x00, 0xff]),
+        ("an operation of a later version, not canonical", vec![0x82, 0x0c, 0x9f, 0x00, 0xff]),
         (
             "an operation of a later version, whose fields are no map",
             vec![0x82, 0x18, 0xff, 0x83, 0x01, 0x61, 0x61, 0xf6],
@@ -272,6 +277,8 @@ fn refused(town: &Town) -> Cases {
         ("hold out of order", hold([2, 1].into_iter(), None)),
         ("hold 1025 entries", hold(0..1025, None)),
         ("end a hold twice", end_hold([1, 1].into_iter())),
+        ("withdraw a proposal twice", withdraw([1, 1].into_iter())),
+        ("withdraw 1025 proposals", withdraw(0..1025)),
         ("shred out of order", shred(marks(town).into_iter().rev().collect(), None)),
         ("shred an entry twice", shred(vec![marks(town)[0]; 2], None)),
         ("shred 513 entries", shred(many_marks(513), None)),
@@ -284,8 +291,8 @@ fn refused(town: &Town) -> Cases {
         }),
         ("no array of two", vec![0x81, 0x04]),
         ("an unknown number with a long head", vec![0x82, 0x18, 0x17, 0xa0]),
-        ("an unknown number whose fields do not end", vec![0x82, 0x0b, 0xa1, 0x00]),
-        ("a byte follows", vec![0x82, 0x0b, 0x00, 0x00]),
+        ("an unknown number whose fields do not end", vec![0x82, 0x0c, 0xa1, 0x00]),
+        ("a byte follows", vec![0x82, 0x0c, 0x00, 0x00]),
     ]
 }
 

@@ -35,10 +35,14 @@ pub struct Story {
     pub v_tablet: Party,
     pub x: Party,
     pub y: Party,
+    /// Whom somebody hostile lets in: `p0` to `p4`.
+    pub puppets: Vec<Party>,
     /// Epoch 0 of `group`.
     pub epoch: Agreement,
     /// The last entry that everybody knows.
     pub base: EntryHash,
+    /// The entry by which A admitted B, before C and V.
+    pub admission_of_b: EntryHash,
     group: GroupId,
     entries: Vec<Verified>,
     logs: BTreeMap<DeviceId, LogHead>,
@@ -51,6 +55,8 @@ impl Story {
         let mut rng = ChaCha20Rng::seed_from_u64(2);
         let [mut a, mut b, mut c, mut v, mut x, mut y, b_tablet, v_tablet] =
             [(); 8].map(|()| Party::draw(&mut rng));
+        let mut others = ChaCha20Rng::seed_from_u64(3);
+        let mut puppets: Vec<Party> = (0..5).map(|_| Party::draw(&mut others)).collect();
         let epoch = Agreement::draw(&mut rng);
         let common = Agreement::draw(&mut rng);
         let coordinators = Agreement::draw(&mut rng);
@@ -74,6 +80,7 @@ impl Story {
         let founding = write_clear(&a.device, &slot, Kind::OPERATION, None, cbor::encode(&founding)).unwrap();
         let group = founding.group();
         [&mut a, &mut b, &mut c, &mut v, &mut x, &mut y].into_iter().for_each(|party| party.enter(group));
+        puppets.iter_mut().for_each(|puppet| puppet.enter(group));
         let (b_tablet, v_tablet) = (b.with_device_of(&b_tablet), v.with_device_of(&v_tablet));
         let keys = [&b, &c, &v].map(|newcomer| hand_out(&mut rng, &begun[1..2], &[newcomer]));
         let mut story = Self {
@@ -81,6 +88,7 @@ impl Story {
             rng,
             logs: BTreeMap::from([(a.device_id(), head_of(&founding))]),
             base: founding.hash(),
+            admission_of_b: founding.hash(),
             group,
             entries: vec![founding],
             sealed: Vec::new(),
@@ -92,12 +100,16 @@ impl Story {
             v_tablet,
             x,
             y,
+            puppets,
             epoch,
         };
         let roles = [COORDINATOR, COORDINATOR, VOLUNTEER];
         for ((newcomer, role), keys) in ["b", "c", "v"].into_iter().zip(roles).zip(keys) {
             let admit = admit_with(story.party(newcomer), role, keys);
             story.base = story.write("a", &[story.base], admit);
+            if newcomer == "b" {
+                story.admission_of_b = story.base;
+            }
         }
         story
     }
@@ -112,7 +124,12 @@ impl Story {
             "v" => &self.v,
             "v tablet" => &self.v_tablet,
             "x" => &self.x,
-            _ => &self.y,
+            "y" => &self.y,
+            "p0" => &self.puppets[0],
+            "p1" => &self.puppets[1],
+            "p2" => &self.puppets[2],
+            "p3" => &self.puppets[3],
+            _ => &self.puppets[4],
         }
     }
 
