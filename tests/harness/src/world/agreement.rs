@@ -141,7 +141,9 @@ impl World {
             if !roll.knows(&header.roll_heads) {
                 return Err(format!("phone {at} took {:?}, which cites what is not there", entry.hash()));
             }
-            if compartment == CompartmentId::ROLL || header.kind != EntryKind::SEALED {
+            // Nobody but the expirer gives a last day: what has one has no effect, which the rows show.
+            let expires = header.expiry_day.is_some();
+            if compartment == CompartmentId::ROLL || header.kind != EntryKind::SEALED || expires {
                 continue;
             }
             self.tally.set_aside += u64::from(stored.is_set_aside);
@@ -155,15 +157,6 @@ impl World {
             }
             let author = truth.devices_ever().find(|(id, _)| *id == device).map(|(_, member)| member);
             let is_touched = author.is_none_or(|author| self.model.may_be_cut_off(author));
-            if self.model.overreached.contains(&entry.hash()) {
-                if !stored.is_set_aside && entry.body().is_some() && own != device {
-                    return Err(format!(
-                        "phone {at} counts {:?}, which may not expire and does",
-                        entry.hash()
-                    ));
-                }
-                continue;
-            }
             if stored.is_set_aside && !is_touched {
                 let hash = entry.hash();
                 let engine = self.switch_on(at)?.ok_or("a phone is off although nothing breaks")?;
@@ -270,6 +263,9 @@ impl World {
         for at in inside.iter().copied() {
             let rows: BTreeMap<_, _> = self.rows(at)?.into_iter().map(|row| (row.id, row)).collect();
             let engine = self.switch_on(at)?.ok_or("a phone is off although nothing breaks")?;
+            if let Some(row) = rows.values().find(|row| row.title == expirer::BEGUN) {
+                return Err(format!("phone {at} shows {:?}, which may not expire and does", row.id));
+            }
             for id in rows.keys() {
                 engine.get(*id).map_err(|e| format!("phone {at} lists {id:?} and cannot show it: {e}"))?;
             }
