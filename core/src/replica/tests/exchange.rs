@@ -259,6 +259,7 @@ fn a_month_is_published_once_by_one_coordinator_and_read_back_as_it_was() {
         vic.record(planted("two people swapped a bag", &["statistics"])).unwrap();
     }
     gossip(&mut [&mut carla, &mut vic, &mut vera, &mut chris]);
+    chris.mend_keys().unwrap();
     carla.clock = Arc::new(TestClock(AtomicU64::new(1_782_000_000_000)));
     assert_eq!(carla.publish_statistics().unwrap(), [], "a clock alone publishes nothing");
     past_may(&mut carla);

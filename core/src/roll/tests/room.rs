@@ -361,7 +361,7 @@ fn old_heads_give_no_new_room_to_a_relay() {
 fn flood_of_heads_hides_no_admission() {
     let (mut founder, volunteer, mut roll) = group();
     let old = roll.heads();
-    let mut newcomer = Pen::new(5);
+    let mut newcomer = Pen::new(6);
     newcomer.group = volunteer.group;
     let admitted = founder.operate(old.clone(), &admission(&newcomer, VOLUNTEER));
     assert_eq!(roll.insert(&admitted).unwrap(), Inserted::Counts);
