@@ -18,6 +18,7 @@ mod locked;
 mod lying;
 mod media;
 mod retention;
+mod weights;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
