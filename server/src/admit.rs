@@ -203,7 +203,7 @@ impl Stranger {
 }
 
 /// Signatures of a certificate: the member's and the device's.
-const CERTIFICATE_SIGNATURES: usize = 2;
+pub const CERTIFICATE_SIGNATURES: usize = 2;
 
 /// Founds a group from the first entry of a push, the rest of which [`admit`] then judges.
 ///

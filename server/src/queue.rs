@@ -10,10 +10,11 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use lamppost_core::base::GroupId;
+use lamppost_core::base::{GroupId, limits};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task;
 
+use crate::admit::CERTIFICATE_SIGNATURES;
 use crate::app::{App, Stage, unix_ms};
 use crate::committer::Ready;
 use crate::inflow::Room;
@@ -149,6 +150,12 @@ impl Queue {
     }
 }
 
+/// Signatures that a push of so many entries may need: of each entry, of one certificate in each, and of the certificates of
+/// one largest admission. What is not used is given back.
+fn wanted(entries: usize) -> usize {
+    entries * (1 + CERTIFICATE_SIGNATURES) + limits::CERTIFICATES_MAX * CERTIFICATE_SIGNATURES
+}
+
 /// Prepares pushes for the committer until the relay has stopped and nothing waits any more.
 pub async fn run(app: Arc<App>, ready: mpsc::Sender<Ready>, mut stage: watch::Receiver<Stage>) {
     loop {
@@ -161,7 +168,7 @@ pub async fn run(app: Arc<App>, ready: mpsc::Sender<Ready>, mut stage: watch::Re
         let group = push.group;
         let budget = match class {
             Class::Member => usize::MAX,
-            Class::Stranger => app.budgets.take(group, address, push.entries.len(), app.elapsed_ms()),
+            Class::Stranger => app.budgets.take(group, address, wanted(push.entries.len()), app.elapsed_ms()),
         };
         let relay = Arc::clone(&app.relay);
         let prepared = task::spawn_blocking(move || relay.prepare(push, budget, unix_ms())).await;

@@ -1,6 +1,6 @@
 //! Addresses of relays: which may be connected to (PROTOCOL.md §4.8).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// The reason why an address is not connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

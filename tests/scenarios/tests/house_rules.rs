@@ -55,6 +55,10 @@ fn rooms_import_only_rooms_below_them() {
     let mut breaches = Vec::new();
     for (room, below) in floors() {
         for file in rust_files(&core.join(room)) {
+            // Tests are no part of the library: one may look at what a room above makes of its own room.
+            if file.components().any(|part| part.as_os_str() == "tests") {
+                continue;
+            }
             let text = std::fs::read_to_string(&file).unwrap();
             let foreign = named_rooms(&text)
                 .into_iter()

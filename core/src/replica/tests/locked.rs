@@ -111,7 +111,8 @@ fn a_locked_device_reads_nothing_and_signs_nothing() {
     let group = carla.group_id().unwrap();
     let mut thief = locked(1, &carla);
     assert!(thief.list(&Filter::default()).is_err() && thief.get(report).is_err());
-    assert!(matches!(thief.record(draft("in her name")), Err(Error::Locked)));
+    let recorded = thief.record(draft("in her name"));
+    assert!(matches!(recorded, Err(Error::Locked)), "{recorded:?}");
     assert!(matches!(thief.amend(report, draft("in her name")), Err(Error::Locked)));
     assert!(matches!(thief.annotate(report, "", "seen"), Err(Error::Locked)));
     assert!(matches!(thief.remove(Target::Member(vera_id)), Err(Error::Locked)));
