@@ -325,8 +325,12 @@ impl Engine {
         self.role().ok_or_else(|| self.must_know_roll().err().unwrap_or(Error::Removed))
     }
 
-    /// What the member says of this device in a group.
+    /// The member's certificate of this device for a group.
+    ///
+    /// # Errors
+    /// [`Error::Locked`]; [`Error::NotCertified`] if the device is not linked to a member.
     pub(super) fn certificate_for(&self, group: GroupId) -> Result<Certificate, Error> {
+        self.identity.secrets()?;
         self.identity.certificate(Scope::group(group)).ok_or(Error::NotCertified)
     }
 

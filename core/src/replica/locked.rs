@@ -86,8 +86,9 @@ impl Replica {
     pub async fn lock(self) -> Result<Locked, Error> {
         let (directory, transport) = (self.own_directory()?, self.transport());
         let engine = self.take_engine().await?;
-        let vault = tokio::task::spawn_blocking(move || Arc::clone(&engine.vault));
-        let vault = vault.await.map_err(|_| Error::Closed)?;
+        let vault = Arc::clone(&engine.vault);
+        // The whole engine goes before the store is opened again, which one process may hold once.
+        tokio::task::spawn_blocking(move || drop(engine)).await.map_err(|_| Error::Closed)?;
         Locked::open_over(&directory, vault, transport).await
     }
 

@@ -50,7 +50,7 @@ impl Search {
                 for child in fs::read_dir(path)? {
                     open.push(child?.path());
                 }
-            } else {
+            } else if path.is_file() {
                 let bytes = fs::read(path)?;
                 found.files += 1;
                 found.bytes += bytes.len() as u64;

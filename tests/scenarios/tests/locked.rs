@@ -25,7 +25,7 @@ fn holds(root: &Path, bytes: &[u8]) -> bool {
         if path.is_dir() {
             return holds(&path, bytes);
         }
-        std::fs::read(path).unwrap().windows(bytes.len()).any(|window| window == bytes)
+        path.is_file() && std::fs::read(path).unwrap().windows(bytes.len()).any(|window| window == bytes)
     })
 }
 

@@ -227,6 +227,9 @@ fn replace(
     fault: &mut dyn FnMut(Step) -> io::Result<()>,
 ) -> io::Result<()> {
     fault(Step::Create)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
     let mut file = File::create(draft)?;
     fault(Step::Write)?;
     file.write_all(bytes)?;
@@ -236,8 +239,7 @@ fn replace(
     fs::rename(draft, path)?;
     fault(Step::SyncName)?;
     // The name is on the disk once its directory is: a count that a power cut takes back would be none.
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(parent)?.sync_all()
 }
 
 fn file_key(vault: &dyn Vault) -> Result<Secret, Error> {
