@@ -1,7 +1,18 @@
 //! The roll against a plain model of what PROTOCOL.md says of it, over random histories.
 
+#[allow(
+    clippy::field_reassign_with_default,
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    reason = "the model counts a few people and entries, and looks at some operations only"
+)]
 mod model;
 mod room;
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    reason = "a siege counts a few people and entries, and looks at some operations only"
+)]
 mod siege;
 mod town;
 
