@@ -110,7 +110,7 @@ impl RelayMemory {
 
 /// Entries without the bodies that they should have: the compartments of those that still should, and places of others.
 struct Bare {
-    missed: Vec<CompartmentId>,
+    missed: Vec<(LogId, u64)>,
     settled: Vec<Vec<u8>>,
 }
 
@@ -333,17 +333,28 @@ impl Engine {
         if entries > 0 {
             return Ok(Some(Warning::Withheld { entries }));
         }
-        let entries = self.bare()?.missed.len();
+        let entries = self.missed_bodies()?.len();
         Ok((entries > 0).then_some(Warning::WithoutWords { entries }))
     }
 
-    /// What came without its body, of which so many entries are looked at.
+    /// The entries that came without their bodies and should still have them.
+    pub(super) fn missed_bodies(&self) -> Result<Vec<(LogId, u64)>, Error> {
+        Ok(self.bare()?.missed)
+    }
+
+    /// What came without its body, of which so many entries are looked at. Nobody hands out what this member may not read
+    /// any more: it is missed again once they may.
     fn bare(&self) -> Result<Bare, Error> {
         let (mut missed, mut settled) = (Vec::new(), Vec::new());
+        let (state, own) = (Arc::clone(self.state()?), self.device_id());
         for (key, _) in self.store.scan(BARE, &[], None, limits::WAITING_ENTRIES_MAX)? {
             let Some((log, seq)) = disk::parse_entry_key(&key) else { continue };
             match disk::read_entry(&*self.store, log, seq)? {
-                Some(entry) if self.misses_body(&entry)? => missed.push(log.compartment),
+                Some(entry) if self.misses_body(&entry)? => {
+                    if state.may_read(own, log.compartment) {
+                        missed.push((log, seq));
+                    }
+                }
                 Some(_) | None => settled.push(key),
             }
         }
@@ -378,10 +389,8 @@ impl Engine {
                 out_of_sight.push((key, compartment));
             }
         }
-        let readable = missed.into_iter().filter(|compartment| state.may_read(own, *compartment));
-        let readable: Vec<CompartmentId> = readable.collect();
-        let without_words = readable.len();
-        compartments.extend(readable);
+        let without_words = missed.len();
+        compartments.extend(missed.into_iter().map(|(log, _)| log.compartment));
         let (mut tries, mut sessions): (u32, u32) =
             stored.map(|bytes| disk::decode(&bytes)).transpose()?.unwrap_or_default();
         sessions += 1;

@@ -78,6 +78,16 @@ pub fn stored(engine: &Engine) -> Result<Vec<Stored>, Error> {
     stored.collect()
 }
 
+/// The entries that came without their bodies and should still have them.
+///
+/// # Errors
+/// Errors of the store.
+pub fn missed_bodies(engine: &Engine) -> Result<Vec<EntryHash>, Error> {
+    let missed = engine.missed_bodies()?.into_iter();
+    let entries = missed.map(|(log, seq)| disk::read_entry(&*engine.store, log, seq));
+    entries.filter_map(Result::transpose).map(|entry| Ok(entry?.hash())).collect()
+}
+
 /// As an app does that a hostile member made for themselves: signs an operation, whether they may or not.
 ///
 /// # Errors

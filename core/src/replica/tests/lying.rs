@@ -76,6 +76,26 @@ fn a_document_of_which_a_part_came_without_its_words_is_whole_again() {
     assert_eq!(vera.engine.get(id).unwrap().history.len(), carla.engine.get(id).unwrap().history.len());
 }
 
+/// Nobody hands it out to a member with another role, so nothing is said of it until they may read it again.
+#[test]
+fn what_a_member_may_not_read_any_more_is_not_missed() {
+    let mut phones = robbed();
+    let [carla, vic, vera] = &mut phones;
+    assert!(vera.engine.withheld().unwrap().is_some());
+    let vera_is = vera.engine.member_id();
+    carla.engine.change_role(vera_is, RoleId(roles::ROLE_BUSINESS)).unwrap();
+    vera.engine.receive(stripped(carla, vera), None).unwrap();
+    assert_eq!((vera.engine.retry_withheld().unwrap(), vera.engine.withheld().unwrap()), (vec![], None));
+    carla.engine.change_role(vera_is, RoleId(roles::ROLE_VOLUNTEER)).unwrap();
+    vera.engine.receive(stripped(carla, vera), None).unwrap();
+    vera.hears(1);
+    let warned = vera.engine.retry_withheld().unwrap();
+    assert!(matches!(warned.as_slice(), [Warning::WithoutWords { entries: 1.. }]), "{warned:?}");
+    let report = vera.engine.receive(entries(&vic.engine, &vera.engine), None).unwrap();
+    assert!(report.mended > 0, "{report:?}");
+    assert_eq!(vera.texts(), ["a swap at the corner"]);
+}
+
 #[test]
 fn a_body_that_is_another_is_not_taken_for_one_that_is_missed() {
     let mut phones = robbed();

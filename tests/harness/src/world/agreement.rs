@@ -113,9 +113,10 @@ impl World {
         if state.standing() != truth.standing() {
             return Err(format!("phone {at} knows other removals or acceptances than the relay"));
         }
-        if let Some(withheld) = engine.withheld().map_err(|e| e.to_string())? {
+        if let Some(withheld) = self.withheld(at)? {
             return Err(format!("phone {at}: {withheld}"));
         }
+        let engine = self.switch_on(at)?.ok_or("a phone is off although nothing breaks")?;
         let concerns = engine.concerns().map_err(|e| e.to_string())?;
         match concerns.iter().find(|concern| matches!(concern, Concern::Fork { .. })) {
             Some(fork) => Err(format!("phone {at}: {fork}")),

@@ -119,11 +119,36 @@ impl World {
     pub(super) fn waiting(&mut self, at: usize) -> Result<Option<String>, String> {
         let engine = self.switch_on(at)?.ok_or("a phone is off although nothing breaks")?;
         let unsent = engine.outbox_len().map_err(|e| e.to_string())?;
-        let withheld = engine.withheld().map_err(|e| e.to_string())?;
-        Ok(match withheld {
+        Ok(match self.withheld(at)? {
             Some(withheld) => Some(format!("phone {at}: {withheld}")),
             None => (unsent > 0).then(|| format!("phone {at}: {unsent} entries to be sent")),
         })
+    }
+
+    /// What a phone waits for and somebody has who belongs. Words that a relay kept back before it lost its disk, and
+    /// whose author was taken out since, are with nobody.
+    pub(super) fn withheld(&mut self, at: usize) -> Result<Option<Warning>, String> {
+        let engine = self.switch_on(at)?.ok_or("a phone is off although nothing breaks")?;
+        let withheld = engine.withheld().map_err(|e| e.to_string())?;
+        if !matches!(withheld, Some(Warning::WithoutWords { .. })) {
+            return Ok(withheld);
+        }
+        let missed: BTreeSet<EntryHash> =
+            testing::missed_bodies(engine).map_err(|e| e.to_string())?.into_iter().collect();
+        for other in (0..self.phones.len()).filter(|other| *other != at) {
+            if !self.phones[other].joined || !self.phones[other].belongs() {
+                continue;
+            }
+            let Some(engine) = self.switch_on(other)? else { continue };
+            let stored = testing::stored(engine).map_err(|e| e.to_string())?;
+            let has = |stored: &testing::Stored| {
+                stored.entry.body().is_some() && missed.contains(&stored.entry.hash())
+            };
+            if stored.iter().any(has) {
+                return Ok(withheld);
+            }
+        }
+        Ok(None)
     }
 
     /// Nothing breaks any more, and every phone starts again.
@@ -188,7 +213,7 @@ impl World {
             if let Some(aside) = engine.set_aside().map_err(|e| e.to_string())?.first() {
                 return Err(format!("phone {at} set aside what an honest phone wrote: {}", aside.reason));
             }
-            if let Some(withheld) = engine.withheld().map_err(|e| e.to_string())? {
+            if let Some(withheld) = self.withheld(at)? {
                 return Err(format!("phone {at}: {withheld}"));
             }
             let ids: Vec<_> = self.rows(at)?.into_iter().map(|row| row.id).collect();
