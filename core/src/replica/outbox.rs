@@ -47,8 +47,9 @@ impl Engine {
     /// Puts into the outbox whatever is here and not at the relay: the roll first, causes before effects. Of the roll alone,
     /// and what waited before, unless `theirs` is `whole`. Of compartments that this device may not read a relay tells
     /// no more than how far its own logs go: of those it offers what this installation wrote. A log is offered up to the
-    /// first entry whose body is missing here: a relay takes neither that nor what follows it. Answers with how many
-    /// entries the relay lacks, as far as it was asked.
+    /// first entry whose body is missing here, as a relay takes neither that entry nor those behind it; when the body has
+    /// come, the next session offers everything again. Answers with how many entries the relay lacks, as far as it was
+    /// asked.
     ///
     /// # Errors
     /// Errors of the store.
@@ -83,7 +84,7 @@ impl Engine {
         for (log, seq) in self.missed_bodies()? {
             ends.entry(log).and_modify(|end| *end = seq.min(*end)).or_insert(seq);
         }
-        let is_whole = |(log, seq): &(LogId, u64)| ends.get(log).is_none_or(|end| seq < end);
+        let is_taken = |(log, seq): &(LogId, u64)| ends.get(log).is_none_or(|end| seq < end);
         let documents = self.own_documents()?;
         let mut placed = BTreeSet::new();
         let lacking = order.len() as u64;
@@ -103,7 +104,7 @@ impl Engine {
             engine.put_relay(batch)?;
             queued.values().for_each(|key| batch.delete(OUTBOX, key.clone()));
             // What was queued and is not missing there was sent, and its receipt lost: it is asked for once more.
-            for (log, seq) in order.into_iter().chain(queued.into_keys()).filter(is_whole) {
+            for (log, seq) in order.into_iter().chain(queued.into_keys()).filter(is_taken) {
                 if placed.insert((log, seq)) {
                     let document = documents.get(&(log, seq)).copied();
                     engine.enqueue(batch, OutboxRow { log, seq, document })?;

@@ -349,6 +349,9 @@ impl Engine {
         let key = disk::entry_key(log, seq);
         batch.put(ENTRIES, key.clone(), entry.to_bytes());
         batch.delete(BARE, key.clone());
+        // The entries behind it were not offered without it: the next session asks for heads, and offers them.
+        self.fresh()?.relay.offered = None;
+        self.put_relay(batch)?;
         put_expiry(batch, &entry);
         report.mended += 1;
         // What was set aside is looked at again when that is undone.

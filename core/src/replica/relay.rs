@@ -108,7 +108,7 @@ impl RelayMemory {
     }
 }
 
-/// Entries without the bodies that they should have: the compartments of those that still should, and places of others.
+/// Entries that came without their bodies: `missed` still should have them; the rows of `settled` can go.
 struct Bare {
     missed: Vec<(LogId, u64)>,
     settled: Vec<Vec<u8>>,
@@ -342,8 +342,8 @@ impl Engine {
         Ok(self.bare()?.missed)
     }
 
-    /// What came without its body, of which so many entries are looked at. Nobody hands out what this member may not read
-    /// any more: it is missed again once they may.
+    /// Entries that came without their bodies, at most [`limits::WAITING_ENTRIES_MAX`] of them. Entries that this member
+    /// may not read any more are in neither list: nobody hands out their bodies, until the member may read them again.
     fn bare(&self) -> Result<Bare, Error> {
         let (mut missed, mut settled) = (Vec::new(), Vec::new());
         let (state, own) = (Arc::clone(self.state()?), self.device_id());

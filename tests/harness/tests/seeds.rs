@@ -136,7 +136,6 @@ fn seeds_of_unrest_that_once_broke_a_promise_keep_it() {
         (24570, "what came in unopened, was cut off and counted again was counted twice"),
         (63719, "the simulator held a removal against a member who was admitted again after a failed join"),
         (63853, "the simulator held a removal against a member who was admitted again after a failed join"),
-        (111, "a phone with another role missed for ever the words that it might not read any more"),
     ];
     for (seed, story) in stories {
         let (outcome, _) = run_seed(seed, 400, Story::Unrest, false);

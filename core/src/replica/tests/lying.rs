@@ -76,6 +76,31 @@ fn a_document_of_which_a_part_came_without_its_words_is_whole_again() {
     assert_eq!(vera.engine.get(id).unwrap().history.len(), carla.engine.get(id).unwrap().history.len());
 }
 
+/// A relay refuses an entry whose body is missing, and those behind it: they are offered when the body has come.
+#[test]
+fn a_log_is_offered_up_to_the_entry_whose_body_is_missing_and_whole_afterwards() {
+    let mut phones = robbed();
+    let [_, vic, vera] = &mut phones;
+    let bare = entries(&vic.engine, &vera.engine);
+    let id = vic.engine.list(&Filter::default()).unwrap()[0].0.id;
+    vic.engine.amend(id, draft("a swap at the corner, twice")).unwrap();
+    let all = entries(&vic.engine, &vera.engine);
+    let behind: Vec<Wire> = all.iter().filter(|wire| !bare.contains(wire)).cloned().collect();
+    vera.hears(1);
+    vera.engine.receive(behind.clone(), None).unwrap();
+    let offered = |vera: &mut Phone| -> Vec<Wire> {
+        vera.engine.offer(&[], true).unwrap();
+        vera.engine.outbox(0).unwrap().into_iter().map(|out| out.wire).collect()
+    };
+    let before = offered(vera);
+    assert!(before.iter().all(|wire| wire.body.is_some() && !behind.contains(wire)));
+    assert!(vera.engine.plan(false, Budget::UNLIMITED).unwrap().offered.is_some());
+    assert!(vera.engine.receive(all.clone(), None).unwrap().mended > 0);
+    assert_eq!(vera.engine.plan(false, Budget::UNLIMITED).unwrap().offered, None, "it is offered again");
+    let after = offered(vera);
+    assert!(!behind.is_empty() && all.iter().all(|wire| after.contains(wire)));
+}
+
 /// Nobody hands it out to a member with another role, so nothing is said of it until they may read it again.
 #[test]
 fn what_a_member_may_not_read_any_more_is_not_missed() {

@@ -1,5 +1,7 @@
 //! What must hold, after each step and when everything has healed.
 
+use lamppost_core::base::EntryHash;
+
 use super::*;
 
 impl World {
@@ -125,8 +127,8 @@ impl World {
         })
     }
 
-    /// What a phone waits for and somebody has who belongs. Words that a relay kept back before it lost its disk, and
-    /// whose author was taken out since, are with nobody.
+    /// What a phone waits for that the relay or another member's phone has. After a relay kept bodies back and lost its
+    /// disk, an author who was taken out may be the only one who has them.
     pub(super) fn withheld(&mut self, at: usize) -> Result<Option<Warning>, String> {
         let engine = self.switch_on(at)?.ok_or("a phone is off although nothing breaks")?;
         let withheld = engine.withheld().map_err(|e| e.to_string())?;
@@ -135,6 +137,11 @@ impl World {
         }
         let missed: BTreeSet<EntryHash> =
             testing::missed_bodies(engine).map_err(|e| e.to_string())?.into_iter().collect();
+        // A relay takes no entry without a body that it should have: an entry that it has is whole there.
+        let at_relay = self.group.map(|group| self.relay.durable(group)).transpose()?.unwrap_or_default();
+        if !missed.is_disjoint(&at_relay) {
+            return Ok(withheld);
+        }
         for other in (0..self.phones.len()).filter(|other| *other != at) {
             if !self.phones[other].joined || !self.phones[other].belongs() {
                 continue;
