@@ -151,19 +151,20 @@ impl Story {
         let friend = Phone::open(&self.root, "deputys-friend").await?;
         let request = friend.replica.request(group).await?;
         friend.replica.join(deputy.replica.admit(request, roles::COORDINATOR).await?).await?;
+        // Asked before the friend's phone hears of the removal: `info` answers `Removed` from then on.
+        let friends_id = friend.replica.info().await?.member;
         self.coordinator.sync(&self.url).await?;
         let deputys = deputy.replica.sync_once(&self.url, Budget::UNLIMITED).await;
         let friends = friend.replica.sync_once(&self.url, Budget::UNLIMITED).await;
         sees("the second coordinator", [told_of(&deputys)]);
         sees("whom they admitted", [told_of(&friends)]);
-        let friend = friend.replica.info().await?.member;
         let bystander = self.volunteers.first().ok_or("no volunteers")?;
         bystander.sync(&self.url).await?;
         let mut agree = true;
         for phone in [&self.coordinator, bystander] {
             let roster: Vec<MemberId> =
                 phone.replica.roster().await?.into_iter().map(|row| row.member).collect();
-            agree &= !roster.contains(&member) && !roster.contains(&friend);
+            agree &= !roster.contains(&member) && !roster.contains(&friends_id);
         }
         let turned_away = deputys.is_err() && friends.is_err();
         let promise = "who is taken out is out, and so is whom they let in";
